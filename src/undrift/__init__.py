@@ -1,0 +1,63 @@
+"""undrift: score-based diffusion models. One Gaussian process, one denoiser, every view of it.
+
+The names below are the public ones, in the order in which to read about them. They are imported when first used, so that
+the command line can answer `--help` without loading torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from undrift import data, nn, objective, sampler, target, times
+    from undrift.denoiser import AnyDenoiser, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
+    from undrift.error import UndriftError
+    from undrift.exact import Empirical, GaussianMixture
+    from undrift.guidance import Mix
+    from undrift.model import Model, load
+    from undrift.noise import Noise
+    from undrift.objective import DenoisingScoreMatching
+    from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, LinearSDE, Process, Rectified, SubVP
+    from undrift.sampler import (
+        DPM2M,
+        Ancestral,
+        AnnealedLangevin,
+        EulerMaruyama,
+        Heun,
+        Langevin,
+        PredictorCorrector,
+        ReverseDiffusion,
+        Sampler,
+        State,
+        sample,
+    )
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "process": "Process VP VE SubVP Cosine Rectified Karras DDPM SMLD LinearSDE",
+    "denoiser": "Prediction Denoiser AnyDenoiser Given Rescaled score_at velocity_at",
+    "exact": "GaussianMixture Empirical",
+    "noise": "Noise",
+    "objective": "DenoisingScoreMatching",
+    "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Heun DPM2M Langevin AnnealedLangevin PredictorCorrector sample",
+    "guidance": "Mix",
+    "model": "Model load",
+    "error": "UndriftError",
+}
+_HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
+_MODULES = ("data", "nn", "objective", "sampler", "target", "times")
+__all__ = [*_HOME, *_MODULES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"undrift.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"undrift.{name}")
+    raise AttributeError(f"module 'undrift' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

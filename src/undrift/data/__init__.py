@@ -1,0 +1,85 @@
+"""Data: arrays with a spec, and one table of where they come from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from undrift.data.array import array
+from undrift.data.dataset import Dataset
+from undrift.data.digits import digits
+from undrift.data.mnist import download_mnist, mnist
+from undrift.data.spec import Spec
+from undrift.data.toys import checkerboard, mixture, mixture_law, moons, swiss_roll, toy
+from undrift.error import DataError, nearest
+
+__all__ = [
+    "DATA",
+    "Dataset",
+    "Source",
+    "Spec",
+    "array",
+    "checkerboard",
+    "digits",
+    "download_mnist",
+    "load_data",
+    "mixture",
+    "mixture_law",
+    "mnist",
+    "moons",
+    "swiss_roll",
+    "toy",
+]
+
+
+class Source(NamedTuple):
+    """One kind of data.
+
+    Args:
+        load: Makes the data set; takes the place first if there is one, then options by name.
+        place: What `--data-dir` must name, or None where the data come with the library.
+    """
+
+    load: Callable[..., Dataset]
+    place: str | None = None
+
+
+DATA: dict[str, Source] = {
+    "digits": Source(digits),
+    "mnist": Source(mnist, "the folder with the four IDX files of MNIST"),
+    "toy": Source(toy),
+    "array": Source(array, "a .npy or .npz file"),
+}
+
+
+def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> Dataset:
+    """Data by kind, as recipes and the command line name them.
+
+    Args:
+        kind: A key of `DATA`.
+        data_dir: The folder or file to read, where the kind needs one.
+        options: Arguments of the loader, such as `split="test"` for mnist or `name="moons"` for toy.
+
+    Raises:
+        DataError: The kind or an option is unknown (the nearest known name is suggested), a place is missing
+            or superfluous, or the data are not what they should be.
+
+    Example:
+        >>> load_data("toy", name="moons", n=100)
+        Dataset(moons: 100 of shape (2,), 2 classes)
+    """
+    if kind not in DATA:
+        raise DataError(f'data "{kind}" is unknown{nearest(kind, DATA)}')
+    source = DATA[kind]
+    if source.place is not None and data_dir is None:
+        raise DataError(f"{kind}: the data are read from disk; give --data-dir with {source.place}")
+    if source.place is None and data_dir is not None:
+        raise DataError(f"{kind}: the data come with the library; leave out --data-dir {data_dir}")
+    known = list(inspect.signature(source.load).parameters)[0 if source.place is None else 1 :]
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) or "; it takes none"
+            raise DataError(f'{kind}: option "{option}" is unknown{hint}')
+    return source.load(*(() if data_dir is None else (data_dir,)), **options)

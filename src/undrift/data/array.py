@@ -1,0 +1,151 @@
+"""Your own arrays, from `.npy` and `.npz` files. Nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undrift.data.dataset import Dataset
+from undrift.data.spec import Spec
+from undrift.error import DataError, nearest
+
+__all__ = ["array"]
+
+LAYOUTS = ("auto", "channels_first", "channels_last")
+
+# What NumPy and zipfile raise on a file that is broken, encrypted, or claims an impossible size.
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def array(path: str | Path, layout: str = "auto") -> Dataset:
+    """Examples from a file: `.npy` with the examples, or `.npz` with `x` and, if wanted, `labels` (or `y`).
+
+    The type of the numbers says what they are:
+
+    - uint8 are values in 0..255, seen by the model in [-1, 1]. Two axes are vectors (N, D); three are grey
+      images (N, H, W); four are images (N, H, W, C) if the last axis has length 1, 3 or 4, and (N, C, H, W)
+      otherwise, or as `layout` says; five or more stay as they are.
+    - floats are (N, *D) without bounds, standardised: vectors (N, D) by column, anything of more axes as a
+      whole. float32 stays as it is; float16 and float64 become float32.
+
+    A `.npy` of uint8 or float32 is memory-mapped: it may be larger than memory, and must not change while in
+    use. Integer labels count from 0 and classes are named "0", "1", ...; labels that are strings are the
+    names themselves, numbered in alphabetical order.
+
+    Args:
+        path: The file.
+        layout: Where the channels of four-axis uint8 images are: "auto", "channels_first" or "channels_last".
+
+    Returns:
+        x: (N, *D) uint8 or float32, images as (C, H, W).
+
+    Raises:
+        DataError: The file is missing, damaged or not of these formats, needs pickle (object arrays), has
+            other numbers than these, NaN or infinities (their number and the first place), no examples, or
+            wrong labels.
+    """
+    path = Path(path)
+    if layout not in LAYOUTS:
+        raise DataError(f'array: layout "{layout}" is unknown{nearest(layout, LAYOUTS)}')
+    x, labels = _read(path)
+    name = path.name
+    if x.dtype.kind not in "uf" or (x.dtype.kind == "u" and x.dtype != np.uint8):
+        raise DataError(f"{path}: the values are {x.dtype}; save them as uint8 (values 0..255) or float32")
+    if x.ndim < 2:
+        raise DataError(
+            f"{path}: the array has shape {x.shape}; save (N, ...), the first axis counting examples"
+        )
+    if x.size == 0:
+        raise DataError(f"{path}: there are no examples, the array has shape {x.shape}; give at least one")
+    numbers, classes = (None, ()) if labels is None else _classes(labels, len(x), path)
+    if x.dtype == np.uint8:
+        x = _images(x, layout)
+        return Dataset(x, numbers, Spec.bounded(x.shape[1:], 0, 255, integer=True, classes=classes), name)
+    if x.dtype != np.float32:
+        with np.errstate(over="ignore"):  # too large for float32: found below, with its place
+            x = x.astype(np.float32)
+    return Dataset.measured(x, numbers, name, classes)
+
+
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+        if start == b"\x93NUMPY":
+            return np.load(path, mmap_mode="r", allow_pickle=False), None
+        if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            with np.load(path, allow_pickle=False) as members:
+                return _npz(path, members)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; give a .npy or .npz file") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{path}: cannot be read ({reason}); give a .npy or .npz file") from error
+    except _DAMAGE as error:
+        if "object" in str(error).lower() or "pickle" in str(error).lower():
+            raise DataError(
+                f"{path}: holds Python objects, which could run code and are never loaded; "
+                "save plain numbers, as in x.astype('float32')"
+            ) from error
+        first = (str(error).splitlines() or [""])[0]
+        raise DataError(f"{path}: the file is damaged or cut short ({first}); write it again") from error
+    raise DataError(f"{path}: is neither .npy nor .npz; write it with numpy.save or numpy.savez")
+
+
+def _npz(path: Path, members: Any) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    names = list(members.files)
+    if "x" not in names:
+        raise DataError(f"{path}: has no array `x`; it has {', '.join(names) or 'nothing'}")
+    if "labels" in names and "y" in names:
+        raise DataError(f"{path}: has both `labels` and `y`; keep one")
+    unknown = [name for name in names if name not in ("x", "labels", "y")]
+    if unknown:
+        raise DataError(f"{path}: array `{unknown[0]}` is unknown{nearest(unknown[0], ('x', 'labels', 'y'))}")
+    key = next((name for name in ("labels", "y") if name in names), None)
+    found = members["x"], None if key is None else members[key]
+    if not all(part is None or isinstance(part, np.ndarray) for part in found):
+        raise ValueError("a member is not an array")
+    return found
+
+
+def _classes(labels: NDArray[Any], count: int, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Labels as numbers, and the names of the classes."""
+    if labels.dtype.kind == "U" and labels.ndim == 1 and labels.size and all(labels.tolist()):
+        names, numbers = np.unique(labels, return_inverse=True)
+        return numbers, tuple(names.tolist())
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.size == 0:
+        raise DataError(
+            f"{path}: labels must be one axis of integers or of non-empty strings, "
+            f"but they are {labels.shape} {labels.dtype}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= max(count, 1000):
+        where = int(np.argmin(labels) if low < 0 else np.argmax(labels))
+        raise DataError(
+            f"{path}: labels[{where}] = {labels[where]}; integer labels count the classes from 0, "
+            "save codes of another kind as strings"
+        )
+    return labels, tuple(map(str, range(high + 1)))
+
+
+def _images(x: NDArray[Any], layout: str) -> NDArray[Any]:
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and (layout == "channels_last" or (layout == "auto" and x.shape[-1] in (1, 3, 4))):
+        return x.transpose(0, 3, 1, 2)
+    return x

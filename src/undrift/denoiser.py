@@ -1,0 +1,163 @@
+"""Denoisers: from a noisy sample to what it was made of.
+
+A denoiser is called as `denoiser(x, t, cond=None)` and returns a `Prediction`, the pair
+
+    data = E[x_0 | x_t],      noise = E[eps | x_t],      always with x_t = alpha data + sigma noise.
+
+Score, velocity, eps, x_0 and v are linear in the pair. Keeping both halves avoids dividing by a sigma or an alpha near
+zero. Whatever changes a denoiser (a bound condition, guidance, another process) is a denoiser again, so samplers,
+likelihoods and guidance never know what they were given.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from undrift.process import Process, as_time, expand
+from undrift.target import Target, determinant, karras, solve
+
+LEVEL_LIMIT = 20.0  # |log-SNR| beyond which networks see no difference: sigma/alpha from 4.5e-5 to 2.2e4
+
+
+class Prediction(NamedTuple):
+    """What a denoiser returns, both `(B, *D)`: `data = E[x_0 | x_t]` and `noise = E[eps | x_t]`."""
+
+    data: Tensor
+    noise: Tensor
+
+
+class AnyDenoiser(nn.Module):
+    """What every denoiser has: a `process`, the call `(x, t, cond=None) -> Prediction`, `given` and `using`."""
+
+    process: Process
+    shape: tuple[int, ...] | None = None  # of one sample, where known
+
+    def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        """Denoise.
+
+        Args:
+            x: `(B, *D)` noisy samples.
+            t: `()` or `(B,)` times in [t_min, t_max].
+            cond: What is known about the samples. Class labels are `(B,)` integers, -1 for "not known"; None: nothing.
+        """
+        raise NotImplementedError
+
+    def given(self, cond: Any) -> AnyDenoiser:
+        """This denoiser with its condition bound. A bound condition stays: see `Given`."""
+        return Given(self, cond)
+
+    def using(self, process: Process) -> AnyDenoiser:
+        """This denoiser seen through another process: see `Rescaled`."""
+        return Rescaled(self, process)
+
+
+class Denoiser(AnyDenoiser):
+    """A network with a process and a target.
+
+    The network is called as `net(c_in x, level, cond)`: its input has unit variance, and all it learns of time is
+    `level = -log_snr/8 = log(sigma/alpha)/4`, held to [-2.5, 2.5] (EDM's c_noise, Karras et al. 2022, table 1).
+    So one network serves any process.
+
+    Args:
+        net: `(x (B, *D), level (B,), cond) -> (B, *D)`.
+        process: The noise that it was or will be trained on.
+        target: What it outputs; see `undrift.target`. Default: `karras(sigma_data)`.
+        sigma_data: Standard deviation of the data in model space.
+        shape: `D`, where known, so that `sample(denoiser, n)` needs no shape.
+
+    Raises:
+        ValueError: the target is blind where sampling starts (noise or score on a process with alpha(t_max) = 0).
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        process: Process,
+        target: Target | None = None,
+        sigma_data: float = 1.0,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.process, self.sigma_data, self.shape = net, process, sigma_data, shape
+        self.target = karras(sigma_data) if target is None else target
+        end = torch.tensor(process.t_max, dtype=torch.float64)
+        if not determinant(self.target, process, end).abs() > 1e-8:
+            raise ValueError(
+                f"this target tells nothing about the data at t_max = {process.t_max:g} of {process}, where alpha = 0. "
+                "Use the target v, karras, data or velocity, or a smaller t_max."
+            )
+
+    def output(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
+        """The network's own output, `(B, *D)`, an estimate of `a x_0 + b eps`."""
+        t = as_time(t, x)
+        alpha, sigma = self.process(t)
+        level = self.process.log_snr(t).clamp(-LEVEL_LIMIT, LEVEL_LIMIT) / -8
+        c_in = (sigma**2 + (alpha * self.sigma_data) ** 2).rsqrt()
+        return self.net(x * expand(c_in, x), level.expand(len(x)).to(x), cond)
+
+    def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        t = as_time(t, x)
+        output = self.output(x, t, cond)
+        (p, q), (r, w) = ((expand(a, x), expand(b, x)) for a, b in solve(self.target, self.process, t))
+        return Prediction(p * x + q * output, r * x + w * output)
+
+
+class Given(AnyDenoiser):
+    """A denoiser with its condition bound.
+
+    A bound condition stays bound: one that arrives later is ignored. That is what makes
+    `Mix(d, d.given(None), scale)` classifier-free guidance for whatever condition it is then called with.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser, cond: Any) -> None:
+        super().__init__()
+        self.denoiser, self.cond = denoiser, cond
+        self.process, self.shape = denoiser.process, denoiser.shape
+
+    def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        return self.denoiser(x, t, self.cond)
+
+
+class Rescaled(AnyDenoiser):
+    """The same denoiser seen through another process.
+
+    Two processes at equal log-SNR differ by a factor only: x_new = c x_old. So a network trained on one can be sampled
+    through any other (Karras et al. 2022, sec. 2; Kingma et al. 2021, eq. 10). Where the new process is cleaner or noisier
+    than the old one ever is, the old one's nearest end is used.
+    """
+
+    def __init__(self, denoiser: AnyDenoiser, process: Process) -> None:
+        super().__init__()
+        self.denoiser, self.process, self.shape = denoiser, process, denoiser.shape
+
+    def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        t = as_time(t, x)
+        old = self.denoiser.process
+        alpha, sigma = self.process(t)
+        t_old = old.time(self.process.log_snr(t))
+        alpha_old, sigma_old = old(t_old)
+        c = ((alpha_old**2 + sigma_old**2) / (alpha**2 + sigma**2)).sqrt()
+        data, noise = self.denoiser(expand(c, x) * x, t_old, cond)
+        # Keep the half that is better determined, and let x_t = alpha data + sigma noise give the other.
+        clean = expand((alpha > sigma).to(alpha), x).bool()
+        alpha, sigma = expand(alpha, x), expand(sigma, x)
+        return Prediction(
+            torch.where(clean, (x - sigma * noise) / alpha, data), torch.where(clean, noise, (x - alpha * data) / sigma)
+        )
+
+
+def score_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
+    """The score grad_x log p_t(x) = -noise / sigma, `(B, *D)`, in 1/data units; infinite where sigma = 0."""
+    t = as_time(t, x)
+    return -denoiser(x, t, cond).noise / expand(denoiser.process.sigma(t), x)
+
+
+def velocity_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
+    """The velocity dx/dt = alpha' data + sigma' noise of the probability-flow ODE, `(B, *D)` (Song et al. 2021, eq. 13)."""
+    t = as_time(t, x)
+    dalpha, dsigma = denoiser.process.rates(t)
+    data, noise = denoiser(x, t, cond)
+    return expand(dalpha, x) * data + expand(dsigma, x) * noise

@@ -1,0 +1,131 @@
+"""Addressed randomness: every random number is a function of what it is for.
+
+A number's address is (sample, path, position): which sample of which seed, for what purpose ("eps", step 7, ...), which
+entry of the array. The same address gives the same number in a batch of 1 or 512, in any order, on any number of
+processes, after any number of restarts; so nothing random is ever stored, and no call consumes anything.
+
+The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), the counter-based
+generator of most GPU libraries, here in tensor operations: the path is hashed to the key, the sample and the position are
+the counter, and ten rounds of multiply-and-xor turn each counter into four words of 32 random bits. Normals come from
+uniforms in pairs by Box & Muller (1958).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox's multipliers
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85  # and key increments
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2^64 / golden ratio, as a signed integer
+
+
+def philox(counter: Tensor, key: tuple[int, int], rounds: int = 10) -> Tensor:
+    """Philox4x32: `(4, ...)` int64 counter words below 2^32 and two key words to `(4, ...)` random words below 2^32."""
+    # int64 products wrap, and wrapped or not their 64 bits are those of the unsigned product, which is all we read.
+    c0, c1, c2, c3 = counter.unbind(0)
+    k0, k1 = key
+    for _ in range(rounds):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0 = (p1 >> 32).bitwise_and_(_MASK).bitwise_xor_(c1).bitwise_xor_(k0)
+        c2 = (p0 >> 32).bitwise_and_(_MASK).bitwise_xor_(c3).bitwise_xor_(k1)
+        c1, c3 = p1.bitwise_and_(_MASK), p0.bitwise_and_(_MASK)
+        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    return torch.stack([c0, c1, c2, c3])
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Random numbers for a batch, one address per sample.
+
+    Args:
+        seeds: `(B,)` integers in [0, 2^63), one per sample: its global number, not its place in this batch.
+        path: What the numbers are for; extended by `fold`.
+
+    Example:
+        >>> noise = Noise(range(8)).fold("demo")
+        >>> a, b = noise.normal((8, 2)), noise[3:5].normal((2, 2))
+        >>> bool((a[3:5] == b).all())
+        True
+    """
+
+    seeds: Tensor | Sequence[int]
+    path: tuple[str | int, ...] = ()
+
+    def __post_init__(self) -> None:
+        seeds = torch.as_tensor(self.seeds if isinstance(self.seeds, Tensor) else list(self.seeds), dtype=torch.int64)
+        if seeds.ndim != 1 or (len(seeds) and bool((seeds < 0).any())):
+            raise ValueError(f"`seeds` must be one non-negative integer per sample, got shape {tuple(seeds.shape)}.")
+        object.__setattr__(self, "seeds", seeds)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def fold(self, *label: str | int) -> Noise:
+        """A new address below this one; the same labels always give the same numbers."""
+        return Noise(self.seeds, self.path + label)
+
+    def __getitem__(self, rows: slice | Tensor) -> Noise:
+        """The noise of some of the samples: each keeps its address."""
+        return Noise(torch.as_tensor(self.seeds)[rows], self.path)
+
+    def normal(self, like: Tensor | Sequence[int]) -> Tensor:
+        """Standard normals `(B, *D)` in the shape, dtype and device of `like` (or of a shape: the default dtype).
+
+        Raises:
+            ValueError: `like` has another batch size than there are seeds.
+        """
+        shape, dtype, device = self._target(like)
+        # A word w becomes (w + 1/2) / 2^32: strictly inside (0, 1), so the logarithm is finite and |z| stays below 6.8.
+        a, b = self._words(math.prod(shape[1:]), device).to(torch.float64).add_(0.5).mul_(2.0**-32).chunk(2)
+        radius = a.log_().mul_(-2).sqrt_()
+        angle = b.mul_(2 * math.pi)
+        return self._rows(torch.cat([radius * angle.cos(), radius * angle.sin_()]), shape).to(dtype)
+
+    def uniform(self, like: Tensor | Sequence[int]) -> Tensor:
+        """Uniforms in the open interval (0, 1), `(B, *D)`; otherwise as `normal`."""
+        shape, dtype, device = self._target(like)
+        words = self._words(math.prod(shape[1:]), device).to(torch.float64).add_(0.5).mul_(2.0**-32)
+        return self._rows(words, shape).to(dtype)
+
+    def low_discrepancy(self) -> Tensor:
+        """`(B,)` float64 uniforms that fill (0, 1) evenly over consecutive seeds: `frac(shift + seed / golden ratio)`.
+
+        A Kronecker sequence with a random shift per path: each number alone is uniform and addressed, and any run of
+        consecutive seeds has discrepancy O(log B / B), like the stratified times of Kingma et al. 2021, app. I.1, but
+        without knowing the batch.
+        """
+        shift = Noise([0], (*self.path, "shift")).uniform((1,)).double()
+        golden = torch.as_tensor(self.seeds) * _GOLDEN  # wraps: the fraction of seed * 2^64 / golden ratio
+        fraction = ((golden >> 11) & (2**53 - 1)).double() * 2.0**-53
+        return ((fraction + shift) % 1.0).clamp(min=2.0**-53)
+
+    def _target(self, like: Tensor | Sequence[int]) -> tuple[tuple[int, ...], torch.dtype, torch.device]:
+        tensor = isinstance(like, Tensor)
+        shape = tuple(like.shape) if isinstance(like, Tensor) else tuple(like)
+        if not shape or shape[0] != len(self):
+            raise ValueError(f"the noise has {len(self)} addresses, but the batch has shape {shape}. "
+                             "Pass `noise[rows]` for a part of a batch.")
+        if tensor:
+            return shape, like.dtype, like.device  # type: ignore[union-attr]
+        return shape, torch.get_default_dtype(), torch.device("cpu")
+
+    def _words(self, size: int, device: torch.device) -> Tensor:
+        """(4, B, blocks) random words: four per counter."""
+        seeds = torch.as_tensor(self.seeds).to(device)
+        blocks = torch.arange(-(-size // 4), device=device)
+        counter = torch.stack(torch.broadcast_tensors(
+            blocks[None], torch.zeros_like(blocks)[None], (seeds & _MASK)[:, None], (seeds >> 32)[:, None]))
+        digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
+        return philox(counter, (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")))
+
+    @staticmethod
+    def _rows(words: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """(4, B, blocks) to (B, *D): each row reads its own counters only."""
+        return words.movedim(0, 1).flatten(1)[:, : math.prod(shape[1:])].reshape(shape)

@@ -1,0 +1,8 @@
+"""Forward processes: the pair (alpha, sigma) and what follows from it. Read `base` first."""
+
+from undrift.process.base import Process, as_time, expand
+from undrift.process.chain import DDPM, SMLD
+from undrift.process.continuous import VE, VP, Cosine, Karras, Rectified, SubVP
+from undrift.process.linear_sde import LinearSDE
+
+__all__ = ["DDPM", "SMLD", "VE", "VP", "Cosine", "Karras", "LinearSDE", "Process", "Rectified", "SubVP", "as_time", "expand"]

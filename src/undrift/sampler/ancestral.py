@@ -1,0 +1,47 @@
+"""The exact bridge: DDPM, DDIM and SMLD's ancestral sampler in one formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.noise import Noise
+from undrift.process import Process
+from undrift.sampler.base import Sampler, State
+
+
+def bridge(process: Process, prediction: Prediction, t: Tensor, s: Tensor, eta: float, noise: Noise) -> Tensor:
+    """A draw of x_s, were the prediction the truth: `alpha_s data + sqrt(sigma_s^2 - w^2) noise + w z`.
+
+    `w = eta sigma_s sqrt(1 - (alpha_t sigma_s / (alpha_s sigma_t))^2)`, so that at eta = 1 it is the posterior
+    `q(x_s | x_t, x_0 = data)` and at eta = 0 it is deterministic (Song et al. 2020, DDIM, eq. 12 and 16).
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = process(t), process(s)
+    fresh = eta * sigma_s * (1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2).clamp(min=0).sqrt()
+    x = alpha_s * prediction.data + (sigma_s**2 - fresh**2).clamp(min=0).sqrt() * prediction.noise
+    return x + fresh * noise.normal(x) if eta else x
+
+
+@dataclass(frozen=True)
+class Ancestral(Sampler):
+    """DDPM's ancestral sampler (`eta = 1`), DDIM (`eta = 0`), and what lies between.
+
+    On the `levels` of a `DDPM` chain, eta = 1 is DDPM's Algorithm 2 with variance beta-tilde (Ho et al. 2020, eq. 7; 001
+    eq. 4.5-4.6); on `SMLD` it is SMLD's ancestral sampler (Song et al. 2021, app. F); eta = 0 is the exponential Euler
+    step. Order 1. One evaluation per step.
+    """
+
+    stochastic: ClassVar[bool] = True
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"`eta` is a share of fresh noise between 0 (DDIM) and 1 (DDPM), got {self.eta}.")
+
+    def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
+        prediction = denoiser(state.x, state.t)
+        x = bridge(denoiser.process, prediction, state.t, s, self.eta, noise)
+        return state.next(x, s, prediction.data)

@@ -1,0 +1,82 @@
+"""Shared fixtures: exact laws to test against, and statistics with stated false-alarm rates."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run two at a time on two cores
+
+import hypothesis
+import pytest
+import torch
+
+import undrift as ud
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci")
+
+PROCESSES = {
+    "VE": ud.VE(0.01, 30.0),
+    "VP": ud.VP(),
+    "SubVP": ud.SubVP(),
+    "Cosine": ud.Cosine(),
+    "Rectified": ud.Rectified(),
+    "Karras": ud.Karras(),
+    "DDPM": ud.DDPM(),
+    "DDPM-cosine": ud.DDPM(200, schedule="cosine"),
+    "DDPM-sigmoid": ud.DDPM(500, schedule="sigmoid"),
+    "SMLD": ud.SMLD(40, 0.01, 20.0),
+    "LinearSDE": ud.LinearSDE(lambda t: -0.5 - t, lambda t: 1 + 3 * t**2),
+}
+
+
+@pytest.fixture(params=list(PROCESSES), ids=str)
+def process(request):
+    return PROCESSES[request.param]
+
+
+@pytest.fixture
+def times(process):
+    """Times inside the interval, none on a kink of a chain."""
+    fractions = torch.tensor([0.00137, 0.0213, 0.1117, 0.3331, 0.5003, 0.7717, 0.9993], dtype=torch.float64)
+    return process.t_min + fractions * (process.t_max - process.t_min)
+
+
+def mixture(process=None, kind="anisotropic"):
+    """Two well separated components of unequal weight in the plane."""
+    means = [[1.5, 0.5], [-1.0, -0.5]]
+    if kind == "isotropic":
+        return ud.GaussianMixture(means, 0.4, [0.3, 0.7], process)
+    covs = [[[0.30, 0.12], [0.12, 0.15]], [[0.10, -0.05], [-0.05, 0.40]]]
+    return ud.GaussianMixture(means, covs, [0.3, 0.7], process)
+
+
+def energy_distance(a, b):
+    return 2 * torch.cdist(a, b).mean() - torch.cdist(a, a).mean() - torch.cdist(b, b).mean()
+
+
+def same_law(a, b, permutations=200, seed=0):
+    """p-value of the energy two-sample test by permutation: a false alarm happens with probability p."""
+    n, pooled = len(a), torch.cat([a, b])
+    distances = torch.cdist(pooled, pooled)
+    generator = torch.Generator().manual_seed(seed)
+
+    def statistic(order):
+        sign = torch.full((len(pooled),), -1.0 / len(b), dtype=pooled.dtype)
+        sign[order[:n]] = 1.0 / n
+        return -(sign @ distances @ sign)
+
+    observed = statistic(torch.arange(len(pooled)))
+    others = torch.stack([statistic(torch.randperm(len(pooled), generator=generator)) for _ in range(permutations)])
+    return (1 + (others >= observed).sum().item()) / (1 + permutations)
+
+
+class Counted(ud.AnyDenoiser):
+    """A denoiser that counts its calls."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.process, self.shape, self.calls = inner, inner.process, inner.shape, 0
+
+    def forward(self, x, t, cond=None):
+        self.calls += 1
+        return self.inner(x, t, cond)
