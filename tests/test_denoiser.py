@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import PROCESSES, mixture
 
 import undrift as ud
+from conftest import PROCESSES, mixture
 from undrift import target
 from undrift.process import expand
 from undrift.target import determinant, solve

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import mixture, same_law
 
 import undrift as ud
+from conftest import mixture, same_law
 from undrift.process import expand
 
 X = torch.tensor([[0.3, -0.2], [2.0, 1.0], [-1.5, 0.4]], dtype=torch.float64)
@@ -52,7 +52,9 @@ def test_bayes_ties_density_posterior_and_condition(times, process):
 def test_labels_group_components():
     m = ud.GaussianMixture([[-2.0], [0.0], [2.0]], 0.1, [1, 2, 1], labels=[0, 1, 0])
     assert m.classes == 2
-    torch.testing.assert_close(m.posterior(torch.tensor([[-2.0], [0.0], [2.0]])), torch.tensor([[1.0, 0], [0, 1], [1, 0]]).double())
+    torch.testing.assert_close(
+        m.posterior(torch.tensor([[-2.0], [0.0], [2.0]])), torch.tensor([[1.0, 0], [0, 1], [1, 0]]).double()
+    )
     assert m(torch.zeros(1, 1).double(), 1.0, torch.tensor([0])).data.abs() < 1e-6
     with pytest.raises(ValueError, match="class 2 is not one of the 2"):
         m(torch.zeros(1, 1), 0.5, torch.tensor([2]))
@@ -67,7 +69,13 @@ def test_samples_follow_the_law(kind):
     y = m.draw(torch.ones(4000, dtype=torch.int64), ud.Noise(range(4000)).fold("y"))
     reference = torch.tensor([[0.16, 0], [0, 0.16]]) if kind == "isotropic" else torch.tensor([[0.10, -0.05], [-0.05, 0.40]])
     torch.testing.assert_close(y.T.cov(), reference.double(), atol=0.05, rtol=0)
-    assert same_law(m.sample(800, ud.Noise(range(800)).fold("p"), 0.4), m.process.perturb(x[:800], 0.4, torch.randn(800, 2, generator=torch.Generator().manual_seed(3)).double())) > 0.005
+    assert (
+        same_law(
+            m.sample(800, ud.Noise(range(800)).fold("p"), 0.4),
+            m.process.perturb(x[:800], 0.4, torch.randn(800, 2, generator=torch.Generator().manual_seed(3)).double()),
+        )
+        > 0.005
+    )
 
 
 def test_images_are_vectors_with_a_shape():
@@ -102,15 +110,18 @@ def test_empirical_conditions_on_labels():
     assert e(torch.zeros(1, 1), 1.0, torch.tensor([0])).data.item() == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    (([1.0, 2.0], 0.1), "at least one component"),
-    (([[1.0], [2.0]], [0.1, 0.2, 0.3]), "must be a number"),
-    (([[1.0]], -0.1), "must not be negative"),
-    (([[1.0, 0.0]], [[[1.0, 0.9], [0.1, 1.0]]]), "symmetric"),
-    (([[1.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), "symmetric and positive"),
-    (([[1.0], [2.0]], 0.1, [1.0, 0.0]), "2 positive numbers"),
-    (([[1.0], [2.0]], 0.1, None, None, [0, -1]), "class numbers"),
-])
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (([1.0, 2.0], 0.1), "at least one component"),
+        (([[1.0], [2.0]], [0.1, 0.2, 0.3]), "must be a number"),
+        (([[1.0]], -0.1), "must not be negative"),
+        (([[1.0, 0.0]], [[[1.0, 0.9], [0.1, 1.0]]]), "symmetric"),
+        (([[1.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), "symmetric and positive"),
+        (([[1.0], [2.0]], 0.1, [1.0, 0.0]), "2 positive numbers"),
+        (([[1.0], [2.0]], 0.1, None, None, [0, -1]), "class numbers"),
+    ],
+)
 def test_illegal_mixtures(args, message):
     with pytest.raises(ValueError, match=message):
         ud.GaussianMixture(*args)

@@ -8,7 +8,11 @@ from undrift.noise import Noise, philox
 KNOWN = [  # Random123's known-answer tests for philox4x32-10: counter, key, words
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
-    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
 ]
 
 
@@ -24,7 +28,10 @@ def test_a_sample_is_the_same_in_any_batch(shape, dtype):
     for draw in ("normal", "uniform"):
         whole = getattr(noise, draw)(torch.empty(64, *shape, dtype=dtype))
         for size in (1, 7, 64):
-            parts = [getattr(noise[i : i + size], draw)(torch.empty(min(size, 64 - i), *shape, dtype=dtype)) for i in range(0, 64, size)]
+            parts = [
+                getattr(noise[i : i + size], draw)(torch.empty(min(size, 64 - i), *shape, dtype=dtype))
+                for i in range(0, 64, size)
+            ]
             assert torch.equal(torch.cat(parts), whole)
         order = torch.randperm(64)
         assert torch.equal(getattr(noise[order], draw)(whole), whole[order])

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import PROCESSES
 
 import undrift as ud
+from conftest import PROCESSES
 from undrift.process import Process, as_time, expand
 
 
@@ -163,7 +163,10 @@ def test_ddpm_posterior_is_that_of_the_paper():
 
 
 def test_linear_sde_is_vp():
-    sde, t = ud.LinearSDE(lambda t: -0.5 * (0.1 + 19.9 * t), lambda t: (0.1 + 19.9 * t).sqrt()), torch.linspace(0.01, 1, 33).double()
+    sde, t = (
+        ud.LinearSDE(lambda t: -0.5 * (0.1 + 19.9 * t), lambda t: (0.1 + 19.9 * t).sqrt()),
+        torch.linspace(0.01, 1, 33).double(),
+    )
     for name in ("alpha", "sigma", "log_snr", "drift", "diffusion"):
         torch.testing.assert_close(getattr(sde, name)(t), getattr(ud.VP(), name)(t), rtol=1e-10, atol=1e-12)
 
@@ -189,19 +192,22 @@ def test_expand_never_broadcasts_silently():
         as_time(torch.zeros(3), x)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: ud.VP(3, 1), "0 < beta_min < beta_max"),
-    (lambda: ud.VE(0, 1), "0 < sigma_min < sigma_max"),
-    (lambda: ud.VE(1, math.inf), "0 < sigma_min"),
-    (lambda: ud.Karras(80, 0.002), "t_min < t_max"),
-    (lambda: ud.Rectified(t_max=1.5), "ends at t = 1"),
-    (lambda: ud.Cosine(2), "offset"),
-    (lambda: ud.DDPM(1), "steps >= 2"),
-    (lambda: ud.DDPM(beta_max=1.5), "beta_max < 1"),
-    (lambda: ud.DDPM(schedule="square"), "linear, cosine and sigmoid"),
-    (lambda: ud.SMLD(1), "at least 2 levels"),
-    (lambda: ud.LinearSDE(lambda t: -1 / (1 - t) ** 2, lambda t: t / 0), "finite"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ud.VP(3, 1), "0 < beta_min < beta_max"),
+        (lambda: ud.VE(0, 1), "0 < sigma_min < sigma_max"),
+        (lambda: ud.VE(1, math.inf), "0 < sigma_min"),
+        (lambda: ud.Karras(80, 0.002), "t_min < t_max"),
+        (lambda: ud.Rectified(t_max=1.5), "ends at t = 1"),
+        (lambda: ud.Cosine(2), "offset"),
+        (lambda: ud.DDPM(1), "steps >= 2"),
+        (lambda: ud.DDPM(beta_max=1.5), "beta_max < 1"),
+        (lambda: ud.DDPM(schedule="square"), "linear, cosine and sigmoid"),
+        (lambda: ud.SMLD(1), "at least 2 levels"),
+        (lambda: ud.LinearSDE(lambda t: -1 / (1 - t) ** 2, lambda t: t / 0), "finite"),
+    ],
+)
 def test_illegal_processes(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import PROCESSES
 
 import undrift as ud
+from conftest import PROCESSES
 from undrift import times as grids
 
 

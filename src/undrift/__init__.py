@@ -41,14 +41,15 @@ _PLACES = {
     "exact": "GaussianMixture Empirical",
     "noise": "Noise",
     "objective": "DenoisingScoreMatching",
-    "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Heun DPM2M Langevin AnnealedLangevin PredictorCorrector sample",
+    "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Heun DPM2M Langevin AnnealedLangevin "
+    "PredictorCorrector sample",
     "guidance": "Mix",
     "model": "Model load",
     "error": "UndriftError",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 _MODULES = ("data", "nn", "objective", "sampler", "target", "times")
-__all__ = [*_HOME, *_MODULES]  # noqa: PLE0604
+__all__ = [*_HOME, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

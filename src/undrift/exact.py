@@ -64,8 +64,9 @@ class GaussianMixture(AnyDenoiser):
                 raise ValueError("covariances must be symmetric and positive semi-definite.")
             variance = variance.clamp(min=0)
         else:
-            raise ValueError(f"`covs_or_stds` must be a number, ({count},) or ({count}, {dim}, {dim}), "
-                             f"got shape {tuple(spread.shape)}.")
+            raise ValueError(
+                f"`covs_or_stds` must be a number, ({count},) or ({count}, {dim}, {dim}), got shape {tuple(spread.shape)}."
+            )
         weight = torch.ones(count) if weights is None else torch.as_tensor(weights)
         label = torch.arange(count) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
         if weight.shape != (count,) or not bool((weight > 0).all()):
@@ -190,7 +191,5 @@ class Empirical(GaussianMixture):
         labels: `(N,)` class of each point. Default: all of one class.
     """
 
-    def __init__(
-        self, points: Tensor, process: Process | None = None, labels: Tensor | Sequence[int] | None = None
-    ) -> None:
+    def __init__(self, points: Tensor, process: Process | None = None, labels: Tensor | Sequence[int] | None = None) -> None:
         super().__init__(points, 0.0, None, process, torch.zeros(len(points), dtype=torch.int64) if labels is None else labels)

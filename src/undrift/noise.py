@@ -110,8 +110,9 @@ class Noise:
         tensor = isinstance(like, Tensor)
         shape = tuple(like.shape) if isinstance(like, Tensor) else tuple(like)
         if not shape or shape[0] != len(self):
-            raise ValueError(f"the noise has {len(self)} addresses, but the batch has shape {shape}. "
-                             "Pass `noise[rows]` for a part of a batch.")
+            raise ValueError(
+                f"the noise has {len(self)} addresses, but the batch has shape {shape}. Pass `noise[rows]` for a part of a batch."
+            )
         if tensor:
             return shape, like.dtype, like.device  # type: ignore[union-attr]
         return shape, torch.get_default_dtype(), torch.device("cpu")
@@ -120,8 +121,8 @@ class Noise:
         """(4, B, blocks) random words: four per counter."""
         seeds = torch.as_tensor(self.seeds).to(device)
         blocks = torch.arange(-(-size // 4), device=device)
-        counter = torch.stack(torch.broadcast_tensors(
-            blocks[None], torch.zeros_like(blocks)[None], (seeds & _MASK)[:, None], (seeds >> 32)[:, None]))
+        counter = torch.zeros(4, len(seeds), len(blocks), dtype=torch.int64, device=device)
+        counter[0], counter[2], counter[3] = blocks, (seeds & _MASK)[:, None], (seeds >> 32)[:, None]
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
         return philox(counter, (int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")))
 

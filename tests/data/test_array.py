@@ -150,9 +150,7 @@ def test_npz_with_a_flipped_bit_or_a_member_that_is_no_array(tmp_path):
         array(path)
 
 
-@pytest.mark.parametrize(
-    ("old", "new"), [(b"(100, 3)", b"(100,-3)"), (b"'<f4'", b"'<zz'"), (b"(100, 3), }  ", b"(9999999,3),}")]
-)
+@pytest.mark.parametrize(("old", "new"), [(b"(100, 3)", b"(100,-3)"), (b"'<f4'", b"'<zz'"), (b"(100, 3), }  ", b"(9999999,3),}")])
 def test_a_header_that_lies(tmp_path, old, new):
     path = npy(tmp_path, np.zeros((100, 3), np.float32))
     path.write_bytes(path.read_bytes().replace(old, new))

@@ -192,9 +192,7 @@ def test_out_of_range_and_not_whole():
     spec = Spec.bounded((1, 2, 2), 0, 16, integer=True)
     x = np.zeros((2, 1, 2, 2), np.uint8)
     x[1, 0, 1, 0] = 17
-    with pytest.raises(
-        DataError, match=r"1 of 8 values are outside 0\.\.16, the first is x\[1, 0, 1, 0\] = 17"
-    ):
+    with pytest.raises(DataError, match=r"1 of 8 values are outside 0\.\.16, the first is x\[1, 0, 1, 0\] = 17"):
         Dataset(x, None, spec, "mine")
     with pytest.raises(DataError, match=r"1 of 4 values are not whole numbers, the first is x\[0, 0, 0, 0\]"):
         Dataset(np.array([[[[0.5, 1], [2, 3]]]], np.float32), None, spec, "mine")

@@ -43,9 +43,7 @@ def test_the_axes_are_big_endian_and_row_major(tmp_path):
 @given(keep=st.integers(0, 75), zipped=st.booleans())
 def test_cut_anywhere_is_an_error_that_names_the_file(tmp_path, keep, zipped):
     content = gzip.compress(idx(IMAGES)) if zipped else idx(IMAGES)
-    with pytest.raises(
-        DataError, match=r"file: .*cut short: expected \d+ bytes.*, found \d+; copy or download"
-    ):
+    with pytest.raises(DataError, match=r"file: .*cut short: expected \d+ bytes.*, found \d+; copy or download"):
         read_idx(write(tmp_path, content[: min(keep, len(content) - 1)]), 3)
 
 
@@ -54,9 +52,7 @@ def test_cut_in_half_says_how_much_is_there(tmp_path):
         read_idx(write(tmp_path, idx(IMAGES)[:38]), 3)
     big = np.random.default_rng(0).integers(0, 256, (500, 28, 28), dtype=np.uint8)
     packed = gzip.compress(idx(big))
-    with pytest.raises(
-        DataError, match=r"gzip file is cut short: expected 392,016 bytes, found 1[89]"
-    ) as caught:
+    with pytest.raises(DataError, match=r"gzip file is cut short: expected 392,016 bytes, found 1[89]") as caught:
         read_idx(write(tmp_path, packed[: len(packed) // 2]), 3)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -84,9 +84,7 @@ def test_missing_file_lists_the_names_and_says_how_to_get_it(tmp_path):
 def test_images_and_labels_that_do_not_match(tmp_path):
     fill(tmp_path)
     (tmp_path / NAMES[1]).write_bytes(CONTENT[NAMES[3]])
-    with pytest.raises(
-        DataError, match=r"images-idx3-ubyte\.gz has 7 images but train-.* has 4 labels; take"
-    ):
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz has 7 images but train-.* has 4 labels; take"):
         mnist(tmp_path)
 
 
@@ -163,9 +161,7 @@ def test_download_refuses_other_content_and_writes_nothing(tmp_path, mirror):
     (folder / NAMES[0]).write_bytes(b"<html>please log in</html>")
     (folder / NAMES[1]).unlink()
     there = tmp_path / "data"
-    with pytest.raises(
-        DataError, match=r"could not download train-images.*127.*something else \(26 bytes, wrong checksum\)"
-    ):
+    with pytest.raises(DataError, match=r"could not download train-images.*127.*something else \(26 bytes, wrong checksum\)"):
         download_mnist(there, mirrors=[address], files=TABLE)
     assert list(there.iterdir()) == []
     (folder / NAMES[0]).write_bytes(gzip.compress(CONTENT[NAMES[0]]))
@@ -176,9 +172,7 @@ def test_download_refuses_other_content_and_writes_nothing(tmp_path, mirror):
 
 def test_download_without_network_is_one_line(tmp_path, mirror):
     dead = "http://127.0.0.1:9/"  # the discard port: nobody listens
-    with pytest.raises(
-        DataError, match=r"could not download .*:9/ failed \(.*refused\); check the network, or copy "
-    ) as caught:
+    with pytest.raises(DataError, match=r"could not download .*:9/ failed \(.*refused\); check the network, or copy ") as caught:
         download_mnist(tmp_path / "data", mirrors=[dead], files=TABLE)
     assert "\n" not in str(caught.value)
 

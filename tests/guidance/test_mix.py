@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import Counted, mixture, same_law
 
 import undrift as ud
+from conftest import Counted, mixture, same_law
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 M = mixture(ud.VP())

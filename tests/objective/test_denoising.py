@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import mixture
 
 import undrift as ud
+from conftest import mixture
 from undrift import target
 from undrift.objective.denoising import WEIGHTS, lognormal, snr, uniform
 from undrift.process import expand
@@ -161,7 +161,9 @@ def test_a_small_network_learns_the_score(name):
     class Mlp(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = torch.nn.Sequential(torch.nn.Linear(2, 64), torch.nn.SiLU(), torch.nn.Linear(64, 64), torch.nn.SiLU(), torch.nn.Linear(64, 1))
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(2, 64), torch.nn.SiLU(), torch.nn.Linear(64, 64), torch.nn.SiLU(), torch.nn.Linear(64, 1)
+            )
 
         def forward(self, x, level, cond):
             return self.layers(torch.cat([x, level[:, None]], 1))
@@ -183,13 +185,20 @@ def test_a_small_network_learns_the_score(name):
     assert excess < 0.05
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: ud.DenoisingScoreMatching(weight="square"), "is not one of simple"),
-    (lambda: ud.DenoisingScoreMatching(times="now"), "is not one of uniform"),
-    (lambda: lognormal(0, -1), "positive std"),
-    (lambda: ud.DenoisingScoreMatching(weight="likelihood", times="importance")(
-        ud.Denoiser(Net(), ud.VP()), torch.zeros(2, 3), ud.Noise(range(2))), "Give the process a t_min"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ud.DenoisingScoreMatching(weight="square"), "is not one of simple"),
+        (lambda: ud.DenoisingScoreMatching(times="now"), "is not one of uniform"),
+        (lambda: lognormal(0, -1), "positive std"),
+        (
+            lambda: ud.DenoisingScoreMatching(weight="likelihood", times="importance")(
+                ud.Denoiser(Net(), ud.VP()), torch.zeros(2, 3), ud.Noise(range(2))
+            ),
+            "Give the process a t_min",
+        ),
+    ],
+)
 def test_illegal_objectives(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import Counted, mixture, same_law
 
 import undrift as ud
+from conftest import Counted, mixture, same_law
 from undrift import times as grids
 from undrift.sampler.base import State
 
@@ -54,9 +54,8 @@ def slope(errors):
 
 
 def final(sampler, denoiser, x, grid, noise=None):
-    for state in sampler(denoiser, State(x, grid[0]), grid, noise):
-        pass
-    return state.x
+    *_, last = sampler(denoiser, State(x, grid[0]), grid, noise)
+    return last.x
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -95,7 +94,9 @@ class Scripted:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("sampler", [ud.Ancestral(), ud.Ancestral(0.7), ud.EulerMaruyama(), ud.ReverseDiffusion()], ids=lambda s: f"{type(s).__name__}")
+@pytest.mark.parametrize(
+    "sampler", [ud.Ancestral(), ud.Ancestral(0.7), ud.EulerMaruyama(), ud.ReverseDiffusion()], ids=lambda s: f"{type(s).__name__}"
+)
 def test_weak_order(sampler, name):
     """On one Gaussian every step is x' = a x + b z, so the sampler's variance is known without sampling; its error is O(1/n).
 
@@ -155,9 +156,8 @@ def test_a_run_goes_on_where_it_stopped(kind, tmp_path):
     states = list(sampler(m, State(m.process.prior((5, 2), noise), grid[0]), grid, noise))
     torch.save(states[3], tmp_path / "state")
     again = torch.load(tmp_path / "state", weights_only=False)
-    for again in sampler(m, again, grid, noise):
-        pass
-    assert torch.equal(again.x, states[-1].x)
+    *_, last = sampler(m, again, grid, noise)
+    assert torch.equal(last.x, states[-1].x)
 
 
 def test_ddpm_is_the_printed_algorithm():
@@ -236,25 +236,31 @@ def test_previews_and_early_stop():
 M = mixture()
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: ud.sample(M, 0), "must be at least 1"),
-    (lambda: ud.sample(M, 4, steps=0), "whole number of at least 1"),
-    (lambda: ud.sample(M, 4, steps=-3), "whole number of at least 1"),
-    (lambda: ud.sample(M, 4, seed=-1), "must not be negative"),
-    (lambda: ud.sample(M, 4, cond=torch.tensor([0, 1])), "2 rows for 4 samples"),
-    (lambda: ud.sample(M, 4, steps=torch.tensor([0.1, 0.9])), "decrease from noise to data"),
-    (lambda: ud.sample(M, 4, steps=torch.tensor([1.5, 0.0])), "outside"),
-    (lambda: ud.sample(ud.Denoiser(torch.nn.Identity(), ud.VP()), 4), "does not know the shape"),
-    (lambda: ud.Ancestral()(M, State(torch.zeros(2, 2), torch.tensor(1.0).double()), torch.tensor([1.0, 0.0])), "pass `noise`"),
-    (lambda: ud.Heun()(M, State(torch.zeros(2, 2), torch.tensor(0.7)), torch.tensor([1.0, 0.0])), "not on this grid"),
-    (lambda: ud.Heun()(M, State(torch.zeros(2, 2), torch.tensor(1.0)), torch.tensor([1.0, 0.0]), ud.Noise([1])), "carries 1"),
-    (lambda: ud.Ancestral(1.5), "share of fresh noise"),
-    (lambda: ud.EulerMaruyama(-1), "must not be negative"),
-    (lambda: ud.Langevin(0), "snr"),
-    (lambda: ud.PredictorCorrector(corrections=0), "at least 1"),
-    (lambda: grids.uniform(ud.DDPM(10), 11), "only 10 levels"),
-    (lambda: grids.karras(ud.VP(), 5, sigma_low=3, sigma_high=1), "sigma_low < sigma_high"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ud.sample(M, 0), "must be at least 1"),
+        (lambda: ud.sample(M, 4, steps=0), "whole number of at least 1"),
+        (lambda: ud.sample(M, 4, steps=-3), "whole number of at least 1"),
+        (lambda: ud.sample(M, 4, seed=-1), "must not be negative"),
+        (lambda: ud.sample(M, 4, cond=torch.tensor([0, 1])), "2 rows for 4 samples"),
+        (lambda: ud.sample(M, 4, steps=torch.tensor([0.1, 0.9])), "decrease from noise to data"),
+        (lambda: ud.sample(M, 4, steps=torch.tensor([1.5, 0.0])), "outside"),
+        (lambda: ud.sample(ud.Denoiser(torch.nn.Identity(), ud.VP()), 4), "does not know the shape"),
+        (
+            lambda: ud.Ancestral()(M, State(torch.zeros(2, 2), torch.tensor(1.0).double()), torch.tensor([1.0, 0.0])),
+            "pass `noise`",
+        ),
+        (lambda: ud.Heun()(M, State(torch.zeros(2, 2), torch.tensor(0.7)), torch.tensor([1.0, 0.0])), "not on this grid"),
+        (lambda: ud.Heun()(M, State(torch.zeros(2, 2), torch.tensor(1.0)), torch.tensor([1.0, 0.0]), ud.Noise([1])), "carries 1"),
+        (lambda: ud.Ancestral(1.5), "share of fresh noise"),
+        (lambda: ud.EulerMaruyama(-1), "must not be negative"),
+        (lambda: ud.Langevin(0), "snr"),
+        (lambda: ud.PredictorCorrector(corrections=0), "at least 1"),
+        (lambda: grids.uniform(ud.DDPM(10), 11), "only 10 levels"),
+        (lambda: grids.karras(ud.VP(), 5, sigma_low=3, sigma_high=1), "sigma_low < sigma_high"),
+    ],
+)
 def test_what_cannot_be_sampled(call, message):
     with pytest.raises(ValueError, match=message):
         call()

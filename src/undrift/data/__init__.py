@@ -25,6 +25,7 @@ __all__ = [
     "digits",
     "download_mnist",
     "load_data",
+    "load_split",
     "mixture",
     "mixture_law",
     "mnist",
@@ -83,3 +84,23 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
             hint = nearest(option, known) or "; it takes none"
             raise DataError(f'{kind}: option "{option}" is unknown{hint}')
     return source.load(*(() if data_dir is None else (data_dir,)), **options)
+
+
+def load_split(
+    kind: str, data_dir: str | Path | None = None, fraction: float = 0.2, seed: int = 0, **options: Any
+) -> tuple[Dataset, Dataset]:
+    """Data to train on and data to judge by: the published test set where there is one, else a split.
+
+    Args:
+        kind: A key of `DATA`.
+        data_dir: The folder or file to read, where the kind needs one.
+        fraction: Share that is held out where the data have no test set of their own.
+        seed: Decides which examples those are.
+        options: Arguments of the loader.
+
+    Raises:
+        DataError: As `load_data`.
+    """
+    if kind in DATA and "split" in inspect.signature(DATA[kind].load).parameters and "split" not in options:
+        return load_data(kind, data_dir, split="train", **options), load_data(kind, data_dir, split="test", **options)
+    return load_data(kind, data_dir, **options).split(fraction, seed)

@@ -67,9 +67,7 @@ def array(path: str | Path, layout: str = "auto") -> Dataset:
     if x.dtype.kind not in "uf" or (x.dtype.kind == "u" and x.dtype != np.uint8):
         raise DataError(f"{path}: the values are {x.dtype}; save them as uint8 (values 0..255) or float32")
     if x.ndim < 2:
-        raise DataError(
-            f"{path}: the array has shape {x.shape}; save (N, ...), the first axis counting examples"
-        )
+        raise DataError(f"{path}: the array has shape {x.shape}; save (N, ...), the first axis counting examples")
     if x.size == 0:
         raise DataError(f"{path}: there are no examples, the array has shape {x.shape}; give at least one")
     numbers, classes = (None, ()) if labels is None else _classes(labels, len(x), path)
@@ -130,8 +128,7 @@ def _classes(labels: NDArray[Any], count: int, path: Path) -> tuple[NDArray[Any]
         return numbers, tuple(names.tolist())
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.size == 0:
         raise DataError(
-            f"{path}: labels must be one axis of integers or of non-empty strings, "
-            f"but they are {labels.shape} {labels.dtype}"
+            f"{path}: labels must be one axis of integers or of non-empty strings, but they are {labels.shape} {labels.dtype}"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= max(count, 1000):

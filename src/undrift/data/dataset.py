@@ -55,9 +55,7 @@ class Dataset:
         self._measured = False
 
     @classmethod
-    def measured(
-        cls, x: NDArray[Any], labels: ArrayLike | None, name: str, classes: Sequence[str] = ()
-    ) -> Self:
+    def measured(cls, x: NDArray[Any], labels: ArrayLike | None, name: str, classes: Sequence[str] = ()) -> Self:
         """Unbounded values, standardised by what the data themselves show (see `Spec.standardised`).
 
         `split` measures again on the training part alone, so nothing of the held-out part leaks into the
@@ -210,9 +208,7 @@ def _check_values(x: NDArray[Any], spec: Spec, name: str) -> None:
     if len(x) == 0:
         raise DataError(f"{name}: there are no examples, the array has shape {x.shape}; give at least one")
     if x.shape[1:] != spec.shape:
-        raise DataError(
-            f"{name}: examples have shape {x.shape[1:]}, but the spec says {spec.shape}; reshape them"
-        )
+        raise DataError(f"{name}: examples have shape {x.shape[1:]}, but the spec says {spec.shape}; reshape them")
     _check_finite(x, name)
     if x.dtype == np.uint8 and spec.low == 0 and spec.high == 255:
         return
@@ -241,17 +237,13 @@ def _refuse(x: NDArray[Any], wrong: Any, what: str, name: str) -> None:
             first = f"x[{', '.join(map(str, place))}] = {x[tuple(place)]}"
         bad += int(mask.sum())
     if bad:
-        raise DataError(
-            f"{name}: {bad:,} of {x.size:,} values are {what}, the first is {first}; correct or remove them"
-        )
+        raise DataError(f"{name}: {bad:,} of {x.size:,} values are {what}, the first is {first}; correct or remove them")
 
 
 def _checked_labels(labels: ArrayLike, count: int, spec: Spec, name: str) -> NDArray[np.int64]:
     given = np.asarray(labels)
     if given.ndim != 1 or given.dtype.kind not in "iu":
-        raise DataError(
-            f"{name}: labels must be (N,) integers, not {given.shape} {given.dtype}; convert them"
-        )
+        raise DataError(f"{name}: labels must be (N,) integers, not {given.shape} {given.dtype}; convert them")
     if len(given) != count:
         raise DataError(f"{name}: {count:,} examples but {len(given):,} labels; give each one label")
     if not spec.classes:

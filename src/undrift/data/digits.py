@@ -24,7 +24,7 @@ def digits() -> Dataset:
     Learning Repository, as `sklearn.datasets.load_digits`.
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise DataError("digits: the images come with scikit-learn, run: pip install scikit-learn") from error
     found = load_digits()

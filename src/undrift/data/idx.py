@@ -63,8 +63,7 @@ def _parse(file: BufferedIOBase, path: Path, axes: int) -> NDArray[np.uint8]:
         )
     if len(head) < header:
         raise DataError(
-            f"{path}: the file is cut short: expected {header:,} bytes of header, found {len(head):,}; "
-            "copy or download it again"
+            f"{path}: the file is cut short: expected {header:,} bytes of header, found {len(head):,}; copy or download it again"
         )
     shape = struct.unpack(f">{axes}I", head[4:])
     size = math.prod(shape)
@@ -78,8 +77,7 @@ def _parse(file: BufferedIOBase, path: Path, axes: int) -> NDArray[np.uint8]:
         )
     if len(body) > size:
         raise DataError(
-            f"{path}: the file goes on after the {header + size:,} bytes that its header says; "
-            "copy or download it again"
+            f"{path}: the file goes on after the {header + size:,} bytes that its header says; copy or download it again"
         )
     return np.frombuffer(body, dtype=np.uint8).reshape(shape)
 

@@ -113,9 +113,7 @@ def download_mnist(
             if not _holds(folder / name, sha256, size):
                 _write(folder / name, _fetch(name, files, mirrors, timeout, folder))
     except OSError as error:
-        raise OutputError(
-            f"mnist: cannot write to {folder} ({error.strerror or error}); choose another folder"
-        ) from error
+        raise OutputError(f"mnist: cannot write to {folder} ({error.strerror or error}); choose another folder") from error
     return folder
 
 
@@ -131,9 +129,7 @@ def _find(folder: Path, stem: str, axes: int) -> Path:
     )
 
 
-def _fetch(
-    name: str, files: Mapping[str, tuple[str, int]], mirrors: Sequence[str], timeout: float, folder: Path
-) -> bytes:
+def _fetch(name: str, files: Mapping[str, tuple[str, int]], mirrors: Sequence[str], timeout: float, folder: Path) -> bytes:
     sha256, size = files[name]
     failures = []
     for mirror in mirrors:

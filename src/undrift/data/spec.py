@@ -96,24 +96,18 @@ class Spec:
         require(all(s > 0 for s in scales), "scale", "positive")
         names = self.classes
         require(
-            isinstance(names, tuple)
-            and all(isinstance(name, str) and name for name in names)
-            and len({*names}) == len(names),
+            isinstance(names, tuple) and all(isinstance(name, str) and name for name in names) and len({*names}) == len(names),
             "classes",
             "a tuple of distinct, non-empty names",
         )
 
     @classmethod
-    def bounded(
-        cls, shape: Sequence[int], low: float, high: float, *, integer: bool, classes: Sequence[str] = ()
-    ) -> Self:
+    def bounded(cls, shape: Sequence[int], low: float, high: float, *, integer: bool, classes: Sequence[str] = ()) -> Self:
         """Values in [low, high], seen by the model in [-1, 1]."""
         return cls(tuple(shape), low, high, integer, (low + high) / 2, (high - low) / 2, tuple(classes))
 
     @classmethod
-    def standardised(
-        cls, x: NDArray[Any], classes: Sequence[str] = (), rows: NDArray[np.int64] | None = None
-    ) -> Self:
+    def standardised(cls, x: NDArray[Any], classes: Sequence[str] = (), rows: NDArray[np.int64] | None = None) -> Self:
         """Unbounded values, seen by the model with mean 0 and standard deviation 1 over `x`.
 
         Each column of vectors has its own shift and scale; examples of two or more axes (series, grids, float

@@ -59,8 +59,9 @@ class Mix(AnyDenoiser):
     ) -> None:
         super().__init__()
         if strong.process != weak.process:
-            raise ValueError(f"`Mix` needs one process, got {strong.process} and {weak.process}; "
-                             "use `weak.using(strong.process)`.")
+            raise ValueError(
+                f"`Mix` needs one process, got {strong.process} and {weak.process}; use `weak.using(strong.process)`."
+            )
         self.strong, self.weak, self.scale = strong, weak, guidance_scale(scale, w)
         self.process, self.shape = strong.process, strong.shape
 
@@ -69,9 +70,7 @@ class Mix(AnyDenoiser):
             return (self.strong if self.scale == 1 else self.weak)(x, t, cond)
         strong, weak = self._both(x, t, cond)
         scale = expand(self.scale, x) if isinstance(self.scale, Tensor) else self.scale
-        return Prediction(
-            weak.data + scale * (strong.data - weak.data), weak.noise + scale * (strong.noise - weak.noise)
-        )
+        return Prediction(weak.data + scale * (strong.data - weak.data), weak.noise + scale * (strong.noise - weak.noise))
 
     def _both(self, x: Tensor, t: Tensor | float, cond: Any) -> tuple[Prediction, Prediction]:
         (a, cond_a), (b, cond_b) = _unbind(self.strong, cond), _unbind(self.weak, cond)

@@ -168,8 +168,10 @@ class DenoisingScoreMatching:
         to_noise = (determinant(space, process, middle) / process.alpha(middle).clamp(min=1e-12)) ** 2
         mass = self._weight(process, middle) * to_noise * edges.diff()
         if process.t_min == 0 and self.weight in ("likelihood", "bound"):
-            raise ValueError("importance-sampled times need a weight with a finite integral; this one diverges at t = 0. "
-                             "Give the process a t_min, such as 1e-4.")
+            raise ValueError(
+                "importance-sampled times need a weight with a finite integral; this one diverges at t = 0. "
+                "Give the process a t_min, such as 1e-4."
+            )
         total = mass.sum()
         edge = torch.cat([mass.new_zeros(1), (mass / total).cumsum(0)])
         i = (torch.searchsorted(edge, u, right=True) - 1).clamp(0, len(mass) - 1)

@@ -104,8 +104,9 @@ class SMLD(_Chain):
     def __init__(
         self, levels: int = 10, sigma_min: float = 0.01, sigma_max: float = 1.0, *, t_min: float = 0.0, t_max: float = 1.0
     ) -> None:
-        for name, value in zip(("count", "sigma_min", "sigma_max", "t_min", "t_max"),
-                               (levels, sigma_min, sigma_max, t_min, t_max), strict=True):
+        for name, value in zip(
+            ("count", "sigma_min", "sigma_max", "t_min", "t_max"), (levels, sigma_min, sigma_max, t_min, t_max), strict=True
+        ):
             object.__setattr__(self, name, value)
         self.__post_init__()
         ordered("SMLD", sigma_min=sigma_min, sigma_max=sigma_max)

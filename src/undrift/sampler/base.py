@@ -70,9 +70,7 @@ class Sampler:
         """Calls of the denoiser on a grid of `steps` steps that ends at t_min."""
         return steps
 
-    def __call__(
-        self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise | None = None
-    ) -> Iterator[State]:
+    def __call__(self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise | None = None) -> Iterator[State]:
         """Yield the state after each step of the grid.
 
         Args:
@@ -101,13 +99,16 @@ class Sampler:
         if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
             raise ValueError("`times` must be at least two times that decrease from noise to data.")
         if times[0] > process.t_max or times[-1] < process.t_min:
-            raise ValueError(f"`times` run from {times[0]:g} to {times[-1]:g}, outside [{process.t_min:g}, "
-                             f"{process.t_max:g}] of {process}.")
+            raise ValueError(
+                f"`times` run from {times[0]:g} to {times[-1]:g}, outside [{process.t_min:g}, {process.t_max:g}] of {process}."
+            )
         if not 0 <= state.index < len(times) or state.t != times[state.index]:
             raise ValueError(f"the state is at t = {state.t:g}, index {state.index}, which is not on this grid.")
         if noise is None and self.stochastic:
             raise ValueError(f"{type(self).__name__} draws random numbers: pass `noise`, one address per sample.")
         if noise is not None and len(noise) != len(state.x):
-            raise ValueError(f"`x` has batch size {len(state.x)} but `noise` carries {len(noise)} addresses. "
-                             "Pass `noise[rows]` for a part of a batch.")
+            raise ValueError(
+                f"`x` has batch size {len(state.x)} but `noise` carries {len(noise)} addresses. "
+                "Pass `noise[rows]` for a part of a batch."
+            )
         return times

@@ -77,7 +77,7 @@ def sample(
         x = denoiser.process.prior(like.new_empty(len(rows), *shape), noise)
         state = State(x, times[0])
         try:
-            for state in sampler(bound, state, times, noise):
+            for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
                 if callback is not None:
                     callback(state)
         except StopIteration:
@@ -86,6 +86,8 @@ def sample(
     x = torch.cat(parts)
     bad = int((~torch.isfinite(x.flatten(1))).any(1).sum())
     if bad:
-        raise RuntimeError(f"{type(sampler).__name__} made {bad} of {n} samples that are not finite; "
-                           "try more steps, a lower guidance scale, or check the denoiser's own output.")
+        raise RuntimeError(
+            f"{type(sampler).__name__} made {bad} of {n} samples that are not finite; "
+            "try more steps, a lower guidance scale, or check the denoiser's own output."
+        )
     return x

@@ -1,0 +1,96 @@
+"""The grammar of the command line, on the standard library alone, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from undrift.error import nearest
+
+_RECIPES = sorted(p.stem for p in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors of one line that name the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
+        if message.startswith("unrecognized arguments: "):
+            word = message.split(": ", 1)[1].split()[0]
+            hint = nearest(word.split("=")[0], known) if word.startswith("-") else ""
+            message = f'"{word}" is not understood{hint or "; see --help"}'
+        elif "invalid choice" in message and "argument command" in message:
+            word = message.split("invalid choice: ")[1].split("'")[1]
+            message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
+        self.exit(2, f"{self.prog.split()[0]}: {message}\n")
+
+
+_COMMANDS = ("train", "sample", "evaluate", "info", "demo")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line as an argparse parser."""
+    parser = _Parser(prog="undrift", description="Score-based diffusion models: train, sample, look, judge.")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
+
+    train = commands.add_parser(
+        "train",
+        help="train a model from a recipe, or take a run up again",
+        epilog="The same command on an existing run goes on where it stopped.",
+    )
+    train.add_argument("recipe", help=f"one of {', '.join(_RECIPES)}")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. steps=20000 minutes=10 process.beta_max=15")
+    train.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist: a folder; array: a file)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    train.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
+
+    sample = commands.add_parser("sample", help="draw samples from a trained model")
+    sample.add_argument("run", type=Path, help="a run's folder")
+    sample.add_argument("-n", type=int, metavar="N", help="how many (default: 10 of each class, or 64)")
+    sample.add_argument(
+        "--class",
+        dest="label",
+        metavar="NAME",
+        default="all",
+        help="a class, several with commas, all (in turn; the default) or none (unconditional)",
+    )
+    _sampling(sample)
+    sample.add_argument("--out", type=Path, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
+    sample.add_argument(
+        "--strip", type=Path, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
+    )
+    sample.add_argument("--gif", type=Path, metavar="GIF", help="also an animation from noise to data")
+    sample.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x in data units, labels")
+
+    evaluate = commands.add_parser("evaluate", help="how many samples are recognised as the class asked for; nearest neighbours")
+    evaluate.add_argument("run", type=Path, help="a run's folder")
+    evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
+    evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    _sampling(evaluate)
+
+    info = commands.add_parser("info", help="what is this model?")
+    info.add_argument("run", type=Path, help="a run's folder")
+
+    demo = commands.add_parser("demo", help="train, sample, judge and look, in one go")
+    demo.add_argument("recipe", nargs="?", default="digits", choices=("digits", "mnist"), help="digits (default) or mnist")
+    demo.add_argument("overrides", nargs="*", metavar="key=value", help="as for train")
+    demo.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist)")
+    demo.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    return parser
+
+
+def _sampling(parser: argparse.ArgumentParser) -> None:
+    strength = parser.add_mutually_exclusive_group()
+    strength.add_argument("--scale", type=float, help="guidance scale: 0 ignores the class, 1 is Bayes, above 1 sharpens")
+    strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="dpm2m, heun, ddim, ancestral, euler-maruyama, reverse-diffusion, "
+        "predictor-corrector, annealed-langevin (default: the model's own)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="steps (default: the model's own)")
+    parser.add_argument("--grid", metavar="NAME", help="how steps are laid out: karras, log_snr, uniform")
+    parser.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
+    parser.add_argument("--weights", default="ema", help="ema (default) or raw")

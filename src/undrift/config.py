@@ -1,0 +1,305 @@
+"""Choices as data: the tables that turn names into objects, and the recipe of a run.
+
+Below the model everything is composed in Python; a run, however, must be written down, so here each family has one explicit
+table. The options of a kind are the arguments of its class: they are read from its signature, checked by pydantic, and an
+unknown one is answered with the nearest known.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from undrift import target as targets
+from undrift import times
+from undrift.denoiser import Denoiser
+from undrift.error import RecipeError, nearest
+from undrift.nn import MLP, UNet
+from undrift.objective import DenoisingScoreMatching, lognormal
+from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
+from undrift.sampler import (
+    DPM2M,
+    Ancestral,
+    AnnealedLangevin,
+    EulerMaruyama,
+    Heun,
+    PredictorCorrector,
+    ReverseDiffusion,
+    Sampler,
+)
+
+PROCESSES: dict[str, type[Process]] = {
+    "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
+}  # fmt: skip
+NETWORKS: dict[str, type[MLP | UNet]] = {"mlp": MLP, "unet": UNet}
+TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
+SAMPLERS: dict[str, Sampler] = {
+    "dpm2m": DPM2M(),
+    "heun": Heun(),
+    "ddim": Ancestral(0.0),
+    "ancestral": Ancestral(1.0),
+    "euler-maruyama": EulerMaruyama(),
+    "reverse-diffusion": ReverseDiffusion(),
+    "predictor-corrector": PredictorCorrector(),
+    "annealed-langevin": AnnealedLangevin(),
+}
+GRIDS: dict[str, times.Grid] = {"karras": times.karras, "log_snr": times.log_snr, "uniform": times.uniform}
+
+_FROM_DATA = ("channels_in", "shape", "classes")  # arguments of networks that the data decide
+
+
+class Options(BaseModel):
+    """Base of all recipe parts: unknown keys are errors, values are not coerced from other kinds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+def _part(kind: str, cls: type) -> type[Options]:
+    """A pydantic model with the arguments of `cls` and the tag `kind`."""
+    hints = get_type_hints(cls.__init__)  # type: ignore[misc]
+    fields: dict[str, Any] = {"kind": (Literal[kind], kind)}
+    for name, parameter in list(inspect.signature(cls).parameters.items()):
+        if name not in _FROM_DATA:
+            fields[name] = (hints[name], parameter.default)
+    return create_model(f"{cls.__name__}Options", __base__=Options, **fields)
+
+
+def _union(table: Mapping[str, type]) -> Any:
+    return Annotated[Union[tuple(_part(kind, cls) for kind, cls in table.items())], Field(discriminator="kind")]  # noqa: UP007
+
+
+ProcessOptions = _union(PROCESSES)
+NetworkOptions = _union(NETWORKS)
+SamplerName: Any = Literal[tuple(SAMPLERS)]
+GridName: Any = Literal[tuple(GRIDS)]
+TargetName: Any = Literal[TARGETS]
+
+
+class ObjectiveOptions(Options):
+    """See `DenoisingScoreMatching`; `mean` and `std` belong to lognormal times."""
+
+    space: TargetName | None = None
+    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = "simple"
+    times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
+    mean: float = -1.2
+    std: Annotated[float, Field(gt=0)] = 1.2
+
+
+class SamplingOptions(Options):
+    """How samples are drawn unless the caller says otherwise. `scale` is the guidance scale (1: none)."""
+
+    sampler: SamplerName = "dpm2m"
+    steps: Annotated[int, Field(ge=1)] = 20
+    scale: float = 1.0
+    grid: GridName = "karras"
+
+
+class Recipe(Options):
+    """Everything that decides a run. Times in steps, lengths in examples where they must not depend on the batch."""
+
+    recipe: str
+    data: dict[str, Any]
+    data_dir: str | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    network: NetworkOptions | None = None  # type: ignore[valid-type]
+    process: ProcessOptions  # type: ignore[valid-type]
+    target: TargetName = "karras"
+    objective: ObjectiveOptions = ObjectiveOptions()
+    steps: Annotated[int, Field(ge=1)] | None = None
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
+    warmup: Annotated[int, Field(ge=0)] = 100
+    decay_from: Annotated[float, Field(ge=0, le=1)] = 0.0
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    ema_halflife: Annotated[float, Field(gt=0)] = 50_000
+    label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    log_every: Annotated[int, Field(ge=1)] = 50
+    checkpoint_every: Annotated[int, Field(ge=1)] = 1000
+    sample_every: Annotated[int, Field(ge=0)] = 1000
+    sampling: SamplingOptions = SamplingOptions()
+
+
+def kinds(options: Options) -> dict[str, Any]:
+    """A recipe part as a plain dict of JSON values."""
+    return options.model_dump(mode="json")
+
+
+def build_process(options: Mapping[str, Any]) -> Process:
+    """The process of a recipe part `{"kind": ..., ...}`. Raises RecipeError for illegal values."""
+    return _built("process", PROCESSES[options["kind"]], {k: v for k, v in options.items() if k != "kind"})
+
+
+def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> MLP | UNet:
+    """The network of a recipe part for data of one shape and a number of classes (0: none)."""
+    given = {k: v for k, v in options.items() if k != "kind"} | {"classes": classes}
+    if options["kind"] == "unet":
+        if len(shape) != 3:
+            raise RecipeError(
+                f"network.kind=unet wants images (C, H, W), but these data have shape {shape}; use network.kind=mlp"
+            )
+        given["channels_in"] = shape[0]
+    else:
+        given["shape"] = shape
+    return _built("network", NETWORKS[options["kind"]], given)
+
+
+def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
+    """What a recipe that names no network gets: a U-Net for images of at least 8 x 8, else an MLP."""
+    if len(shape) == 3 and min(shape[1:]) >= 8:
+        return {"kind": "unet", "widths": [32, 64], "patch": 2 if min(shape[1:]) >= 20 else 1}
+    return {"kind": "mlp", "width": 256, "depth": 4}
+
+
+def build_target(name: str, sigma_data: float) -> targets.Target:
+    """The target of this name."""
+    return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
+
+
+def build_denoiser(
+    network: Mapping[str, Any], process: Mapping[str, Any], target: str, sigma_data: float, shape: tuple[int, ...], classes: int
+) -> Denoiser:
+    """Network, process and target put together."""
+    built = build_process(process)
+    try:
+        return Denoiser(build_network(network, shape, classes), built, build_target(target, sigma_data), sigma_data, shape)
+    except ValueError as error:
+        raise RecipeError(f"target={target}: {error}") from None
+
+
+def build_objective(options: ObjectiveOptions, sigma_data: float) -> DenoisingScoreMatching:
+    """The objective of a recipe."""
+    space = None if options.space is None else build_target(options.space, sigma_data)
+    when = lognormal(options.mean, options.std) if options.times == "lognormal" else options.times
+    return DenoisingScoreMatching(space, options.weight, when)
+
+
+def _built(where: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
+    try:
+        return make(**options)
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the library."""
+    return sorted(p.name.removesuffix(".yaml") for p in resources.files("undrift.recipes").iterdir() if p.name.endswith(".yaml"))
+
+
+def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name, with overrides `{"process.beta_max": 15, ...}`.
+
+    Giving `steps` takes back the recipe's `minutes`, and the other way round.
+
+    Raises:
+        RecipeError: an unknown recipe or key (the nearest is named), an illegal value.
+    """
+    if name not in recipe_names():
+        raise RecipeError(f'recipe "{name}" is unknown{nearest(name, recipe_names())}')
+    text = resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()
+    return make_recipe({"recipe": name, **yaml.safe_load(text)}, overrides or {})
+
+
+def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of an existing run (its config.yaml), with overrides."""
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read as YAML ({type(error).__name__}); restore it or start a new run") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path} is not a recipe; restore it or start a new run")
+    return make_recipe(tree, overrides or {})
+
+
+def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
+    """Check a recipe given as nested dicts, with dotted overrides."""
+    given = dict(overrides)
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if one in given and other not in given:
+            given[other] = None
+    tree = {k: dict(v) if isinstance(v, dict) else v for k, v in tree.items()}
+    for key, value in sorted(given.items(), key=lambda item: not item[0].endswith(".kind")):
+        *path, leaf = key.split(".")
+        node: Any = tree
+        for part in path:
+            if isinstance(node, dict) and node.get(part) is None:
+                node[part] = {}
+            node = node[part] if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise RecipeError(f'override "{key}": {".".join(path)} is a single value and has no parts')
+        if leaf == "kind" and node.get("kind") != value:
+            node.clear()  # options of the old kind mean nothing to the new one
+        node[leaf] = value
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(_explain(error)) from None
+    if recipe.steps is None and recipe.minutes is None:
+        raise RecipeError("a run needs an end: give steps=... or minutes=...")
+    return recipe
+
+
+def parse_overrides(words: list[str]) -> dict[str, Any]:
+    """`["steps=200", "process.beta_max=15"]` to a dict, values read as YAML."""
+    overrides: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise RecipeError(f'"{word}" is not an override; write key=value, such as steps=2000')
+        try:
+            parsed = yaml.safe_load(value)
+            # YAML 1.1 wants a dot in floats; people write 1e-4.
+            overrides[key] = float(parsed) if isinstance(parsed, str) and _is_float(parsed) else parsed
+        except yaml.YAMLError:
+            raise RecipeError(f'the value of "{word}" is not readable; quote it') from None
+    return overrides
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _explain(error: ValidationError) -> str:
+    """One line from pydantic's report: the first problem, with its dotted place."""
+    first = error.errors()[0]
+    tags = {*PROCESSES, *NETWORKS}
+    path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 1 and p in tags)]
+    key, given = ".".join(path), first.get("input")
+    if first["type"] == "extra_forbidden":
+        return f'unknown key "{key}"{nearest(key, known_keys(first["loc"]))}'
+    if first["type"] == "missing":
+        return f'the recipe lacks "{key}"'
+    if first["type"].startswith("union_tag"):
+        table: Mapping[str, Any] = PROCESSES if path[0] == "process" else NETWORKS
+        kind = given.get("kind") if isinstance(given, dict) else given
+        return f'{path[0]}.kind "{kind}" is unknown{nearest(kind, table)}'
+    if first["type"] == "literal_error":
+        choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f'{key} "{given}" is unknown{nearest(given, choices)}'
+    return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
+    """All dotted keys of a recipe, those of one chosen kind where `loc` names it."""
+    keys = [k for k in Recipe.model_fields if k != "recipe"]
+    keys += [f"objective.{k}" for k in ObjectiveOptions.model_fields] + [f"sampling.{k}" for k in SamplingOptions.model_fields]
+    for place, table in (("process", PROCESSES), ("network", NETWORKS)):
+        chosen = [table[loc[1]]] if len(loc) > 1 and loc[0] == place and loc[1] in table else table.values()
+        for cls in chosen:
+            keys += [f"{place}.{k}" for k in inspect.signature(cls).parameters if k not in _FROM_DATA]
+    return list(dict.fromkeys(keys))

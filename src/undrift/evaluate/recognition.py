@@ -1,0 +1,112 @@
+"""Recognition: are the samples of a class what was asked for? Asked of a classifier trained on the real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from undrift.data import Dataset
+from undrift.data.order import Order
+from undrift.model import contiguous, write_atomically
+from undrift.nn import Classifier
+from undrift.noise import Noise
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A classifier with its own accuracy on real held-out data, without which its verdicts mean nothing."""
+
+    classifier: Classifier
+    accuracy: float
+    held_out: int
+
+    def classify(self, y: Tensor) -> Tensor:
+        """Class numbers `(N,)` of images `(N, C, H, W)` in model space."""
+        return predict(self.classifier, y).argmax(1)
+
+
+def predict(classifier: nn.Module, y: Tensor, batch_size: int = 500) -> Tensor:
+    """Logits `(N, C)`, in batches."""
+    with torch.no_grad():
+        return torch.cat([classifier(part) for part in torch.split(y, batch_size)])
+
+
+def accuracy(classifier: nn.Module, data: Dataset) -> float:
+    """Share of a data set that is classified right."""
+    right = 0
+    for start in range(0, len(data), 500):
+        x, labels = data.batch(torch.arange(start, min(start + 500, len(data))))
+        assert labels is not None
+        right += int((predict(classifier, x).argmax(1) == labels).sum())
+    return right / len(data)
+
+
+def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | None = None) -> Judge:
+    """Train the classifier on `train` and measure it on `held_out`; a cached one of the same data is read back.
+
+    Args:
+        train: Labelled images of at least 8 x 8.
+        held_out: Labelled images that neither the classifier nor the model was trained on.
+        seed: For weights and order.
+        cache: A safetensors file to keep it in.
+    """
+    classes = len(train.spec.classes)
+    classifier = Classifier(train.spec.shape[0], classes)
+    key = f"{train.content_hash()}-{held_out.content_hash()}-{seed}"
+    if cache is not None and (known := _read(cache, key)) is not None:
+        classifier.load_state_dict(known[0])
+        return Judge(classifier.eval(), known[1], len(held_out))
+    # Enough passes to converge: about 300,000 examples, or 60 passes over a small set.
+    batch, rate = 128, 3e-3
+    steps = max(1, min(60 * len(train), max(300_000, 4 * len(train))) // batch)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        classifier = Classifier(train.spec.shape[0], classes)
+        optimizer = torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=1e-2, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1)
+        order = Order(len(train), seed)
+        classifier.train()
+        for step in range(steps):
+            x, labels = train.batch(order.rows(step, batch))
+            assert labels is not None
+            loss = nn.functional.cross_entropy(classifier(shifted(x, Noise(range(len(x))).fold("shift", step))), labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    classifier.eval()
+    share = accuracy(classifier, held_out)
+    if cache is not None:
+        state, facts = contiguous(classifier.state_dict()), {"key": key, "accuracy": repr(share)}
+        write_atomically(cache, lambda p: save_file(state, p, facts))
+    return Judge(classifier, share, len(held_out))
+
+
+def shifted(x: Tensor, noise: Noise) -> Tensor:
+    """Each image moved by up to a pixel per 14 in each direction, the border repeated."""
+    reach = max(1, round(min(x.shape[2:]) / 14))
+    moves = (noise.uniform((len(x), 2)) * (2 * reach + 1)).long()
+    padded = nn.functional.pad(x, [reach] * 4, mode="replicate")
+    rows = moves[:, :1] + torch.arange(x.shape[2])
+    columns = moves[:, 1:] + torch.arange(x.shape[3])
+    batch = torch.arange(len(x))[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+
+
+def _read(path: Path, key: str) -> tuple[dict[str, Tensor], float] | None:
+    """The cached weights and accuracy, if the file is whole and of these data."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+            if facts.get("key") != key:
+                return None
+            return {k: file.get_tensor(k) for k in file.keys()}, float(facts["accuracy"])  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError):
+        return None  # only a cache: made anew

@@ -1,0 +1,107 @@
+"""One verdict on a run: recognition by class, and how near the samples come to the training data."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undrift.config import read_recipe
+from undrift.data import Dataset, load_split
+from undrift.error import UndriftError
+from undrift.evaluate.neighbours import nearest_neighbours
+from undrift.evaluate.recognition import train_judge
+from undrift.model import Model
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found.
+
+    Attributes:
+        asked: `(N,)` class asked of each sample.
+        seen: `(N,)` class that the judge sees.
+        classes: Their names.
+        accuracy: The judge's own on `held_out` real examples.
+        similarity: `(N,)` cosine of each sample to its nearest training example.
+        floor: The same for real held-out examples.
+        neighbours: `(N,)` rows of those training examples.
+        samples: `(N, *shape)` model space.
+        seconds: Spent drawing the samples.
+    """
+
+    asked: Tensor
+    seen: Tensor
+    classes: tuple[str, ...]
+    accuracy: float
+    held_out: int
+    similarity: Tensor
+    floor: Tensor
+    neighbours: Tensor
+    samples: Tensor
+    seconds: float
+
+    @property
+    def recognised(self) -> float:
+        """Share of samples seen as the class that was asked for."""
+        return float((self.asked == self.seen).double().mean())
+
+    def lines(self) -> list[str]:
+        """The verdict in words."""
+        n = len(self.asked)
+        by_class = [(self.seen[self.asked == k] == k).double().mean().item() for k in range(len(self.classes))]
+        each = "  ".join(
+            f"{name}: {100 * share:.0f}" for name, share in zip(self.classes, by_class, strict=True) if share == share
+        )
+        return [
+            f"recognised as the class asked for: {100 * self.recognised:.1f} % of {n} samples",
+            f"  by a classifier that is right on {100 * self.accuracy:.1f} % of {self.held_out} held-out real examples",
+            f"  by class, in %: {each}",
+            f"nearest training example (cosine): median {self.similarity.median():.3f}, most similar {self.similarity.max():.3f}",
+            f"  real held-out examples: median {self.floor.median():.3f}, most similar {self.floor.max():.3f}"
+            " (samples well above that would be copies)",
+            f"drawn in {self.seconds:.1f} s",
+        ]
+
+
+def judge_run(model: Model, folder: Path, n: int, data_dir: str | None = None, **options: Any) -> Verdict:
+    """Draw `n` samples, every class in turn, and judge them.
+
+    Args:
+        model: As loaded from `folder`.
+        folder: The run; keeps the judge in `classifier.safetensors`.
+        n: How many samples.
+        data_dir: Where the data are, if no longer where they were.
+        options: For `Model.draw`.
+
+    Raises:
+        UndriftError: no classes, no images, or the data cannot be read.
+    """
+    train, held_out = data_of(folder, data_dir)
+    if not model.spec.classes or len(model.spec.shape) != 3 or min(model.spec.shape[1:]) < 8:
+        raise UndriftError(f"recognition needs labelled images of at least 8 x 8; {train.name} is not")
+    if n < 1:
+        raise UndriftError(f"-n {n}: ask for at least one sample")
+    asked = torch.arange(n) % len(model.spec.classes)
+    start = time.perf_counter()
+    samples = model.draw(n, asked.tolist(), **options)
+    seconds = time.perf_counter() - start
+    judge = train_judge(train, held_out, cache=folder / "classifier.safetensors")
+    clean = model.spec.to_model(model.spec.from_model(samples))
+    similarity, rows = nearest_neighbours(clean, train)
+    some = torch.linspace(0, len(held_out) - 1, min(len(held_out), 1000)).long()
+    floor, _ = nearest_neighbours(held_out.batch(some)[0], train)
+    return Verdict(
+        asked, judge.classify(clean), model.spec.classes, judge.accuracy, judge.held_out, similarity, floor, rows, clean, seconds
+    )
+
+
+def data_of(folder: Path, data_dir: str | None = None) -> tuple[Dataset, Dataset]:
+    """Training and held-out data of a run, as its recipe says."""
+    recipe = read_recipe(folder / "config.yaml")
+    options = {k: v for k, v in recipe.data.items() if k != "kind"}
+    return load_split(recipe.data["kind"], data_dir or recipe.data_dir, recipe.held_out, recipe.seed, **options)

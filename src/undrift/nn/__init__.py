@@ -1,0 +1,8 @@
+"""Networks: `net(x, level, cond) -> Tensor like x`, and the classifier that judges what they draw."""
+
+from undrift.nn.classifier import Classifier
+from undrift.nn.embed import Conditioning, Sinusoids
+from undrift.nn.mlp import MLP
+from undrift.nn.unet import UNet
+
+__all__ = ["MLP", "Classifier", "Conditioning", "Sinusoids", "UNet"]
