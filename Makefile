@@ -12,8 +12,8 @@ test: .venv/ready-dev
 	$(BIN)/python -m pytest -n auto
 
 lint: .venv/ready-dev
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -80,3 +80,27 @@ class Counted(ud.AnyDenoiser):
     def forward(self, x, t, cond=None):
         self.calls += 1
         return self.inner(x, t, cond)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A run folder with a tiny class-conditional model of the embedded digits, 25 steps old."""
+    from rich.console import Console
+
+    from undrift.train.session import train_run
+
+    folder = tmp_path_factory.mktemp("run") / "digits"
+    overrides = {
+        "network": {"kind": "unet", "widths": [8, 16], "blocks": 1, "embedding": 32}, "steps": 25, "batch_size": 32,
+        "sample_every": 0, "checkpoint_every": 10, "log_every": 5, "device": "cpu",
+    }  # fmt: skip
+    train_run("digits", overrides, folder, False, Console(quiet=True), __import__("time").perf_counter())
+    return folder
+
+
+@pytest.fixture
+def copied_run(tiny_run, tmp_path):
+    """A copy of that folder, to be damaged."""
+    import shutil
+
+    return shutil.copytree(tiny_run, tmp_path / "run")

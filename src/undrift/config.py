@@ -164,6 +164,8 @@ def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
 
 def build_target(name: str, sigma_data: float) -> targets.Target:
     """The target of this name."""
+    if name not in TARGETS:
+        raise RecipeError(f'target "{name}" is unknown{nearest(name, TARGETS)}')
     return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
 
 

@@ -69,11 +69,19 @@ class Noise:
 
     def fold(self, *label: str | int) -> Noise:
         """A new address below this one; the same labels always give the same numbers."""
-        return Noise(self.seeds, self.path + label)
+        return self._at(self.seeds, self.path + label)
 
     def __getitem__(self, rows: slice | Tensor) -> Noise:
         """The noise of some of the samples: each keeps its address."""
-        return Noise(torch.as_tensor(self.seeds)[rows], self.path)
+        return self._at(torch.as_tensor(self.seeds)[rows], self.path)
+
+    @staticmethod
+    def _at(seeds: Tensor | Sequence[int], path: tuple[str | int, ...]) -> Noise:
+        """An address from checked parts: checking again would make a GPU wait."""
+        noise = object.__new__(Noise)
+        object.__setattr__(noise, "seeds", seeds)
+        object.__setattr__(noise, "path", path)
+        return noise
 
     def normal(self, like: Tensor | Sequence[int]) -> Tensor:
         """Standard normals `(B, *D)` in the shape, dtype and device of `like` (or of a shape: the default dtype).
@@ -101,7 +109,7 @@ class Noise:
         consecutive seeds has discrepancy O(log B / B), like the stratified times of Kingma et al. 2021, app. I.1, but
         without knowing the batch.
         """
-        shift = Noise([0], (*self.path, "shift")).uniform((1,)).double()
+        shift = Noise([0], (*self.path, "shift")).uniform((1,)).double().squeeze()
         golden = torch.as_tensor(self.seeds) * _GOLDEN  # wraps: the fraction of seed * 2^64 / golden ratio
         fraction = ((golden >> 11) & (2**53 - 1)).double() * 2.0**-53
         return ((fraction + shift) % 1.0).clamp(min=2.0**-53)

@@ -3,7 +3,9 @@
 A grid is `(n + 1,)` float64 times from t_max down to t_min, and costs a one-evaluation sampler n evaluations: the last
 step, from the last time at which there is still noise to `t_min`, is the denoised mean (see `sampler`). Grids that are
 even in the noise level rather than in t stop at noise levels between `sigma_low` and `sigma_high` (ratios sigma/alpha,
-in units of the data's spread; the ends of Karras et al. 2022) where the process reaches further.
+for data of about unit spread) where the process reaches further. The upper end is that of Karras et al. 2022; the lower one,
+0.02, is ten times theirs: the last step removes that noise anyway, and with few steps the evaluations between the two ends
+are better spent elsewhere.
 """
 
 from __future__ import annotations
@@ -40,12 +42,12 @@ def uniform(process: Process, n: int) -> Tensor:
     return (times * count).round() / count
 
 
-def log_snr(process: Process, n: int, sigma_low: float = 0.002, sigma_high: float = 80.0) -> Tensor:
+def log_snr(process: Process, n: int, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
     """Even in log-SNR (Lu et al. 2022, sec. 3.3)."""
     return _by_level(process, n, sigma_low, sigma_high, math.log, torch.exp)
 
 
-def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.002, sigma_high: float = 80.0) -> Tensor:
+def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
     """Even in (sigma/alpha)^(1/rho): denser at low noise than `uniform`, at high noise than `log_snr` (Karras 2022, eq. 5)."""
     return _by_level(process, n, sigma_low, sigma_high, lambda s: s ** (1 / rho), lambda u: u**rho)
 

@@ -1,5 +1,6 @@
 """Every sampler on exact mixtures: the law of its samples, its order, its rules."""
 
+import itertools
 import math
 
 import pytest
@@ -81,44 +82,77 @@ def test_strong_order(sampler, name):
 
 
 class Scripted:
-    """Noise that returns what it is told, to read off a linear sampler's gain and noise."""
+    """Noise that is 1 in one of its draws and 0 in the others, to read off a linear sampler's gain and noise."""
 
-    def __init__(self, z):
-        self.z = z
+    def __init__(self, one):
+        self.one, self.draws = one, 0
 
     def fold(self, *label):
         return self
 
     def normal(self, like):
-        return torch.full_like(like, self.z)
+        self.draws += 1
+        return torch.full_like(like, float(self.draws - 1 == self.one))
+
+
+def next_variance(move, variance):
+    """The variance after a linear move `x' = a x + sum_k b_k z_k`, exactly: each coefficient is read off on its own."""
+    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    silent = Scripted(-1)
+    gain = move(one, silent).item()
+    return gain**2 * variance + sum(move(zero, Scripted(k)).item() ** 2 for k in range(silent.draws))
+
+
+WEAK = {
+    "ancestral": ud.Ancestral(),
+    "between": ud.Ancestral(0.7),
+    "euler-maruyama": ud.EulerMaruyama(),
+    "reverse-diffusion": ud.ReverseDiffusion(),
+    "predictor-corrector": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.02)),
+    "corrector-predictor": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.02), corrector_first=True),
+}
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize(
-    "sampler", [ud.Ancestral(), ud.Ancestral(0.7), ud.EulerMaruyama(), ud.ReverseDiffusion()], ids=lambda s: f"{type(s).__name__}"
-)
-def test_weak_order(sampler, name):
-    """On one Gaussian every step is x' = a x + b z, so the sampler's variance is known without sampling; its error is O(1/n).
+@pytest.mark.parametrize("kind", WEAK)
+def test_weak_order(kind, name):
+    """On one Gaussian a sampler is linear, so the variance of its samples is known without sampling; its error is O(1/n).
 
     Euler-Maruyama on VE does better (the errors of drift and noise cancel on a Gaussian), so the order is a lower bound.
     """
-    process = PROCESSES[name]
+    process, sampler = PROCESSES[name], WEAK[kind]
     m = ud.GaussianMixture(torch.zeros(1, 1), 0.7, None, process)
-    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
 
     def error(n):
         grid = grids.log_snr(process, n + 1, 0.02, 80.0)[:-1]
-        variance = process.sigma(grid[0]) ** 2
-        for i, s in enumerate(grid[1:]):
-            gain = sampler.step(m, State(one, grid[i]), s, Scripted(0.0)).x.item()
-            spread = sampler.step(m, State(zero, grid[i]), s, Scripted(1.0)).x.item()
-            variance = gain**2 * variance + spread**2
+        variance = process.sigma(grid[0]).item() ** 2
+        for t, s in itertools.pairwise(grid):
+            variance = next_variance(lambda x, z, t=t, s=s: sampler.step(m, State(x, t), s, z).x, variance)
         alpha, sigma = process(grid[-1])
         return abs(variance / (alpha**2 * 0.49 + sigma**2) - 1).item()
 
     errors = [error(n) for n in (100, 200, 400, 800)]
     assert slope(errors) > 0.75, errors
     assert errors[-1] < 0.02
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_langevin_is_biased_in_proportion_to_snr_squared(name):
+    """Annealed Langevin's order: at a fixed level the variance settles at v / (1 - delta/2v), delta = (snr sigma)^2."""
+    process, t = PROCESSES[name], torch.tensor(0.5, dtype=torch.float64)
+    m = ud.GaussianMixture(torch.zeros(1, 1), 0.7, None, process)
+    exact = (process.alpha(t) ** 2 * 0.49 + process.sigma(t) ** 2).item()
+
+    def settled(snr):
+        variance = exact
+        for _ in range(int(6 / snr**2 * exact / process.sigma(t).item() ** 2)):
+            variance = next_variance(lambda x, z: ud.Langevin(snr)(m, State(x, t), z).x, variance)
+        return variance / exact - 1
+
+    errors = [settled(snr) for snr in (0.4, 0.4 / 2**0.5, 0.2, 0.2 / 2**0.5)]
+    assert slope(errors) == pytest.approx(1.0, abs=0.1)
+    delta = (0.4 * process.sigma(t).item()) ** 2
+    assert errors[0] == pytest.approx(1 / (1 - delta / (2 * exact)) - 1, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", FEWER)

@@ -10,14 +10,14 @@ import sys
 import time
 from collections.abc import Sequence
 
-from undrift.cli.parser import build_parser
+from undrift.cli.parser import parse
 from undrift.error import UndriftError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     started = time.perf_counter()
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     from undrift.cli import commands  # only now: it loads torch
 
     try:

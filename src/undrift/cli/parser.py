@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
         elif "invalid choice" in message and "argument command" in message:
             word = message.split("invalid choice: ")[1].split("'")[1]
             message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
-        self.exit(2, f"{self.prog.split()[0]}: {message}\n")
+        self.exit(2, f"undrift: {message}\n")
 
 
 _COMMANDS = ("train", "sample", "evaluate", "info", "demo")
@@ -78,6 +79,18 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     return parser
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; `key=value` may stand anywhere after the recipe, also behind options."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(words)
+    for word in rest:
+        if word.startswith("-") or "=" not in word or not hasattr(arguments, "overrides"):
+            command = parser._subparsers._group_actions[0].choices[arguments.command]  # type: ignore[union-attr,index]
+            command.error(f"unrecognized arguments: {word}")
+        arguments.overrides.append(word)
+    return arguments
 
 
 def _sampling(parser: argparse.ArgumentParser) -> None:

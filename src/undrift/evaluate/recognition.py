@@ -55,20 +55,20 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
         seed: For weights and order.
         cache: A safetensors file to keep it in.
     """
-    classes = len(train.spec.classes)
-    classifier = Classifier(train.spec.shape[0], classes)
+    classes, small = len(train.spec.classes), len(train) < 10_000
+    width, batch, rate = (32, 64, 3e-3) if small else (24, 128, 4e-3)  # tried in bench/unet_trials.md
+    classifier = Classifier(train.spec.shape[0], classes, width)
     key = f"{train.content_hash()}-{held_out.content_hash()}-{seed}"
     if cache is not None and (known := _read(cache, key)) is not None:
         classifier.load_state_dict(known[0])
         return Judge(classifier.eval(), known[1], len(held_out))
-    # Enough passes to converge: about 300,000 examples, or 60 passes over a small set.
-    batch, rate = 128, 3e-3
-    steps = max(1, min(60 * len(train), max(300_000, 4 * len(train))) // batch)
+    passes = min(60, max(4, 240_000 // len(train)))
+    steps = max(2, passes * len(train) // batch)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        classifier = Classifier(train.spec.shape[0], classes)
-        optimizer = torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=1e-2, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1)
+        classifier = Classifier(train.spec.shape[0], classes, width)
+        optimizer = torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=0.02, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
         order = Order(len(train), seed)
         classifier.train()
         for step in range(steps):

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 class Classifier(nn.Module):
     """Logits and features for (B, channels_in, H, W) pictures in [-1, 1], H and W of at least 8.
 
-    Four convolutions, batch norm and ReLU, two of which halve the picture, then the mean over
-    pixels.
+    Four convolutions, each with batch norm and ReLU; the first, third and fourth work on half the resolution of what
+    came before. The mean over pixels at the end lets any size through.
 
     Args:
         channels_in: Channels of the picture, at least 1.

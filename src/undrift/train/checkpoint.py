@@ -60,9 +60,13 @@ def load_state(folder: Path, module: nn.Module, ema: EMA, optimizer: torch.optim
         module.load_state_dict(groups["raw"])
         ema.load(groups["ema"])
         state = optimizer.state_dict()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for name, tensor in groups["optimizer"].items():
             i, _, slot = name.partition(".")
-            state["state"].setdefault(int(i), {})[slot] = tensor
+            like = parameters[int(i)]
+            # The fused optimiser walks through memory: its slots must be laid out as the parameter is (channels last, say).
+            placed = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            state["state"].setdefault(int(i), {})[slot] = placed
         optimizer.load_state_dict(state)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class EMA:
     """Weights averaged over the recent past.
 
-    The half-life counts examples, so it means the same at any batch size, and it is held below a tenth of the run so far, so
+    The half-life counts examples, so it means the same at any batch size, and it is held below a twentieth of the run so far, so
     that the early, bad weights are forgotten (Karras et al. 2022, app. F.2).
 
     Args:
@@ -24,7 +24,7 @@ class EMA:
     @torch.no_grad()
     def update(self, module: nn.Module, step: int, batch_size: int) -> None:
         """Follow the weights after step number `step` (from 0)."""
-        decay = 0.5 ** (batch_size / min(self.halflife, 0.1 * (step + 1) * batch_size))
+        decay = 0.5 ** (batch_size / min(self.halflife, 0.05 * (step + 1) * batch_size))
         state = module.state_dict()
         floating = [k for k, v in state.items() if v.is_floating_point()]
         torch._foreach_lerp_([self.weights[k] for k in floating], [state[k] for k in floating], 1 - decay)

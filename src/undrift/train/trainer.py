@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Trainer:
             cond = torch.where(dropped, -1, labels.to(self.device))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.autocast():
+        with self.autocast(), self.dropout_address(step):
             loss = self.objective(self.denoiser, x0, noise, cond).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -126,6 +126,16 @@ class Trainer:
             self.optimizer.step()
             self.ema.update(self.denoiser, step, size)
         return values[0], values[1]
+
+    @contextmanager
+    def dropout_address(self, step: int) -> Iterator[None]:
+        """Dropout inside the network draws from torch's own generator: give that an address too, and put it back."""
+        if not any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in self.denoiser.modules()):
+            yield
+            return
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self.recipe.seed * 1_000_003 + step)
+            yield
 
     def autocast(self) -> Any:
         """bfloat16 where the device has it, else nothing."""

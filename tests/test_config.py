@@ -1,0 +1,121 @@
+"""Recipes: what is accepted, what is built, and what an error says."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import undrift as ud
+from undrift import config
+from undrift.config import load_recipe, make_recipe, parse_overrides, read_recipe
+from undrift.error import RecipeError
+
+
+@pytest.mark.parametrize("name", config.recipe_names())
+def test_every_recipe_is_valid_and_buildable(name):
+    recipe = load_recipe(name)
+    network = config.kinds(recipe.network) if recipe.network else config.default_network((1, 8, 8))
+    shape = (1, 28, 28) if network["kind"] == "unet" else (2,)
+    denoiser = config.build_denoiser(network, config.kinds(recipe.process), recipe.target, 0.6, shape, 10)
+    assert isinstance(denoiser, ud.Denoiser)
+    assert denoiser.shape == shape
+    config.build_objective(recipe.objective, 0.6)
+    assert recipe.sampling.sampler in config.SAMPLERS
+
+
+@pytest.mark.parametrize("kind", config.PROCESSES)
+def test_every_process_goes_through_a_recipe_unchanged(kind):
+    recipe = make_recipe(load_recipe("toy").model_dump(), {"process.kind": kind})
+    built = config.build_process(config.kinds(recipe.process))
+    assert built == config.PROCESSES[kind]()
+    again = config.build_process(config.kinds(make_recipe(recipe.model_dump(mode="json"), {}).process))
+    assert again == built
+    assert dataclasses.is_dataclass(built)
+
+
+def test_overrides_reach_their_place():
+    words = [
+        "process.kind=vp",
+        "process.beta_max=15",
+        "steps=7",
+        "learning_rate=1e-4",
+        "network.widths=[8, 16]",
+        "data.name=moons",
+    ]
+    recipe = load_recipe("digits", parse_overrides(words))
+    assert recipe.process.beta_max == 15
+    assert recipe.learning_rate == 1e-4
+    assert recipe.network.widths == (8, 16)
+    assert recipe.data["name"] == "moons"
+
+
+def test_a_new_kind_forgets_the_options_of_the_old_in_any_order():
+    for words in (["process.beta_max=15", "process.kind=vp"], ["process.kind=vp", "process.beta_max=15"]):
+        assert load_recipe("digits", parse_overrides(words)).process.beta_max == 15
+
+
+def test_steps_and_minutes_take_each_other_back():
+    assert load_recipe("mnist", {"steps": 5}).minutes is None
+    assert load_recipe("digits", {"minutes": 2.0}).steps is None
+    both = load_recipe("digits", {"minutes": 2.0, "steps": 5})
+    assert (both.minutes, both.steps) == (2.0, 5)
+
+
+@pytest.mark.parametrize(("name", "words", "message"), [
+    ("digitz", [], 'recipe "digitz" is unknown — did you mean "digits"'),
+    ("digits", ["stepz=3"], 'unknown key "stepz" — did you mean "steps"'),
+    ("digits", ["process.kind=vp", "process.beta_mx=3"], 'unknown key "process.beta_mx" — did you mean "process.beta_m'),
+    ("digits", ["network.width=3"], 'unknown key "network.width" — did you mean "network.widths"'),
+    ("digits", ["process.kind=subvq"], 'process.kind "subvq" is unknown — did you mean "subvp"'),
+    ("digits", ["network.kind=unett"], 'network.kind "unett" is unknown — did you mean "unet"'),
+    ("digits", ["sampling.sampler=dpm2"], 'sampling.sampler "dpm2" is unknown — did you mean "dpm2m"'),
+    ("digits", ["target=noize"], 'target "noize" is unknown — did you mean "noise"'),
+    ("digits", ["steps=0"], "steps=0: input should be greater than or equal to 1"),
+    ("digits", ["steps=-5"], "steps=-5"),
+    ("digits", ["steps=many"], "steps=many"),
+    ("digits", ["learning_rate=.nan"], "learning_rate=nan"),
+    ("digits", ["steps"], '"steps" is not an override; write key=value'),
+    ("digits", ["=3"], "is not an override"),
+    ("digits", ["steps.more=3"], "steps is a single value and has no parts"),
+    ("digits", ["steps=[1"], "is not readable"),
+    ("digits", ["steps="], "a run needs an end"),
+])  # fmt: skip
+def test_what_a_recipe_error_says(name, words, message):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(name, parse_overrides(words))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_that_only_the_class_can_judge():
+    with pytest.raises(RecipeError, match=r"process: VP needs 0 < beta_min < beta_max"):
+        config.build_process({"kind": "vp", "beta_min": 30.0, "beta_max": 20.0})
+    with pytest.raises(RecipeError, match="network: "):
+        config.build_network({"kind": "unet", "widths": []}, (1, 8, 8), 0)
+    with pytest.raises(RecipeError, match=r"network\.kind=mlp"):
+        config.build_network({"kind": "unet"}, (2,), 0)
+    with pytest.raises(RecipeError, match="target=noise: this target tells nothing"):
+        config.build_denoiser({"kind": "mlp"}, {"kind": "rectified"}, "noise", 1.0, (2,), 0)
+
+
+def test_a_damaged_recipe_file(tmp_path):
+    path = tmp_path / "config.yaml"
+    for text in (b"\xff\xfe\x00", b"- a\n- b\n", b"{a: [", b"!!python/object/apply:os.system ['true']\n"):
+        path.write_bytes(text)
+        with pytest.raises(RecipeError, match=r"config\.yaml"):
+            read_recipe(path)
+
+
+def test_reading_a_recipe_executes_nothing(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"recipe: !!python/object/apply:os.system ['touch {tmp_path}/owned']\n")
+    with pytest.raises(RecipeError):
+        read_recipe(path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_every_network_is_built_from_its_own_description():
+    for kind, shape in (("unet", (3, 9, 12)), ("mlp", (2, 5))):
+        network = config.build_network({"kind": kind}, shape, 4)
+        x = torch.randn(2, *shape)
+        assert network(x, torch.zeros(2), torch.tensor([1, -1])).shape == x.shape
