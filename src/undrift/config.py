@@ -43,6 +43,7 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm2m": DPM2M(),
     "heun": Heun(),
     "ddim": Ancestral(0.0),
+    "ddpm": Ancestral(1.0),
     "ancestral": Ancestral(1.0),
     "euler-maruyama": EulerMaruyama(),
     "reverse-diffusion": ReverseDiffusion(),

@@ -17,40 +17,41 @@ from undrift.train.session import train_run
 Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Path | None, Path | None], list[Path]]
 
 
-def demo(recipe: str, overrides: dict[str, Any], out: Path, console: Console, started: float, film: Film) -> Verdict:
+def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console: Console, started: float, film: Film) -> Verdict:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
 
     Args:
         recipe: digits or mnist.
         overrides: As for `undrift train`.
         out: The run's folder.
+        fresh: Start over, putting an existing run aside.
         console: Where to speak.
         started: `time.perf_counter()` when the program started.
         film: What draws the strip and the animation.
     """
-    train_run(recipe, overrides, out, False, console, started)
+    train_run(recipe, overrides, out, fresh, console, started)
     model = load(out)
     classes, pictures = len(model.spec.classes), out / "samples"
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
     picture.save_image(picture.grid(samples, model.spec, classes), pictures / "grid.png")
     film(model, list(range(classes)), classes, {"seed": 0}, pictures / "denoising.png", pictures / "denoising.gif")
-    console.print("\nsampling 1,000 digits and training a classifier on the real ones to judge them ...")
+    console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
     verdict = judge_run(model, out, 1000)
     picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), pictures / "neighbours.png")
     usual = model.sampling
     console.print(
         f"\n[bold]What it learnt[/] ({usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g}, "
-        f"w = {usual.scale - 1:g})"
+        f"w = {usual.scale - 1:g}; 1 is none)"
     )
     for line in verdict.lines():
         console.print(f"  {line}")
     console.print("\n[bold]Look at[/]")
     for name, text in (("grid.png", "ten digits of each class"), ("denoising.png", "from noise to digit, left to right"),
-                       ("denoising.gif", "the same, moving"), ("neighbours.png", "the ten samples nearest to a training image "
+                       ("denoising.gif", "the same, moving"), ("neighbours.png", "of each digit the sample nearest to a training image "
                         "(above: sample, below: image)")):  # fmt: skip
         console.print(f"  {pictures / name}: {text}")
-    console.print("\n[bold]Try next[/]")
+    console.print("\n[bold]Try next[/] (after `source .venv/bin/activate`)")
     console.print(f"  undrift sample {out} --class 7 --scale 0 --out anything.png     what does it draw when the 7 is ignored?")
     console.print(f"  undrift sample {out} --sampler ancestral --steps 200 --strip noise.png     DDPM's way, twenty times slower")
     console.print("  undrift train toy data.name=swiss_roll     points in the plane, in seconds; then undrift sample runs/toy")
@@ -58,8 +59,9 @@ def demo(recipe: str, overrides: dict[str, Any], out: Path, console: Console, st
 
 
 def pairs(verdict: Verdict, model: Model, out: Path, data_dir: str | None) -> Any:
-    """The ten samples most similar to a training image, above that image."""
+    """Of each class the sample most similar to a training image, above that image."""
     train, _ = data_of(out, data_dir)
-    top = verdict.similarity.argsort(descending=True)[:10]
+    score = torch.where(verdict.asked == torch.arange(len(verdict.classes))[:, None], verdict.similarity, -2.0)
+    top = score.argmax(1)
     real = train.batch(verdict.neighbours[top])[0]
     return picture.grid(torch.cat([verdict.samples[top], real]), model.spec, len(top))

@@ -23,7 +23,7 @@ from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
 from undrift.guidance import Mix, guidance_scale
-from undrift.sampler import State, sample
+from undrift.sampler import Sampler, State, sample
 
 FORMAT = 1
 
@@ -53,7 +53,7 @@ class Model:
         *,
         scale: float | None = None,
         w: float | None = None,
-        sampler: str | None = None,
+        sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: str | None = None,
         seed: int = 0,
@@ -67,8 +67,9 @@ class Model:
             n: How many.
             cond: A class (name or number) for all, or one for each; None: whatever the data hold.
             scale: Guidance scale: 0 ignores the class, 1 is Bayes, above 1 sharpens. Default: the model's own.
-            w: `scale - 1`, the convention of 000 and of Ho & Salimans; give one of the two.
-            sampler, steps, grid: Names and numbers; default: the model's own.
+            w: `scale - 1`, the convention of Ho & Salimans 2022; give one of the two.
+            sampler: A name or a `Sampler`; default: the model's own, as for `steps` and `grid`.
+            steps, grid: A number and a name.
             seed, callback, batch_size, first: See `undrift.sample`.
 
         Returns:
@@ -100,7 +101,7 @@ class Model:
         *,
         scale: float | None = None,
         w: float | None = None,
-        sampler: str | None = None,
+        sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: str | None = None,
         **options: Any,
@@ -113,7 +114,7 @@ class Model:
             denoiser = Mix(denoiser, denoiser.given(None), strength)
         elif scale is not None or w is not None:
             raise UndriftError("a guidance scale needs a class to be guided to; name one (cond, --class)")
-        chosen = _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
+        chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
         layout = _named("grid", grid or self.sampling.grid, GRIDS)
         count = self.sampling.steps if steps is None else steps
         return sample(denoiser, n, chosen, count, cond=labels, grid=layout, **options)
@@ -229,7 +230,11 @@ def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such run folder; train one with `undrift train digits --out {folder}`")
     if not path.is_file():
-        raise ModelError(f"{folder} holds no model (no model.json); is it a run's folder, and has it saved a checkpoint yet?")
+        if (folder / "config.yaml").is_file():
+            raise ModelError(
+                f"{folder} holds no model yet: it has not reached its first checkpoint; train on with the same command"
+            )
+        raise ModelError(f"{folder} holds no model (no model.json); is it a run's folder?")
     try:
         description = json.loads(path.read_text())
         version = description["format"]

@@ -23,7 +23,7 @@ SAMPLERS = {
     "dpm2m": (ud.DPM2M(), 40),
     "predictor-corrector": (ud.PredictorCorrector(ud.Ancestral()), 100),
     "corrector-predictor": (ud.PredictorCorrector(ud.Ancestral(), corrector_first=True), 100),
-    "annealed-langevin": (ud.AnnealedLangevin(ud.sampler.Hold(), ud.Langevin(0.4), 40), 60),
+    "annealed-langevin": (ud.AnnealedLangevin(ud.sampler.Hold(), ud.Langevin(0.28), 40), 60),
 }
 FEWER = {**SAMPLERS, "annealed-langevin": (ud.AnnealedLangevin(corrections=3), 6)}
 DOUBLE = torch.empty(0, dtype=torch.float64)
@@ -108,8 +108,8 @@ WEAK = {
     "between": ud.Ancestral(0.7),
     "euler-maruyama": ud.EulerMaruyama(),
     "reverse-diffusion": ud.ReverseDiffusion(),
-    "predictor-corrector": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.02)),
-    "corrector-predictor": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.02), corrector_first=True),
+    "predictor-corrector": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.014)),
+    "corrector-predictor": ud.PredictorCorrector(ud.Ancestral(), ud.Langevin(0.014), corrector_first=True),
 }
 
 
@@ -138,20 +138,20 @@ def test_weak_order(kind, name):
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_langevin_is_biased_in_proportion_to_snr_squared(name):
-    """Annealed Langevin's order: at a fixed level the variance settles at v / (1 - delta/2v), delta = (snr sigma)^2."""
+    """Annealed Langevin's order: at a fixed level the variance settles at v / (1 - delta/2v), delta = 2 (snr sigma)^2."""
     process, t = PROCESSES[name], torch.tensor(0.5, dtype=torch.float64)
     m = ud.GaussianMixture(torch.zeros(1, 1), 0.7, None, process)
     exact = (process.alpha(t) ** 2 * 0.49 + process.sigma(t) ** 2).item()
 
     def settled(snr):
         variance = exact
-        for _ in range(int(6 / snr**2 * exact / process.sigma(t).item() ** 2)):
+        for _ in range(int(3 / snr**2 * exact / process.sigma(t).item() ** 2)):
             variance = next_variance(lambda x, z: ud.Langevin(snr)(m, State(x, t), z).x, variance)
         return variance / exact - 1
 
-    errors = [settled(snr) for snr in (0.4, 0.4 / 2**0.5, 0.2, 0.2 / 2**0.5)]
+    errors = [settled(snr) for snr in (0.3, 0.3 / 2**0.5, 0.15, 0.15 / 2**0.5)]
     assert slope(errors) == pytest.approx(1.0, abs=0.1)
-    delta = (0.4 * process.sigma(t).item()) ** 2
+    delta = 2 * (0.3 * process.sigma(t).item()) ** 2
     assert errors[0] == pytest.approx(1 / (1 - delta / (2 * exact)) - 1, rel=0.02)
 
 
@@ -244,9 +244,21 @@ def test_annealed_langevin_is_the_printed_algorithm():
         for j in range(repeats):
             z = noise.fold("step", i).fold("correct", j).normal(x)
             x = x + step / 2 * ud.score_at(m, x, t) + step.sqrt() * z
-    sampler = ud.AnnealedLangevin(corrector=ud.Langevin((epsilon / 2) ** 0.5 / 0.1), corrections=repeats)
+    sampler = ud.AnnealedLangevin(corrector=ud.Langevin(epsilon**0.5 / (2 * 0.1)), corrections=repeats)
     ours = ud.sample(m, 4, sampler, process.levels, like=DOUBLE)
     torch.testing.assert_close(ours, m(x, process.levels[-2]).data, rtol=1e-9, atol=1e-9)
+
+
+def test_langevin_is_song_s_corrector():
+    """Song et al. 2021, Algorithm 5: epsilon = 2 (r |z|/|g|)^2; for a score of norm sqrt(D)/sigma and the mean |z|^2 = D."""
+    process, t = ud.VE(), torch.tensor(0.6, dtype=torch.float64)
+    m = ud.GaussianMixture(torch.zeros(1, 20_000), 0.0, None, process)  # |score| = |x| / sigma^2 = sqrt(D) / sigma
+    noise = ud.Noise([7])
+    x, z, r = process.sigma(t) * noise.fold("x").normal((1, 20_000)).double(), noise.fold("z"), 0.16
+    g = ud.score_at(m, x, t)
+    step = 2 * (r * z.normal(x).norm() / g.norm()) ** 2
+    theirs = x + step * g + (2 * step).sqrt() * z.normal(x)
+    torch.testing.assert_close(ud.Langevin(r)(m, State(x, t), z).x, theirs, rtol=0.03, atol=0.02)
 
 
 def test_float32_follows_float64():

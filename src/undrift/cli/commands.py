@@ -12,7 +12,7 @@ from rich.console import Console
 
 from undrift import demo as demonstration
 from undrift import picture
-from undrift.config import parse_overrides
+from undrift.config import SAMPLERS, parse_overrides
 from undrift.error import OutputError, UndriftError
 from undrift.evaluate.verdict import judge_run
 from undrift.guidance import guidance_scale
@@ -53,7 +53,8 @@ def sample(arguments: Arguments, started: float) -> None:
         if path is not None:
             check_writable(path)
     classes = len(model.spec.classes)
-    n = (10 * classes if classes else 64) if arguments.n is None else arguments.n
+    usual = 1000 if len(model.spec.shape) == 1 else 10 * classes or 64
+    n = usual if arguments.n is None else arguments.n
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
     labels = class_per_sample(arguments.label, n, model)
@@ -83,7 +84,7 @@ def sample(arguments: Arguments, started: float) -> None:
 def film(
     model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Path | None, gif: Path | None
 ) -> list[Path]:
-    """The first samples once more with every state kept: a strip of the noisy states, an animation of the predicted data.
+    """The first samples once more with every state kept: a strip of the noisy states, an animation of them.
 
     Images: up to 10 samples, one row each. Points: all of them in every panel.
     """
@@ -94,15 +95,15 @@ def film(
     x, moments = process.prior(states[0].x, noise), []
     for t, state in zip([process.t_max] + [float(s.t) for s in states], [None, *states], strict=True):
         alpha, sigma = process(states[0].t.new_tensor(t))
-        moments.append(
-            (x if state is None else state.x) / (alpha + sigma)
-        )  # noisy states are wide: bring them to the data's scale
+        if state is None or sigma < 6 * alpha:  # above that, nothing but noise can be seen
+            # Noisy states are wide: bring them to the scale of the data.
+            moments.append((x if state is None else state.x) / (alpha + sigma))
     done = []
     if strip is not None:
         picture.save_image(picture.strip(moments, model.spec), strip)
         done.append(strip)
     if gif is not None:
-        frames = [picture.grid(s.x if s.data is None else s.data, model.spec, min(rows, 5)) for s in states]
+        frames = [picture.grid(y, model.spec, min(rows, 5)) for y in moments]
         picture.save_animation(frames, gif)
         done.append(gif)
     return done
@@ -141,12 +142,14 @@ def info(arguments: Arguments, started: float) -> None:
 
 def demo(arguments: Arguments, started: float) -> None:
     """`undrift demo`."""
+    if arguments.recipe not in ("digits", "mnist"):
+        raise UndriftError(f'the demo is of digits or mnist, not "{arguments.recipe}"; train that with undrift train')
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
         overrides["data_dir"] = str(arguments.data_dir)
     out = arguments.out or Path("runs") / arguments.recipe
     try:
-        demonstration.demo(arguments.recipe, overrides, out, console(), started, film)
+        demonstration.demo(arguments.recipe, overrides, out, arguments.fresh, console(), started, film)
     except Stopped as stop:
         print(f"\nundrift: {stop}. Go on with the same command")
         raise KeyboardInterrupt from None
@@ -165,7 +168,9 @@ def sampling_options(arguments: Arguments, guided: bool) -> dict[str, Any]:
 def said(model: Model, arguments: Arguments, guided: bool) -> str:
     """How samples are drawn, in words; the guidance scale in both conventions."""
     usual = model.sampling
-    text = f"{arguments.sampler or usual.sampler}, {arguments.steps or usual.steps} steps"
+    sampler, steps = arguments.sampler or usual.sampler, usual.steps if arguments.steps is None else arguments.steps
+    calls = SAMPLERS[sampler].evaluations(steps) if sampler in SAMPLERS else steps
+    text = f"{sampler}, {steps} steps ({calls} evaluations)"
     if not guided:
         return text
     default = arguments.scale is None and arguments.w is None

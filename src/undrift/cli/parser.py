@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from undrift import __version__
 from undrift.error import nearest
 
 _RECIPES = sorted(p.stem for p in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -33,6 +34,7 @@ _COMMANDS = ("train", "sample", "evaluate", "info", "demo")
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line as an argparse parser."""
     parser = _Parser(prog="undrift", description="Score-based diffusion models: train, sample, look, judge.")
+    parser.add_argument("--version", action="version", version=f"undrift {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
 
     train = commands.add_parser(
@@ -48,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     sample = commands.add_parser("sample", help="draw samples from a trained model")
     sample.add_argument("run", type=Path, help="a run's folder")
-    sample.add_argument("-n", type=int, metavar="N", help="how many (default: 10 of each class, or 64)")
+    sample.add_argument("-n", type=int, metavar="N", help="how many (default: 10 of each class; points: 1000)")
     sample.add_argument(
         "--class",
         dest="label",
@@ -74,10 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("run", type=Path, help="a run's folder")
 
     demo = commands.add_parser("demo", help="train, sample, judge and look, in one go")
-    demo.add_argument("recipe", nargs="?", default="digits", choices=("digits", "mnist"), help="digits (default) or mnist")
+    demo.add_argument("recipe", nargs="?", default="digits", help="digits (default) or mnist")
     demo.add_argument("overrides", nargs="*", metavar="key=value", help="as for train")
     demo.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    demo.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
     return parser
 
 
@@ -95,15 +98,19 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _sampling(parser: argparse.ArgumentParser) -> None:
     strength = parser.add_mutually_exclusive_group()
-    strength.add_argument("--scale", type=float, help="guidance scale: 0 ignores the class, 1 is Bayes, above 1 sharpens")
+    strength.add_argument(
+        "--scale", type=float, help="guidance scale: 0 ignores the class, 1 is the model as trained, above 1 sharpens"
+    )
     strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
     parser.add_argument(
         "--sampler",
         metavar="NAME",
-        help="dpm2m, heun, ddim, ancestral, euler-maruyama, reverse-diffusion, "
+        help="dpm2m, heun, ddim, ddpm (ancestral), euler-maruyama, reverse-diffusion, "
         "predictor-corrector, annealed-langevin (default: the model's own)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="steps (default: the model's own)")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="steps (default: the model's own; the stochastic samplers want 100 or more)"
+    )
     parser.add_argument("--grid", metavar="NAME", help="how steps are laid out: karras, log_snr, uniform")
     parser.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
     parser.add_argument("--weights", default="ema", help="ema (default) or raw")

@@ -63,7 +63,7 @@ class Verdict:
             f"  by class, in %: {each}",
             f"nearest training example (cosine): median {self.similarity.median():.3f}, most similar {self.similarity.max():.3f}",
             f"  real held-out examples: median {self.floor.median():.3f}, most similar {self.floor.max():.3f}"
-            " (samples well above that would be copies)",
+            " (samples well above these would be copies)",
             f"drawn in {self.seconds:.1f} s",
         ]
 

@@ -43,7 +43,7 @@ def snr_loss_rate(process: Process, t: Tensor) -> Tensor:
     """-d SNR/dt, for a chain of N levels `N (SNR((i-1)/N) - SNR(i/N))`, where level 1 counts to data at level 0 as eps error.
 
     At level 1 of a chain the step to clean data has infinite SNR; its term of the bound is the reconstruction L_0 and gets
-    the weight N SNR here, the limit of 001 eq. 4.11 (see CHECKLIST errata: 1/(2 sigma_1^2)).
+    the weight N SNR here, the limit of 001 eq. 4.11 (with its misprint mended: docs/errata.md).
     """
     if process.levels is not None:
         n = len(process.levels) - 1

@@ -52,7 +52,7 @@ class VP(Process):
 
 @dataclass(frozen=True)
 class SubVP(VP):
-    """Sub-variance preserving: the drift of VP with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eq. 13, 29)."""
+    """Sub-variance preserving: the drift of VP with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eq. 12, 29)."""
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self.log_alpha(t))

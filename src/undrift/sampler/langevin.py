@@ -15,24 +15,25 @@ from undrift.sampler.sde import ReverseDiffusion
 
 @dataclass(frozen=True)
 class Langevin:
-    """One corrector move at fixed t: `x + delta score + sqrt(2 delta) z` with `delta = (snr sigma)^2`.
+    """One corrector move at fixed t: `x + delta score + sqrt(2 delta) z` with `delta = 2 (snr sigma)^2`.
 
     The law p_t is left as it is up to a bias of order snr^2. The papers' step epsilon_i = epsilon sigma_i^2/sigma_L^2 with
-    `x + epsilon_i/2 score + sqrt(epsilon_i) z` is `snr = sqrt(epsilon/2)/sigma_L` (Song & Ermon 2019, Algorithm 1; 002, 003
-    Algorithm 1). Song et al. (2021, Algorithm 4) use `snr |z|/|score|` for snr sigma; the two agree for images, where
-    |score| is near |z|/sigma, and this one needs neither the batch's mean nor a score away from zero.
+    `x + epsilon_i/2 score + sqrt(epsilon_i) z` is `snr = sqrt(epsilon)/(2 sigma_L)` (Song & Ermon 2019, Algorithm 1; 002, 003
+    Algorithm 1). Song et al. (2021, Algorithms 4 and 5) have `snr |z|/|score|` in place of snr sigma, the ratio of the two
+    terms' norms being snr; the two agree for images, where |score| is near |z|/sigma, and this one needs neither the batch's
+    mean nor a score away from zero.
     """
 
     snr: float = 0.16
 
     def __post_init__(self) -> None:
-        if not 0 < self.snr <= 1:
-            raise ValueError(f"`snr` must be in (0, 1] (above 1 Langevin overshoots), got {self.snr}.")
+        if not 0 < self.snr <= 0.7:
+            raise ValueError(f"`snr` must be in (0, 0.7] (above that Langevin overshoots), got {self.snr}.")
 
     def __call__(self, denoiser: AnyDenoiser, state: State, noise: Noise) -> State:
         sigma = denoiser.process.sigma(state.t)
         data, eps = denoiser(state.x, state.t)
-        x = state.x - self.snr**2 * sigma * eps + 2**0.5 * self.snr * sigma * noise.normal(state.x)
+        x = state.x - 2 * self.snr**2 * sigma * eps + 2 * self.snr * sigma * noise.normal(state.x)
         return replace(state, x=x, data=data)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,7 @@ def run(trainer: Trainer, out: Path, console: Console, started: float) -> Model:
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.fields[facts]}")]
     smooth = float("nan")
     spoken = time.perf_counter()
+    before = _terminate_like_interrupt()
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, facts="")
@@ -148,10 +151,24 @@ def run(trainer: Trainer, out: Path, console: Console, started: float) -> Model:
     except KeyboardInterrupt:
         trainer.save()
         raise Stopped(f"stopped at step {step}; everything is saved in {out}") from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
     trainer.save()
     if drawable(trainer.model.spec):
         save_image(trainer.averaged(preview), out / "samples" / f"step-{step:07d}.png")
     return trainer.model
+
+
+def _terminate_like_interrupt() -> Any:
+    """A polite `kill` (schedulers, `timeout`) saves as Ctrl-C does. Returns the old handler, None outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGTERM, stop)
 
 
 def preview(model: Model) -> Any:
