@@ -19,6 +19,7 @@ lint: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python bench/noise_cost.py
+	$(BIN)/python bench/objective_variance.py
 
 clean:
 	rm -rf .venv

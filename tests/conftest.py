@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import undrift as ud
+from undrift.process import Monotone
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True)
@@ -25,6 +26,7 @@ PROCESSES = {
     "DDPM-cosine": ud.DDPM(200, schedule="cosine"),
     "DDPM-sigmoid": ud.DDPM(500, schedule="sigmoid"),
     "SMLD": ud.SMLD(40, 0.01, 20.0),
+    "Learned": ud.Learned(curve=Monotone(14.0, -9.0).requires_grad_(False)),
     "LinearSDE": ud.LinearSDE(lambda t: -0.5 - t, lambda t: 1 + 3 * t**2),
 }
 

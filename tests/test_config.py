@@ -9,6 +9,7 @@ import undrift as ud
 from undrift import config
 from undrift.config import load_recipe, make_recipe, parse_overrides, read_recipe
 from undrift.error import RecipeError
+from undrift.recipe_objective import build_objective
 
 
 @pytest.mark.parametrize("name", config.recipe_names())
@@ -19,7 +20,7 @@ def test_every_recipe_is_valid_and_buildable(name):
     denoiser = config.build_denoiser(network, config.kinds(recipe.process), recipe.target, 0.6, shape, 10)
     assert isinstance(denoiser, ud.Denoiser)
     assert denoiser.shape == shape
-    config.build_objective(recipe.objective, 0.6)
+    build_objective(recipe.objective, 0.6)
     assert recipe.sampling.sampler in config.SAMPLERS
 
 

@@ -129,3 +129,22 @@ def test_given_binds_for_good():
     assert torch.equal(m.given(y)(x, 0.3).data, m(x, 0.3, y).data)
     assert torch.equal(m.given(y).given(1 - y)(x, 0.3).data, m(x, 0.3, y).data)
     assert torch.equal(m.given(None)(x, 0.3, y).data, m(x, 0.3).data)
+
+
+@pytest.mark.parametrize("old", PROCESSES)
+@pytest.mark.parametrize("new", PROCESSES)
+def test_any_process_can_be_seen_through_any_other_at_its_ends(old, new):
+    process = PROCESSES[new]
+    seen = mixture(PROCESSES[old]).using(process)
+    x = torch.randn(3, 2, dtype=torch.float64).requires_grad_()
+    sample = ud.sample(seen, 4, steps=5, like=torch.empty(0, dtype=torch.float64))
+    assert torch.isfinite(sample).all()
+    prediction = seen(x, process.t_max)
+    assert torch.isfinite(prediction.data).all()
+    assert torch.isfinite(torch.autograd.grad(prediction.data.sum(), x)[0]).all()
+
+
+def test_the_data_target_is_finite_at_clean_data():
+    prediction = ud.Denoiser(torch.nn.Identity(), ud.Rectified(), target.data)
+    prediction.net.forward = lambda x, level, cond: x
+    assert torch.isfinite(prediction(torch.ones(1, 2), 0.0).data).all()

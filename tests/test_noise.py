@@ -1,5 +1,8 @@
 """Addressed randomness: the published test vectors, the law, and independence from the batch."""
 
+import hashlib
+
+import numpy as np
 import pytest
 import torch
 
@@ -61,8 +64,23 @@ def test_float32_is_float64_rounded():
 
 
 def test_seeds_above_32_bits_count():
-    a, b = Noise([1]).normal((1, 4)), Noise([1 + 2**32]).normal((1, 4))
-    assert not torch.equal(a, b)
+    draws = [Noise([seed]).normal((1, 4)) for seed in (1, 1 + 2**31, 1 + 2**32, 1 + 2**62)]
+    assert len({tuple(d[0].tolist()) for d in draws}) == 4
+    counter = torch.tensor([0, 0, 1, 3]).view(4, 1)  # the words of a seed are its two halves
+    key = hashlib.blake2b(repr(()).encode(), digest_size=8).digest()
+    words = philox(counter, (int.from_bytes(key[:4], "little"), int.from_bytes(key[4:], "little")))
+    u = Noise([1 + 3 * 2**32]).uniform(torch.empty(1, 4, dtype=torch.float64))
+    torch.testing.assert_close(u[0], (words[:, 0].double() + 0.5) / 2**32)
+
+
+def test_a_label_is_its_value_not_its_type():
+    a, b = Noise([1]).fold("x", 3), Noise([1]).fold("x", np.int64(3))
+    assert torch.equal(a.normal((1, 4)), b.normal((1, 4)))
+
+
+def test_uniforms_stay_below_one_in_any_dtype():
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        assert Noise(range(2000)).uniform(torch.empty(2000, 50, dtype=dtype)).max() < 1
 
 
 def test_low_discrepancy_is_even_and_addressed():

@@ -10,15 +10,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from undrift import data, nn, objective, sampler, target, times
+    from undrift import data, likelihood, nn, objective, sampler, target, times
+    from undrift.bound import Bins, Bound, variational_bound
     from undrift.denoiser import AnyDenoiser, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
     from undrift.error import UndriftError
     from undrift.exact import Empirical, GaussianMixture
     from undrift.guidance import Mix
+    from undrift.likelihood import Dequantize, LikelihoodResult, decode, encode, interpolate, log_likelihood
     from undrift.model import Model, load
     from undrift.noise import Noise
-    from undrift.objective import DenoisingScoreMatching
-    from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, LinearSDE, Process, Rectified, SubVP
+    from undrift.objective import (
+        DenoisingScoreMatching,
+        ExplicitScoreMatching,
+        HybridObjective,
+        ImplicitScoreMatching,
+        ScheduleVariance,
+        SlicedScoreMatching,
+        VariationalBound,
+    )
+    from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Learned, LinearSDE, Process, Rectified, SubVP
+    from undrift.reverse import AnalyticVariance, analytic_variance
     from undrift.sampler import (
         DPM2M,
         Ancestral,
@@ -36,19 +47,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PLACES = {
-    "process": "Process VP VE SubVP Cosine Rectified Karras DDPM SMLD LinearSDE",
+    "process": "Process VP VE SubVP Cosine Rectified Karras DDPM SMLD LinearSDE Learned",
     "denoiser": "Prediction Denoiser AnyDenoiser Given Rescaled score_at velocity_at",
     "exact": "GaussianMixture Empirical",
     "noise": "Noise",
-    "objective": "DenoisingScoreMatching",
+    "objective": "DenoisingScoreMatching ExplicitScoreMatching ImplicitScoreMatching SlicedScoreMatching VariationalBound "
+    "HybridObjective ScheduleVariance",
+    "reverse": "AnalyticVariance analytic_variance",
+    "bound": "Bound Bins variational_bound",
     "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Heun DPM2M Langevin AnnealedLangevin "
     "PredictorCorrector sample",
     "guidance": "Mix",
+    "likelihood": "log_likelihood LikelihoodResult Dequantize encode decode interpolate",
     "model": "Model load",
     "error": "UndriftError",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
-_MODULES = ("data", "nn", "objective", "sampler", "target", "times")
+_MODULES = ("data", "likelihood", "nn", "objective", "sampler", "target", "times")
 __all__ = [*_HOME, *_MODULES]
 
 

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model
 
-from undrift import target as targets
 from undrift import times
 from undrift.denoiser import Denoiser
 from undrift.error import RecipeError, nearest
-from undrift.nn import MLP, UNet
-from undrift.objective import DenoisingScoreMatching, lognormal
+from undrift.nn import MLP, Energy, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
+from undrift.recipe_objective import ObjectiveOptions, Options, TargetName, build_target, check_objective
 from undrift.sampler import (
     DPM2M,
     Ancestral,
@@ -38,7 +37,6 @@ PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
 }  # fmt: skip
 NETWORKS: dict[str, type[MLP | UNet]] = {"mlp": MLP, "unet": UNet}
-TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
 SAMPLERS: dict[str, Sampler] = {
     "dpm2m": DPM2M(),
     "heun": Heun(),
@@ -55,16 +53,12 @@ GRIDS: dict[str, times.Grid] = {"karras": times.karras, "log_snr": times.log_snr
 _FROM_DATA = ("channels_in", "shape", "classes")  # arguments of networks that the data decide
 
 
-class Options(BaseModel):
-    """Base of all recipe parts: unknown keys are errors, values are not coerced from other kinds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
 def _part(kind: str, cls: type) -> type[Options]:
     """A pydantic model with the arguments of `cls` and the tag `kind`."""
     hints = get_type_hints(cls.__init__)  # type: ignore[misc]
     fields: dict[str, Any] = {"kind": (Literal[kind], kind)}
+    if kind in NETWORKS:
+        fields["energy"] = (bool, False)
     for name, parameter in list(inspect.signature(cls).parameters.items()):
         if name not in _FROM_DATA:
             fields[name] = (hints[name], parameter.default)
@@ -79,17 +73,6 @@ ProcessOptions = _union(PROCESSES)
 NetworkOptions = _union(NETWORKS)
 SamplerName: Any = Literal[tuple(SAMPLERS)]
 GridName: Any = Literal[tuple(GRIDS)]
-TargetName: Any = Literal[TARGETS]
-
-
-class ObjectiveOptions(Options):
-    """See `DenoisingScoreMatching`; `mean` and `std` belong to lognormal times."""
-
-    space: TargetName | None = None
-    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = "simple"
-    times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
-    mean: float = -1.2
-    std: Annotated[float, Field(gt=0)] = 1.2
 
 
 class SamplingOptions(Options):
@@ -142,9 +125,11 @@ def build_process(options: Mapping[str, Any]) -> Process:
     return _built("process", PROCESSES[options["kind"]], {k: v for k, v in options.items() if k != "kind"})
 
 
-def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> MLP | UNet:
+def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> MLP | UNet | Energy:
     """The network of a recipe part for data of one shape and a number of classes (0: none)."""
-    given = {k: v for k, v in options.items() if k != "kind"} | {"classes": classes}
+    given = {k: v for k, v in options.items() if k not in ("kind", "energy")} | {"classes": classes}
+    if options.get("energy") and options.get("learned_variance"):
+        raise RecipeError("network.energy and network.learned_variance exclude each other; choose one")
     if options["kind"] == "unet":
         if len(shape) != 3:
             raise RecipeError(
@@ -153,7 +138,8 @@ def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: i
         given["channels_in"] = shape[0]
     else:
         given["shape"] = shape
-    return _built("network", NETWORKS[options["kind"]], given)
+    network = _built("network", NETWORKS[options["kind"]], given)
+    return Energy(network) if options.get("energy") else network
 
 
 def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
@@ -161,13 +147,6 @@ def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
     if len(shape) == 3 and min(shape[1:]) >= 8:
         return {"kind": "unet", "widths": [32, 64], "patch": 2 if min(shape[1:]) >= 20 else 1}
     return {"kind": "mlp", "width": 256, "depth": 4}
-
-
-def build_target(name: str, sigma_data: float) -> targets.Target:
-    """The target of this name."""
-    if name not in TARGETS:
-        raise RecipeError(f'target "{name}" is unknown{nearest(name, TARGETS)}')
-    return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
 
 
 def build_denoiser(
@@ -179,13 +158,6 @@ def build_denoiser(
         return Denoiser(build_network(network, shape, classes), built, build_target(target, sigma_data), sigma_data, shape)
     except ValueError as error:
         raise RecipeError(f"target={target}: {error}") from None
-
-
-def build_objective(options: ObjectiveOptions, sigma_data: float) -> DenoisingScoreMatching:
-    """The objective of a recipe."""
-    space = None if options.space is None else build_target(options.space, sigma_data)
-    when = lognormal(options.mean, options.std) if options.times == "lognormal" else options.times
-    return DenoisingScoreMatching(space, options.weight, when)
 
 
 def _built(where: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
@@ -208,6 +180,8 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     Raises:
         RecipeError: an unknown recipe or key (the nearest is named), an illegal value.
     """
+    if "recipe" in (overrides or {}):
+        raise RecipeError("the recipe is chosen by name, not by an override; leave out recipe=...")
     if name not in recipe_names():
         raise RecipeError(f'recipe "{name}" is unknown{nearest(name, recipe_names())}')
     text = resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()
@@ -250,6 +224,8 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError(_explain(error)) from None
     if recipe.steps is None and recipe.minutes is None:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
+    learned = recipe.network is not None and kinds(recipe.network)["learned_variance"]
+    check_objective(recipe.objective, kinds(recipe.process)["kind"], learned)
     return recipe
 
 
@@ -303,6 +279,7 @@ def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
     keys += [f"objective.{k}" for k in ObjectiveOptions.model_fields] + [f"sampling.{k}" for k in SamplingOptions.model_fields]
     for place, table in (("process", PROCESSES), ("network", NETWORKS)):
         chosen = [table[loc[1]]] if len(loc) > 1 and loc[0] == place and loc[1] in table else table.values()
+        keys += ["network.energy"] if place == "network" else []
         for cls in chosen:
             keys += [f"{place}.{k}" for k in inspect.signature(cls).parameters if k not in _FROM_DATA]
     return list(dict.fromkeys(keys))

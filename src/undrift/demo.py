@@ -41,17 +41,17 @@ def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console
     picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), pictures / "neighbours.png")
     usual = model.sampling
     console.print(
-        f"\n[bold]What it learnt[/] ({usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g}, "
+        f"\nWhat it learnt ({usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g}, "
         f"w = {usual.scale - 1:g}; 1 is none)"
     )
     for line in verdict.lines():
         console.print(f"  {line}")
-    console.print("\n[bold]Look at[/]")
+    console.print("\nLook at")
     for name, text in (("grid.png", "ten digits of each class"), ("denoising.png", "from noise to digit, left to right"),
                        ("denoising.gif", "the same, moving"), ("neighbours.png", "of each digit the sample nearest to a training image "
                         "(above: sample, below: image)")):  # fmt: skip
         console.print(f"  {pictures / name}: {text}")
-    console.print("\n[bold]Try next[/] (after `source .venv/bin/activate`)")
+    console.print("\nTry next (after `source .venv/bin/activate`)")
     console.print(f"  undrift sample {out} --class 7 --scale 0 --out anything.png     what does it draw when the 7 is ignored?")
     console.print(f"  undrift sample {out} --sampler ancestral --steps 200 --strip noise.png     DDPM's way, twenty times slower")
     console.print("  undrift train toy data.name=swiss_roll     points in the plane, in seconds; then undrift sample runs/toy")

@@ -53,6 +53,20 @@ class AnyDenoiser(nn.Module):
         """This denoiser seen through another process: see `Rescaled`."""
         return Rescaled(self, process)
 
+    def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        """The prediction and, from the same evaluation, where the learned reverse variance lies between its bounds.
+
+        Returns:
+            `(prediction, fraction)`, the fraction `(B, *D)`: 0 is beta-tilde, 1 is beta (see `undrift.reverse`).
+
+        Raises:
+            ValueError: a denoiser without a variance head.
+        """
+        raise ValueError(
+            f"this {type(self).__name__} has no learned variance. Use a network with twice the channels "
+            '(`learned_variance=True`) trained by `HybridObjective`, or another `variance`, such as "tilde".'
+        )
+
 
 class Denoiser(AnyDenoiser):
     """A network with a process and a target.
@@ -62,7 +76,8 @@ class Denoiser(AnyDenoiser):
     So one network serves any process.
 
     Args:
-        net: `(x (B, *D), level (B,), cond) -> (B, *D)`.
+        net: `(x (B, *D), level (B,), cond) -> (B, *D)`. One that returns twice the channels, `(B, 2C, ...)`, has a variance
+            head: the second half is read by `with_fraction`.
         process: The noise that it was or will be trained on.
         target: What it outputs; see `undrift.target`. Default: `karras(sigma_data)`.
         sigma_data: Standard deviation of the data in model space.
@@ -92,17 +107,37 @@ class Denoiser(AnyDenoiser):
 
     def output(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """The network's own output, `(B, *D)`, an estimate of `a x_0 + b eps`."""
+        return self.outputs(x, t, cond)[0]
+
+    def outputs(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
+        """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
         t = as_time(t, x)
         alpha, sigma = self.process(t)
-        level = self.process.log_snr(t).clamp(-LEVEL_LIMIT, LEVEL_LIMIT) / -8
         c_in = (sigma**2 + (alpha * self.sigma_data) ** 2).rsqrt()
-        return self.net(x * expand(c_in, x), level.expand(len(x)).to(x), cond)
+        raw = self.net(x * expand(c_in, x), self.level(t, x), cond)
+        if raw.ndim < 2 or raw.shape[1] != 2 * x.shape[1]:
+            return raw, None
+        output, head = raw.chunk(2, 1)
+        return output, (head + 1) / 2  # in units of half the gap, so that a fresh head says "between"
+
+    def level(self, t: Tensor, x: Tensor) -> Tensor:
+        """What the network is told of the time, `(B,)`, like `x`."""
+        level = self.process.log_snr(t).clamp(-LEVEL_LIMIT, LEVEL_LIMIT) / -8
+        return level.expand(len(x)).to(x)
+
+    def predict(self, x: Tensor, t: Tensor | float, output: Tensor) -> Prediction:
+        """Data and noise from the network's own output."""
+        (p, q), (r, w) = ((expand(a, x), expand(b, x)) for a, b in solve(self.target, self.process, as_time(t, x)))
+        return Prediction(p * x + q * output, r * x + w * output)
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
-        t = as_time(t, x)
-        output = self.output(x, t, cond)
-        (p, q), (r, w) = ((expand(a, x), expand(b, x)) for a, b in solve(self.target, self.process, t))
-        return Prediction(p * x + q * output, r * x + w * output)
+        return self.predict(x, t, self.output(x, t, cond))
+
+    def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        output, fraction = self.outputs(x, t, cond)
+        if fraction is None:
+            return super().with_fraction(x, t, cond)
+        return self.predict(x, t, output), fraction
 
 
 class Given(AnyDenoiser):
@@ -119,6 +154,9 @@ class Given(AnyDenoiser):
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         return self.denoiser(x, t, self.cond)
+
+    def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        return self.denoiser.with_fraction(x, t, self.cond)
 
 
 class Rescaled(AnyDenoiser):
@@ -144,8 +182,10 @@ class Rescaled(AnyDenoiser):
         # Keep the half that is better determined, and let x_t = alpha data + sigma noise give the other.
         clean = expand((alpha > sigma).to(alpha), x).bool()
         alpha, sigma = expand(alpha, x), expand(sigma, x)
+        # Divisions are kept finite on the branch not taken too: its gradient would be 0 times infinity.
+        by_alpha, by_sigma = torch.where(clean, alpha, 1.0).to(x.dtype), torch.where(clean, 1.0, sigma).to(x.dtype)
         return Prediction(
-            torch.where(clean, (x - sigma * noise) / alpha, data), torch.where(clean, noise, (x - alpha * data) / sigma)
+            torch.where(clean, (x - sigma * noise) / by_alpha, data), torch.where(clean, noise, (x - alpha * data) / by_sigma)
         )
 
 

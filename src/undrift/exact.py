@@ -73,6 +73,8 @@ class GaussianMixture(AnyDenoiser):
             raise ValueError(f"`weights` must be {count} positive numbers.")
         if label.shape != (count,) or bool((label < 0).any()):
             raise ValueError(f"`labels` must be {count} class numbers from 0.")
+        if len(set(label.tolist())) <= int(label.max()):
+            raise ValueError(f"`labels` must use every class from 0 to {int(label.max())}.")
         self.process = VP() if process is None else process
         self.classes = int(label.max()) + 1
         self.means: Tensor
@@ -144,7 +146,7 @@ class GaussianMixture(AnyDenoiser):
         flat, dim = x.flatten(1).double(), self.means.shape[1]
         if self.basis is None:
             gap = None
-            total = alpha**2 * self.variance[:, 0] + sigma**2
+            total = (alpha**2 * self.variance[:, 0] + sigma**2).clamp(min=1e-60)  # a point without noise: the nearest wins
             if len(self.means) < 64:  # exact differences and no matrix product, so that row i does not depend on the batch
                 squares = torch.stack([(flat - alpha * m).square().sum(1) for m in self.means], 1)
             else:  # in float64 the cancellation costs 1e-15 |x|^2, far below sigma^2 at any level worth sampling
@@ -158,7 +160,7 @@ class GaussianMixture(AnyDenoiser):
             joint = -0.5 * (gap**2 / total + torch.log(2 * math.pi * total)).sum(-1)
         joint = joint + self.log_weights
         if cond is not None:
-            cond = torch.as_tensor(cond, device=joint.device)
+            cond = torch.as_tensor(cond, device=joint.device).expand(len(x))
             if bool((cond >= self.classes).any()):
                 raise ValueError(f"class {int(cond.max())} is not one of the {self.classes} classes of this mixture.")
             joint = joint.masked_fill((cond[:, None] >= 0) & (cond[:, None] != self.labels), -math.inf)

@@ -7,22 +7,25 @@ versions) and `model.safetensors` (raw and EMA weights).
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from undrift.config import GRIDS, SAMPLERS, SamplingOptions, build_denoiser
+from undrift.config import GRIDS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
 from undrift.guidance import Mix, guidance_scale
+from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
 from undrift.sampler import Sampler, State, sample
 
 FORMAT = 1
@@ -107,17 +110,145 @@ class Model:
         **options: Any,
     ) -> Tensor:
         """As `sample`, but in model space, unclipped float32."""
-        labels = self.labels(n, cond)
-        denoiser: AnyDenoiser = self.denoiser
-        if labels is not None:
-            strength = self.sampling.scale if scale is None and w is None else guidance_scale(scale, w)
-            denoiser = Mix(denoiser, denoiser.given(None), strength)
-        elif scale is not None or w is not None:
-            raise UndriftError("a guidance scale needs a class to be guided to; name one (cond, --class)")
+        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
         chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
         layout = _named("grid", grid or self.sampling.grid, GRIDS)
         count = self.sampling.steps if steps is None else steps
         return sample(denoiser, n, chosen, count, cond=labels, grid=layout, **options)
+
+    def log_likelihood(
+        self,
+        x: Tensor,
+        cond: int | str | Sequence[int | str] | None = None,
+        *,
+        scale: float | None = None,
+        w: float | None = None,
+        unit: Literal["nats", "bits/dim"] = "nats",
+        dequantize: int | None = None,
+        **options: Any,
+    ) -> LikelihoodResult:
+        """Log-likelihood of data, in data units, by the probability flow.
+
+        Args:
+            x: `(B, *shape)` in data units.
+            cond: A class for all, or one for each: log p(x | y). None: log p(x).
+            scale, w: Guidance scale; default 1, which is Bayes. Above it, the density of the sharpened flow.
+            unit: "nats" or "bits/dim", both of the data's own scale (0..255 for 8-bit images).
+            dequantize: K draws of uniform noise, for integer data: log P of the integers. 0: the density at the integers, as
+                if they were points. Default: 1 for integer data, else 0.
+            options: Of `undrift.log_likelihood`: divergence, probes, solver, steps, rtol, atol, start, seed, index, batch_size.
+
+        Returns:
+            `LikelihoodResult`; `prior` and `prior_gap` are of model space.
+
+        Raises:
+            UndriftError: data of another shape, out of range, not whole where integers are wanted, NaN; an unknown class.
+            ValueError: options that make no sense.
+        """
+        y = self.to_model(x)
+        draws = int(self.spec.integer) if dequantize is None else dequantize
+        if draws and not self.spec.integer:
+            raise UndriftError("these data are not integers, so there is nothing to dequantise; leave `dequantize` out")
+        if unit not in ("nats", "bits/dim"):
+            raise ValueError(f'unit "{unit}" is unknown: use "nats" or "bits/dim".')
+        step = None if draws == 0 else Dequantize(1 / self.spec.units(self.spec.scale, y.double()), draws)
+        denoiser, labels = self._guided(len(y), cond, scale, w)
+        found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options)
+        value = found.value if draws else found.value + self.spec.log_abs_det()
+        if unit == "nats":
+            return replace(found, value=value)
+        error = found.standard_error / (self.spec.size * math.log(2))
+        return replace(found, value=bits_per_dim(value, self.spec.size), standard_error=error, unit=unit)
+
+    def encode(
+        self,
+        x: Tensor,
+        cond: int | str | Sequence[int | str] | None = None,
+        *,
+        scale: float | None = None,
+        w: float | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Data in data units to latents `(B, *shape)`, on the scale of the prior. Options of `undrift.encode`."""
+        y = self.to_model(x)
+        denoiser, labels = self._guided(len(y), cond, scale, w)
+        return encode(denoiser, y, cond=labels, **options)
+
+    def decode(
+        self,
+        z: Tensor,
+        cond: int | str | Sequence[int | str] | None = None,
+        *,
+        scale: float | None = None,
+        w: float | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Latents to data in data units, of the dtype of the data, clipped to their range. Options of `undrift.decode`."""
+        denoiser, labels = self._guided(len(z), cond, scale, w)
+        return self.spec.from_model(decode(denoiser, z, cond=labels, **options))
+
+    def round_trip(self, x: Tensor, cond: int | str | Sequence[int | str] | None = None, **options: Any) -> Tensor:
+        """`(B,)`: the largest error of an entry by `encode` and `decode`, in model space and before rounding."""
+        y = self.to_model(x)
+        return round_trip(self.denoiser, y, cond=self.labels(len(y), cond), **options)
+
+    def interpolate(
+        self,
+        a: Tensor,
+        b: Tensor,
+        n: int = 8,
+        kind: Literal["slerp", "linear"] = "slerp",
+        *,
+        cond: int | str | Sequence[int | str] | None = None,
+        cond_b: int | str | Sequence[int | str] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """From data to data through latent space, `(B, n, *shape)` in data units; see `undrift.interpolate`.
+
+        With two classes, those of `a` and of `b`, frames are decoded under a blend of both.
+        """
+        y_a, y_b = self.to_model(a), self.to_model(b)
+        if cond_b is not None and cond is None:
+            raise UndriftError("`cond_b` is the class of b: give the class of a as well (`cond`)")
+        ends = self.labels(len(y_a), cond), self.labels(len(y_b), cond_b)
+        return self.spec.from_model(interpolate(self.denoiser, y_a, y_b, n, kind, cond=ends[0], cond_b=ends[1], **options))
+
+    def to_model(self, x: Tensor) -> Tensor:
+        """Data in data units, checked, to model space on the model's device.
+
+        Raises:
+            UndriftError: another shape, NaN or infinities, values out of range, or not whole where they should be.
+        """
+        x, spec = torch.as_tensor(x), self.spec
+        if x.ndim != len(spec.shape) + 1 or tuple(x.shape[1:]) != spec.shape or not len(x):
+            wanted = ", ".join(map(str, spec.shape))
+            raise UndriftError(f"this model wants data of shape (B, {wanted}), but got {tuple(x.shape)}; reshape them")
+        faults = {"NaN or infinite": ~torch.isfinite(x)}
+        if spec.low is not None and spec.high is not None:
+            faults[f"outside {spec.low:g}..{spec.high:g}"] = (x < spec.low) | (x > spec.high)
+        if spec.integer and x.is_floating_point():
+            faults["not whole numbers"] = x != x.round()
+        for what, bad in faults.items():
+            if bool(bad.any()):
+                place = ", ".join(str(int(i)) for i in bad.nonzero()[0])
+                first = x[tuple(bad.nonzero()[0])].item()
+                raise UndriftError(
+                    f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is x[{place}] = {first:g}; "
+                    "give data in data units, as the model was trained on"
+                )
+        return spec.to_model(x).to(next(self.denoiser.parameters()).device)
+
+    def _guided(
+        self, n: int, cond: Any, scale: float | None, w: float | None, usual: float = 1.0
+    ) -> tuple[AnyDenoiser, Tensor | None]:
+        """The denoiser of a question with its guidance, and the labels to bind."""
+        labels = self.labels(n, cond)
+        if labels is not None:
+            strength = usual if scale is None and w is None else guidance_scale(scale, w)
+            return Mix(self.denoiser, self.denoiser.given(None), strength), labels
+        if scale is not None or w is not None:
+            raise UndriftError("a guidance scale needs a class to be guided to; name one (cond, --class)")
+        return self.denoiser, None
 
     def labels(self, n: int, cond: int | str | Sequence[int | str] | None) -> Tensor | None:
         """Class numbers `(n,)` from names or numbers; None stays None."""
@@ -176,7 +307,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -210,12 +342,19 @@ def load(path: str | Path, weights: str = "ema", device: str = "cpu") -> Model:
     where = folder / "model.json"
     try:
         parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
-        model = build_model(parts, spec, SamplingOptions(**description["sampling"]), description["trained"])
+        _check_size(parts, spec)
+        with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
+            shapes = {
+                f"net.{k}": v.shape
+                for k, v in build_network(parts["network"], spec.shape, len(spec.classes)).state_dict().items()
+            }
+        state = _read_weights(folder / "model.safetensors", weights, shapes)
+        model = build_model(parts, spec, SamplingOptions(**description["sampling"]), dict(description["trained"]))
     except UndriftError as error:
-        raise ModelError(f"{where}: {error}") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{where} does not describe a model ({type(error).__name__}: {str(error).splitlines()[0]})") from None
-    state = _read_weights(folder / "model.safetensors", weights)
+        raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ModelError(f"{where} does not describe a model ({type(error).__name__}: {reason})") from None
     try:
         model.denoiser.load_state_dict(state)
     except RuntimeError:
@@ -240,17 +379,30 @@ def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
         version = description["format"]
         if version == FORMAT:
             return description, Spec.from_json(description["spec"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f"{path} is not a readable model description; restore it or train again") from None
     raise ModelError(f"{path} has format {version}, this version of undrift reads format {FORMAT}")
 
 
-def _read_weights(path: Path, kind: str) -> dict[str, Tensor]:
+def _check_size(parts: dict[str, Any], spec: Spec) -> None:
+    """No number of a description may be so large that building from it would hang or fill the memory."""
+    network = parts["network"]
+    numbers = [n for v in network.values() for n in (v if isinstance(v, (list, tuple)) else [v]) if isinstance(n, (int, float))]
+    numbers += [n for v in parts["process"].values() for n in [v] if isinstance(n, int)]
+    deep = max(network.get("depth", 0), network.get("blocks", 0), len(network.get("widths", [])))
+    if max(numbers, default=0) > 1e6 or deep > 256 or math.prod(spec.shape) > 2**28:
+        raise ModelError("model.json asks for a network or process of absurd size; it is damaged, or not a model to trust")
+
+
+def _read_weights(path: Path, kind: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"{path.parent} holds no weights (no model.safetensors); restore it or train again")
     try:
         with safe_open(path, framework="pt") as file:
             names = [k for k in file.keys() if k.startswith(f"{kind}.")]  # noqa: SIM118 (not a dict)
+            found = {k.removeprefix(f"{kind}."): torch.Size(file.get_slice(k).get_shape()) for k in names}
+            if found != shapes:
+                raise ModelError(f"{path.parent}: model.safetensors does not fit model.json; they are of different runs")
             state = {k.removeprefix(f"{kind}."): file.get_tensor(k) for k in names}
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ class Noise:
 
     def fold(self, *label: str | int) -> Noise:
         """A new address below this one; the same labels always give the same numbers."""
-        return self._at(self.seeds, self.path + label)
+        return self._at(self.seeds, self.path + tuple(p if isinstance(p, str) else operator.index(p) for p in label))
 
     def __getitem__(self, rows: slice | Tensor) -> Noise:
         """The noise of some of the samples: each keeps its address."""
@@ -100,7 +101,8 @@ class Noise:
         """Uniforms in the open interval (0, 1), `(B, *D)`; otherwise as `normal`."""
         shape, dtype, device = self._target(like)
         words = self._words(math.prod(shape[1:]), device).to(torch.float64).add_(0.5).mul_(2.0**-32)
-        return self._rows(words, shape).to(dtype)
+        # Rounding to fewer digits could give 1 itself.
+        return self._rows(words, shape).to(dtype).clamp(max=1 - torch.finfo(dtype).eps / 2)
 
     def low_discrepancy(self) -> Tensor:
         """`(B,)` float64 uniforms that fill (0, 1) evenly over consecutive seeds: `frac(shift + seed / golden ratio)`.

@@ -78,6 +78,47 @@ def strip(trajectory: list[Tensor], spec: Spec, moments: int = 10) -> Image.Imag
     return mosaic(np.stack(panels), len(chosen), 1)
 
 
+def histogram(groups: dict[str, Tensor], label: str, bins: int = 40, size: tuple[int, int] = (720, 360)) -> Image.Image:
+    """Shares of values in equal bins, one colour for each named group of `(n,)` finite values, on one axis."""
+    width, height = size
+    left, right, top, bottom = 16, width - 16, 34, height - 46
+    values = torch.cat([v.flatten().double() for v in groups.values()])
+    low, high = float(values.min()), float(values.max())
+    if high - low < 1e-12:
+        low, high = low - 0.5, high + 0.5
+    shares = [torch.histc(v.flatten().double(), bins, low, high) / len(v) for v in groups.values()]
+    tallest = max(float(s.max()) for s in shares)
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image, "RGBA")
+    for i, (name, share) in enumerate(zip(groups, shares, strict=True)):
+        red, green, blue = ((40, 80, 160), (200, 90, 30), (40, 130, 60))[i % 3]
+        outline: list[tuple[float, float]] = [(left, bottom)]
+        for k, part in enumerate(share.tolist()):
+            a, b = (left + (right - left) * edge / bins for edge in (k, k + 1))
+            y = bottom - (bottom - top) * part / tallest
+            outline += [(a, y), (b, y)]
+        outline.append((right, bottom))
+        draw.polygon(outline, fill=(red, green, blue, 70))
+        draw.line(outline, fill=(red, green, blue), width=2)
+        mean = float(list(groups.values())[i].double().mean())
+        x = left + (right - left) * (mean - low) / (high - low)
+        draw.line([(x, top), (x, bottom)], fill=(red, green, blue), width=1)
+        place = (left + i * (right - left) // max(2, len(groups)), 10)
+        draw.text(place, f"{name}: {_counted(list(groups.values())[i])}, mean {mean:.4f}", fill=(red, green, blue))
+    draw.line([(left, bottom), (right, bottom)], fill=(0, 0, 0))
+    for k in range(5):
+        x, value = left + (right - left) * k / 4, low + (high - low) * k / 4
+        draw.line([(x, bottom), (x, bottom + 4)], fill=(0, 0, 0))
+        draw.text((x, bottom + 6), f"{value:.4g}", fill=(0, 0, 0), anchor=("la", "ma", "ma", "ma", "ra")[k])
+    draw.text(((left + right) / 2, height - 18), label, fill=(0, 0, 0), anchor="ma")
+    return image
+
+
+def _counted(values: Tensor) -> str:
+    """`1,797 examples`."""
+    return f"{values.numel():,} example{'s' * (values.numel() != 1)}"
+
+
 def save_image(image: Image.Image, path: Path) -> None:
     """Write a PNG (or what the suffix says). Raises OutputError if it cannot."""
     kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")

@@ -87,5 +87,7 @@ def solve(target: Target, process: Process, t: Tensor) -> tuple[tuple[Tensor, Te
     (alpha, sigma), (a, b) = process(t), target(process, t)
     if target is score:  # multiplied through by sigma, so that sigma = 0 gives noise 0 and not 0/0
         return (1 / alpha, sigma**2 / alpha), (torch.zeros_like(t), -sigma)
+    if target is data:  # the general form has 0/0 where sigma = 0
+        return (torch.zeros_like(t), torch.ones_like(t)), (1 / sigma, -alpha / sigma)
     det = alpha * b - sigma * a
     return (b / det, -sigma / det), (-a / det, alpha / det)

@@ -58,14 +58,16 @@ def _by_level(
     if not 0 < low < high:
         raise ValueError(f"a grid needs 0 < sigma_low < sigma_high, got {low} and {high}.")
     ends = process.log_snr(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
-    top, bottom = torch.exp(-ends / 2).clamp(low, high).tolist()
+    reach = torch.exp(-ends / 2)
+    # A process that lies wholly outside keeps its own ends.
+    top, bottom = (reach if reach[0] <= low or reach[1] >= high else reach.clamp(low, high)).tolist()
     if _steps(n) == 1:
         return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
     ratios = back(torch.linspace(forward(top), forward(bottom), n, dtype=torch.float64))
     times = process.time(-2 * ratios.log())
     times[0] = process.t_max
     # Where the process itself ends at `sigma_low` or above, its last level is t_min: keep the grid strictly decreasing.
-    if times[-1] <= process.t_min:
+    if times[-1] <= process.t_min + 1e-9 * (process.t_max - process.t_min):
         ratios = back(torch.linspace(forward(top), forward(bottom), n + 1, dtype=torch.float64))
         times = torch.cat([times[:1], process.time(-2 * ratios[1:-1].log())])
     return torch.cat([times, times.new_tensor([process.t_min])])

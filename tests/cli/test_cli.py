@@ -44,7 +44,7 @@ def test_train_sample_info(tmp_path, capsys):
     code, out, err = undrift(*train, capsys=capsys)
     assert (code, err) == (0, "")
     assert "trained 20 steps" in out
-    assert {p.name for p in run.iterdir()} == {
+    assert {p.name for p in run.iterdir() if p.name[0] != "."} == {
         "config.yaml",
         "model.json",
         "model.safetensors",

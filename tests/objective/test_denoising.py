@@ -8,7 +8,8 @@ import torch
 import undrift as ud
 from conftest import mixture
 from undrift import target
-from undrift.objective.denoising import WEIGHTS, lognormal, snr, uniform
+from undrift.objective.denoising import WEIGHTS
+from undrift.objective.quantile import lognormal, snr, uniform
 from undrift.process import expand
 
 TARGETS = {

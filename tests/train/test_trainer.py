@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import time
 
 import numpy as np
@@ -92,6 +94,7 @@ def test_a_run_interrupted_and_taken_up_again_is_the_same_bit_for_bit(tmp_path, 
         if report.step == 11:
             break
     trainer.save()
+    trainer.lock.close()
     train_run(name, overrides, halves, False, QUIET, time.perf_counter())
     for name in ("model.safetensors", "state/state.safetensors"):
         a, b = tensors(whole, name), tensors(halves, name)
@@ -99,7 +102,8 @@ def test_a_run_interrupted_and_taken_up_again_is_the_same_bit_for_bit(tmp_path, 
         assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch, number):
     recipe, _ = plan("toy", SMALL, tmp_path / "run", False)
     trainer, *_ = prepare(recipe, tmp_path / "run")
     steps = trainer.run
@@ -108,14 +112,17 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
         for report in steps(started):
             yield report
             if report.step == 9:
-                raise KeyboardInterrupt
+                os.kill(os.getpid(), number)
 
     monkeypatch.setattr(trainer, "run", interrupted)
-    with pytest.raises(Stopped, match="stopped at step 9; everything is saved in"):
+    with pytest.raises(Stopped, match=r"stopped at step \d+; everything is saved in"):
         run(trainer, tmp_path / "run", QUIET, time.perf_counter())
-    assert ud.load(tmp_path / "run").trained["steps"] == 9
+    step = ud.load(tmp_path / "run").trained["steps"]
+    assert 9 <= step <= 10
+    trainer.lock.close()
     trained(tmp_path / "run")
-    assert ud.load(tmp_path / "run").trained["steps"] == 30
+    whole = tensors(trained(tmp_path / "whole"))
+    assert all(torch.equal(v, whole[k]) for k, v in tensors(tmp_path / "run").items())
 
 
 def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
@@ -215,6 +222,42 @@ def test_minutes_end_a_run(tmp_path):
     start = time.perf_counter()
     trained(tmp_path / "run", steps=None, minutes=0.02)
     assert 0.02 * 60 <= ud.load(tmp_path / "run").trained["seconds"] < time.perf_counter() - start + 1
+
+
+def test_one_training_at_a_time_in_a_folder(tmp_path):
+    recipe, _ = plan("toy", SMALL, tmp_path / "run", False)
+    trainer, *_ = prepare(recipe, tmp_path / "run")
+    with pytest.raises(OutputError, match="another training is at work"):
+        trained(tmp_path / "run")
+    trainer.lock.close()
+    trained(tmp_path / "run")
+
+
+def test_fresh_moves_only_runs_and_only_when_the_data_are_good(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("")
+    with pytest.raises(OutputError, match="holds no run"):
+        train_run("toy", SMALL, tmp_path / "photos", True, QUIET, time.perf_counter())
+    folder = trained(tmp_path / "run")
+    with pytest.raises(UndriftError, match="data-dir"):
+        train_run("mnist", {}, folder, True, QUIET, time.perf_counter())
+    assert ud.load(folder).trained["steps"] == 30
+    assert not (tmp_path / "run.1").exists()
+
+
+def test_a_state_without_its_moments_is_refused(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    folder = trained(tmp_path / "run")
+    path = folder / "state" / "state.safetensors"
+    state = tensors(folder, "state/state.safetensors")
+    with safe_open(path, framework="pt") as file:
+        facts = file.metadata()
+    for cut in ("optimizer.0.exp_avg", "ema."):
+        save_file({k: v for k, v in state.items() if not k.startswith(cut)}, path, facts)
+        with pytest.raises(ModelError, match="lacks averages or optimiser slots"):
+            trained(folder, steps=60)
 
 
 def test_no_gpu_is_said(tmp_path):

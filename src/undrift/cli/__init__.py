@@ -1,4 +1,4 @@
-"""The command line: `undrift train | sample | evaluate | info | demo`.
+"""The command line: `undrift train | sample | evaluate | likelihood | info | demo`.
 
 Nothing but the standard library is imported until a command runs. Every error that a user can mend is one line on the error
 stream and exit code 2.
@@ -17,27 +17,31 @@ from undrift.error import UndriftError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     started = time.perf_counter()
-    arguments = parse(argv)
-    from undrift.cli import commands  # only now: it loads torch
-
     try:
+        arguments = parse(argv)
+        from undrift.cli import commands  # only now: it loads torch
+
         getattr(commands, arguments.command)(arguments, started)
-    except (UndriftError, ValueError) as error:
-        return _fail(error)
-    except OSError as error:
-        return _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
-    except RuntimeError as error:
-        return _fail(error) if "not finite" in str(error) or "out of memory" in str(error) else _reraise(error)
     except KeyboardInterrupt:
         print("undrift: interrupted", file=sys.stderr)
         return 130
+    except (UndriftError, ValueError) as error:
+        return _fail(error)
+    except MemoryError as error:
+        return _fail(f"out of memory: {error}; ask for less at a time")
+    except RecursionError:
+        return _fail("a file is nested too deeply to be read")
+    except OSError as error:
+        return _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
+    except RuntimeError as error:
+        if "not finite" in str(error):
+            return _fail(error)
+        if "memory" in str(error):
+            return _fail("out of memory; ask for less at a time")
+        raise
     return 0
 
 
 def _fail(error: object) -> int:
     print(f"undrift: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
-
-
-def _reraise(error: Exception) -> int:
-    raise error

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from rich.console import Console
 
 from undrift import demo as demonstration
 from undrift import picture
 from undrift.config import SAMPLERS, parse_overrides
 from undrift.error import OutputError, UndriftError
+from undrift.evaluate.likelihood import likelihood_of_run, notes, table
 from undrift.evaluate.verdict import judge_run
 from undrift.guidance import guidance_scale
 from undrift.model import Model, load, write_atomically
@@ -26,7 +28,7 @@ Arguments = argparse.Namespace
 
 def console() -> Console:
     """A terminal that does not colour numbers or fold lines."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def train(arguments: Arguments, started: float) -> None:
@@ -118,6 +120,21 @@ def evaluate(arguments: Arguments, started: float) -> None:
         print(line)
 
 
+def likelihood(arguments: Arguments, started: float) -> None:
+    """`undrift likelihood RUN [DATA]`."""
+    model = load(arguments.run, arguments.weights)
+    out = arguments.out or arguments.run / "likelihood.png"
+    check_writable(out)
+    names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")
+    options = {name: getattr(arguments, name) for name in names}
+    with console().status("measuring") as status:
+        measured = likelihood_of_run(model, arguments.run, arguments.data, **options, tell=status.update)
+    for line in table(measured) + notes(model, measured, arguments.divergence, arguments.probes, arguments.dequantize):
+        print(line)
+    picture.save_image(picture.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out)
+    print(f"histogram: {out}")
+
+
 def info(arguments: Arguments, started: float) -> None:
     """`undrift info RUN`."""
     model = load(arguments.run)
@@ -142,6 +159,8 @@ def info(arguments: Arguments, started: float) -> None:
 
 def demo(arguments: Arguments, started: float) -> None:
     """`undrift demo`."""
+    if "=" in arguments.recipe:
+        arguments.recipe, arguments.overrides = "digits", [arguments.recipe, *arguments.overrides]
     if arguments.recipe not in ("digits", "mnist"):
         raise UndriftError(f'the demo is of digits or mnist, not "{arguments.recipe}"; train that with undrift train')
     overrides = parse_overrides(arguments.overrides)
@@ -198,6 +217,9 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
+    suffix = path.suffix.lower()
+    if suffix != ".npz" and Image.registered_extensions().get(suffix, "PNG") not in Image.SAVE:
+        raise OutputError(f"{path}: pictures cannot be written as {suffix}; name a .png")
     folder = path.parent
     while not folder.exists():
         folder = folder.parent

@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"undrift: {message}\n")
 
 
-_COMMANDS = ("train", "sample", "evaluate", "info", "demo")
+_COMMANDS = ("train", "sample", "evaluate", "likelihood", "info", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +71,27 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
+
+    likelihood = commands.add_parser("likelihood", help="how likely the model finds data: training against held-out")
+    likelihood.add_argument("run", type=Path, help="a run's folder")
+    likelihood.add_argument("data", type=Path, nargs="?", help="a .npy or .npz file (default: the run's own data)")
+    likelihood.add_argument("-n", type=int, default=256, metavar="N", help="examples of each set, drawn at random (default: 256)")
+    likelihood.add_argument("--unit", choices=("bits/dim", "nats"), default="bits/dim", help="bits/dim (default) or nats")
+    likelihood.add_argument(
+        "--divergence", choices=("hutchinson", "exact"), default="hutchinson", help="hutchinson (default) or exact, which is slow"
+    )
+    likelihood.add_argument("--probes", type=int, default=1, metavar="K", help="Hutchinson probes for each example (default: 1)")
+    likelihood.add_argument("--steps", type=int, default=32, metavar="N", help="Runge-Kutta steps of 4 evaluations (default: 32)")
+    likelihood.add_argument(
+        "--dequantize", type=int, metavar="K", help="uniform noises for each example of integers (default: 1); 0: a density"
+    )
+    likelihood.add_argument("--given-class", action="store_true", help="log p(x | y), y being each example's own class")
+    likelihood.add_argument("--no-bound", dest="bound", action="store_false", help="leave out the variational bound")
+    likelihood.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    likelihood.add_argument("--out", type=Path, metavar="PNG", help="the histogram (default: RUN/likelihood.png)")
+    likelihood.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at a time (default: 64)")
+    likelihood.add_argument("--seed", type=int, default=0, help="names examples, probes and noise (default: 0)")
+    likelihood.add_argument("--weights", default="ema", help="ema (default) or raw")
 
     info = commands.add_parser("info", help="what is this model?")
     info.add_argument("run", type=Path, help="a run's folder")

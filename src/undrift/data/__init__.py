@@ -71,7 +71,7 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
         >>> load_data("toy", name="moons", n=100)
         Dataset(moons: 100 of shape (2,), 2 classes)
     """
-    if kind not in DATA:
+    if not isinstance(kind, str) or kind not in DATA:
         raise DataError(f'data "{kind}" is unknown{nearest(kind, DATA)}')
     source = DATA[kind]
     if source.place is not None and data_dir is None:

@@ -192,7 +192,7 @@ class Spec:
         """
         self._check(y)
         wide = y.to(_wide(y))
-        x = self._units(self.shift, wide) + self._units(self.scale, wide) * wide
+        x = self.units(self.shift, wide) + self.units(self.scale, wide) * wide
         if self.integer and not bool(torch.isfinite(x).all()):
             bad = int((~torch.isfinite(x)).sum())
             raise ValueError(f"{bad:,} of {x.numel():,} values are NaN or infinite, so they have no integer.")
@@ -267,10 +267,10 @@ class Spec:
 
     def _affine(self, x: Tensor) -> Tensor:
         wide = x.to(_wide(x))
-        return ((wide - self._units(self.shift, wide)) / self._units(self.scale, wide)).float()
+        return ((wide - self.units(self.shift, wide)) / self.units(self.scale, wide)).float()
 
-    def _units(self, value: float | tuple[float, ...], like: Tensor) -> Tensor:
-        """() or (shape[0], 1, ..., 1)."""
+    def units(self, value: float | tuple[float, ...], like: Tensor) -> Tensor:
+        """`shift` or `scale` as a tensor that broadcasts against a sample: () or (shape[0], 1, ..., 1), like `like`."""
         units = torch.tensor(value, dtype=like.dtype, device=like.device)
         return units.reshape(-1, *[1] * (len(self.shape) - 1)) if units.ndim else units
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
     classifier = Classifier(train.spec.shape[0], classes, width)
     key = f"{train.content_hash()}-{held_out.content_hash()}-{seed}"
     if cache is not None and (known := _read(cache, key)) is not None:
-        classifier.load_state_dict(known[0])
-        return Judge(classifier.eval(), known[1], len(held_out))
+        with suppress(RuntimeError):  # of another shape: made anew
+            classifier.load_state_dict(known)
+            classifier.eval()
+            return Judge(classifier, accuracy(classifier, held_out), len(held_out))  # measured, not believed
     passes = min(60, max(4, 240_000 // len(train)))
     steps = max(2, passes * len(train) // batch)
     with torch.random.fork_rng():
@@ -82,7 +85,7 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
     classifier.eval()
     share = accuracy(classifier, held_out)
     if cache is not None:
-        state, facts = contiguous(classifier.state_dict()), {"key": key, "accuracy": repr(share)}
+        state, facts = contiguous(classifier.state_dict()), {"key": key}
         write_atomically(cache, lambda p: save_file(state, p, facts))
     return Judge(classifier, share, len(held_out))
 
@@ -98,8 +101,8 @@ def shifted(x: Tensor, noise: Noise) -> Tensor:
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
-def _read(path: Path, key: str) -> tuple[dict[str, Tensor], float] | None:
-    """The cached weights and accuracy, if the file is whole and of these data."""
+def _read(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The cached weights, if the file is whole and of these data."""
     if not path.is_file():
         return None
     try:
@@ -107,6 +110,6 @@ def _read(path: Path, key: str) -> tuple[dict[str, Tensor], float] | None:
             facts = file.metadata() or {}
             if facts.get("key") != key:
                 return None
-            return {k: file.get_tensor(k) for k in file.keys()}, float(facts["accuracy"])  # noqa: SIM118
+            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError):
         return None  # only a cache: made anew

@@ -42,7 +42,7 @@ class Mix(AnyDenoiser):
     Args:
         strong: The denoiser to lean towards.
         weak: The one to lean away from; same process.
-        scale: A number, or `(B,)` one per sample.
+        scale: A number, or `(B,)` one per sample of the batch (with `sample`: of one batch, `batch_size >= n`).
         w: `scale - 1`, instead of `scale`.
 
     Raises:
@@ -68,7 +68,14 @@ class Mix(AnyDenoiser):
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         if isinstance(self.scale, (int, float)) and self.scale in (0, 1):
             return (self.strong if self.scale == 1 else self.weak)(x, t, cond)
-        strong, weak = self._both(x, t, cond)
+        return self._mixed(*self._both(x, t, cond), x)
+
+    def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        """The mixture, with the learned variance of the strong side."""
+        strong, fraction = self.strong.with_fraction(x, t, cond)
+        return self._mixed(strong, self.weak(x, t, cond), x), fraction
+
+    def _mixed(self, strong: Prediction, weak: Prediction, x: Tensor) -> Prediction:
         scale = expand(self.scale, x) if isinstance(self.scale, Tensor) else self.scale
         return Prediction(weak.data + scale * (strong.data - weak.data), weak.noise + scale * (strong.noise - weak.noise))
 

@@ -2,7 +2,8 @@
 
 from undrift.nn.classifier import Classifier
 from undrift.nn.embed import Conditioning, Sinusoids
+from undrift.nn.energy import Energy, energy_at
 from undrift.nn.mlp import MLP
 from undrift.nn.unet import UNet
 
-__all__ = ["MLP", "Classifier", "Conditioning", "Sinusoids", "UNet"]
+__all__ = ["MLP", "Classifier", "Conditioning", "Energy", "Sinusoids", "UNet", "energy_at"]

@@ -35,7 +35,8 @@ class MLP(nn.Module):
     Args:
         shape: Shape of one sample, without the batch; () is a scalar, (2,) a point, (8, 8) a table of 64
         numbers. width: Hidden size, at least 1. depth: Number of residual blocks, at least 1. classes: Number
-        of classes; 0 for an unconditional network.
+        of classes; 0 for an unconditional network. learned_variance: Whether to put out twice as many numbers, the
+        second half for the variance of the reverse step (see `HybridObjective`).
 
     Raises:
         ValueError: an argument is out of range.
@@ -47,18 +48,22 @@ class MLP(nn.Module):
         torch.Size([5, 2])
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int = 128, depth: int = 3, classes: int = 0) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], width: int = 128, depth: int = 3, classes: int = 0, learned_variance: bool = False
+    ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         if any(size < 1 for size in self.shape):
             raise ValueError(f"`shape` must hold sizes of at least 1, but is {self.shape}; give one sample's shape.")
+        if learned_variance and not self.shape:
+            raise ValueError("a learned variance needs samples with an axis, such as (1,), not scalars ().")
         if width < 1 or depth < 1:
             raise ValueError(f"`width` and `depth` must be at least 1, but are {width} and {depth}; start with 128 and 3.")
         size = math.prod(self.shape)
         self.conditioning = Conditioning(width, classes)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(MLPBlock(width) for _ in range(depth))
-        self.norm, self.last = nn.LayerNorm(width), zero(nn.Linear(width, size))
+        self.norm, self.last = nn.LayerNorm(width), zero(nn.Linear(width, size * (1 + learned_variance)))
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
         """Apply the network.
@@ -69,7 +74,7 @@ class MLP(nn.Module):
             cond: (B,) int64 classes, -1 for the null class; None means the null class for all.
 
         Returns:
-            (B, *shape); zeros before training.
+            (B, *shape), zeros before training; (B, 2 shape[0], ...) with a learned variance.
 
         Raises:
             ValueError: a shape or a class is wrong.
@@ -79,4 +84,6 @@ class MLP(nn.Module):
         for block in self.blocks:
             h = block(h, c)
         out: Tensor = self.last(nn.functional.silu(self.norm(h)))
+        if out.shape[1] > math.prod(self.shape):
+            return out.reshape(len(x), 2 * self.shape[0], *self.shape[1:])
         return out.reshape(x.shape)

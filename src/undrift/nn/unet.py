@@ -99,7 +99,8 @@ class UNet(nn.Module):
         end in self-attention. patch: Side of the square of pixels that is folded into channels before the
         finest level; 1 folds nothing. classes: Number of classes; 0 for an unconditional network. dropout:
         Probability in [0, 1) with which a feature is dropped inside each block, in training only. embedding:
-        Size of the condition vector.
+        Size of the condition vector. learned_variance: Whether to put out twice the channels, the second half for
+        the variance of the reverse step (see `HybridObjective`).
 
     Raises:
         ValueError: an argument is out of range.
@@ -120,6 +121,7 @@ class UNet(nn.Module):
         classes: int = 0,
         dropout: float = 0.0,
         embedding: int = 256,
+        learned_variance: bool = False,
     ) -> None:
         super().__init__()
         widths, attention = tuple(widths), tuple(attention)
@@ -147,7 +149,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(stage(widths[max(0, i - 1)], i) for i in levels)
         self.up = nn.ModuleList(stage(widths[i] + widths[i + 1], i) for i in levels[:-1])
         self.norm = norm(widths[0])
-        self.head = zero(nn.Conv2d(widths[0], channels_in * patch**2, 3, padding=1))
+        self.head = zero(nn.Conv2d(widths[0], channels_in * (1 + learned_variance) * patch**2, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -159,7 +161,7 @@ class UNet(nn.Module):
             cond: (B,) int64 classes, -1 for the null class; None means the null class for all.
 
         Returns:
-            (B, channels_in, H, W); zeros before training.
+            (B, channels_in, H, W), zeros before training; twice the channels with a learned variance.
 
         Raises:
             ValueError: a shape or a class is wrong.

@@ -1,5 +1,18 @@
 """Objectives: what a network is trained to do. Each is called `(denoiser, x0, noise, cond) -> (B,)` losses."""
 
-from undrift.objective.denoising import DenoisingScoreMatching, lognormal
+from undrift.objective.denoising import DenoisingScoreMatching
+from undrift.objective.quantile import at, lognormal
+from undrift.objective.score import ExplicitScoreMatching, ImplicitScoreMatching, SlicedScoreMatching
+from undrift.objective.variational import HybridObjective, ScheduleVariance, VariationalBound
 
-__all__ = ["DenoisingScoreMatching", "lognormal"]
+__all__ = [
+    "DenoisingScoreMatching",
+    "ExplicitScoreMatching",
+    "HybridObjective",
+    "ImplicitScoreMatching",
+    "ScheduleVariance",
+    "SlicedScoreMatching",
+    "VariationalBound",
+    "at",
+    "lognormal",
+]

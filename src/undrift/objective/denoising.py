@@ -16,7 +16,6 @@ measured in another space has the weight beside it. SNR = alpha^2/sigma^2, ' is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,17 +25,11 @@ from torch import Tensor
 
 from undrift.denoiser import Denoiser
 from undrift.noise import Noise
+from undrift.objective.quantile import Quantile, by_mass, draw, snr
 from undrift.process import Process, expand
 from undrift.target import Target, data, determinant
 
 Weight = Callable[[Process, Tensor], Tensor]
-Quantile = Callable[[Process, Tensor], Tensor]
-
-
-def snr(process: Process, t: Tensor) -> Tensor:
-    """alpha^2 / sigma^2."""
-    alpha, sigma = process(t)
-    return (alpha / sigma) ** 2
 
 
 def snr_loss_rate(process: Process, t: Tensor) -> Tensor:
@@ -60,24 +53,6 @@ WEIGHTS: dict[str, Weight] = {
     "bound": lambda process, t: snr_loss_rate(process, t) / 2,
     "min_snr": lambda process, t: snr(process, t).clamp(max=5.0),
 }
-
-
-def uniform(process: Process, u: Tensor) -> Tensor:
-    """Uniform on [t_min, t_max], or on the noisy levels of a chain. `u` in (0, 1)."""
-    if process.levels is not None:
-        return process.levels.flip(0).to(u)[1 + (u * (len(process.levels) - 1)).long().clamp(max=len(process.levels) - 2)]
-    return process.t_min + u * (process.t_max - process.t_min)
-
-
-def lognormal(mean: float = -1.2, std: float = 1.2) -> Quantile:
-    """log(sigma/alpha) ~ N(mean, std^2) (Karras et al. 2022, table 1); under `Rectified`, logit-normal t (Esser et al. 2024)."""
-    if not (std > 0 and math.isfinite(mean)):
-        raise ValueError(f"`lognormal` needs a finite mean and a positive std, got {mean} and {std}.")
-
-    def quantile(process: Process, u: Tensor) -> Tensor:
-        return process.time(-2 * (mean + std * torch.special.ndtri(u)))
-
-    return quantile
 
 
 @dataclass(frozen=True)
@@ -126,11 +101,13 @@ class DenoisingScoreMatching:
 
     def at(self, denoiser: Denoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Any = None) -> Tensor:
         """The weighted loss `(B,)` at given times `(B,)` and noise `(B, *D)`."""
-        process = denoiser.process
-        a, b = denoiser.target(process, t)
-        error = denoiser.output(process.perturb(x0, t, eps), t, cond) - (expand(a, x0) * x0 + expand(b, x0) * eps)
-        factor = self.coefficient(denoiser, t).to(x0)
-        return factor * error.square().flatten(1).mean(1)
+        return self.of_output(denoiser, x0, t, eps, denoiser.output(denoiser.process.perturb(x0, t, eps), t, cond))
+
+    def of_output(self, denoiser: Denoiser, x0: Tensor, t: Tensor, eps: Tensor, output: Tensor) -> Tensor:
+        """The weighted loss `(B,)` of what the network put out at `perturb(x0, t, eps)`."""
+        a, b = denoiser.target(denoiser.process, t)
+        error = output - (expand(a, x0) * x0 + expand(b, x0) * eps)
+        return self.coefficient(denoiser, t).to(x0) * error.square().flatten(1).mean(1)
 
     def coefficient(self, denoiser: Denoiser, t: Tensor) -> Tensor:
         """What the squared error of the network's own output is multiplied by; shape of `t`, float64."""
@@ -142,38 +119,25 @@ class DenoisingScoreMatching:
 
     def draw_times(self, denoiser: Denoiser, noise: Noise) -> tuple[Tensor, Tensor]:
         """Times `(B,)` and the ratio `(B,)` of the density they stand for to the density they were drawn from."""
-        process, address = denoiser.process, noise.fold("time")
-        if self.times == "low_discrepancy":
-            u = address.low_discrepancy()
-        else:
-            u = address.uniform(torch.empty(len(noise), dtype=torch.float64))
-        if self.times == "importance":
-            return self._importance(process, u)
-        quantile = self.times if callable(self.times) else lognormal() if self.times == "lognormal" else uniform
-        return quantile(process, u), torch.ones_like(u)
+        if self.times != "importance":
+            t = draw(denoiser.process, self.times, noise)
+            return t, torch.ones_like(t)
+        process = denoiser.process
+        clean = process.levels is None and process.sigma(torch.tensor(process.t_min, dtype=torch.float64)) == 0
+        if clean and self.weight in ("likelihood", "bound"):
+            raise ValueError(
+                "importance-sampled times need a weight with a finite integral; this one diverges at t = 0. "
+                "Give the process a t_min, such as 1e-4."
+            )
+        u = noise.fold("time").uniform(torch.empty(len(noise), dtype=torch.float64))
+        return by_mass(denoiser.process, self._noise_weight, u)
 
     def _weight(self, process: Process, t: Tensor) -> Tensor:
         if callable(self.weight):
             return self.weight(process, t)
         return WEIGHTS[self.weight](process, t) if self.weight in WEIGHTS else torch.ones_like(t)
 
-    def _importance(self, process: Process, u: Tensor) -> tuple[Tensor, Tensor]:
-        # Tabulate the weight of the noise error, invert its running integral, and draw in proportion to it: the expected
-        # noise error is nearly flat in t, so the weighted loss is nearly flat under this density.
-        span = process.t_max - process.t_min
-        # Cells shrink towards t_min, where likelihood weights grow like 1/t.
-        edges = process.t_min + span * torch.linspace(0, 1, 1025, dtype=torch.float64) ** 3
-        middle = (edges[1:] + edges[:-1]) / 2
+    def _noise_weight(self, process: Process, t: Tensor) -> Tensor:
+        """The weight of the squared noise error, whose expectation is nearly flat in t."""
         space = data if self.weight in WEIGHTS else self.space or data
-        to_noise = (determinant(space, process, middle) / process.alpha(middle).clamp(min=1e-12)) ** 2
-        mass = self._weight(process, middle) * to_noise * edges.diff()
-        if process.t_min == 0 and self.weight in ("likelihood", "bound"):
-            raise ValueError(
-                "importance-sampled times need a weight with a finite integral; this one diverges at t = 0. "
-                "Give the process a t_min, such as 1e-4."
-            )
-        total = mass.sum()
-        edge = torch.cat([mass.new_zeros(1), (mass / total).cumsum(0)])
-        i = (torch.searchsorted(edge, u, right=True) - 1).clamp(0, len(mass) - 1)
-        t = edges[i] + (u - edge[i]) / (edge[i + 1] - edge[i]) * edges.diff()[i]
-        return t, total / span * edges.diff()[i] / mass[i]
+        return self._weight(process, t) * (determinant(space, process, t) / process.alpha(t).clamp(min=1e-12)) ** 2

@@ -17,6 +17,13 @@ class _Chain(Process):
 
     count: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.t_min, self.t_max) != (0.0, 1.0):
+            raise ValueError(
+                f"{type(self).__name__} runs from t = 0 to 1; choose its steps or levels instead of t_min and t_max."
+            )
+
     def knots(self) -> np.ndarray:
         """`(count + 1,)` values of the curve at t = i / count."""
         raise NotImplementedError
@@ -32,6 +39,14 @@ class _Chain(Process):
         i = (t * self.count).sub(1e-9).ceil().sub(1).clamp(0, self.count - 1).long()
         slope = (knots[i + 1] - knots[i]) * self.count
         return knots[i] + (t - i.to(t) / self.count) * slope, slope  # an integer tensor divides in float32
+
+    def reached(self, value: Tensor) -> Tensor:
+        """The time at which the curve has this value; the nearer end where it never does."""
+        knots = torch.from_numpy(self.knots()).to(value)
+        sign = 1 if knots[-1] > knots[0] else -1
+        i = torch.searchsorted(sign * knots, (sign * value).contiguous()).sub(1).clamp(0, self.count - 1)
+        part = (value - knots[i]) / (knots[i + 1] - knots[i])
+        return ((i.to(value) + part) / self.count).clamp(self.t_min, self.t_max)
 
 
 @lru_cache(maxsize=16)
@@ -81,6 +96,9 @@ class DDPM(_Chain):
     def sigma(self, t: Tensor) -> Tensor:
         return (-torch.expm1(2 * self.curve(t)[0])).clamp(min=0).sqrt()
 
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.reached(-0.5 * torch.nn.functional.softplus(-log_snr))
+
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         log_alpha, slope = self.curve(t)
         alpha = log_alpha.exp()
@@ -124,6 +142,9 @@ class SMLD(_Chain):
 
     def sigma(self, t: Tensor) -> Tensor:
         return self.curve(t)[0].clamp(min=0).sqrt()
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.reached(torch.exp(-log_snr))
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         variance, slope = self.curve(t)

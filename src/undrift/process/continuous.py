@@ -41,8 +41,11 @@ class VP(Process):
         alpha, sigma, half = self.alpha(t), self.sigma(t), self.beta(t) / 2
         return -half * alpha, half * alpha**2 / sigma
 
+    def diffusion(self, t: Tensor) -> Tensor:
+        return self.beta(t).sqrt()  # finite at t = 0, where sigma' is not
+
     def time(self, log_snr: Tensor) -> Tensor:
-        return self._time_of_log_alpha(-0.5 * torch.nn.functional.softplus(-log_snr))
+        return self._time_of_log_alpha(-0.5 * torch.nn.functional.softplus((-log_snr).clamp(max=1e4)))
 
     def _time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         # log alpha = -(k t^2 / 4 + beta_min t / 2): the stable root of the quadratic.
@@ -60,6 +63,9 @@ class SubVP(VP):
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, beta = self.alpha(t), self.beta(t)
         return -beta / 2 * alpha, beta * alpha**2
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        return (self.beta(t) * -torch.expm1(4 * self.log_alpha(t))).sqrt()
 
     def time(self, log_snr: Tensor) -> Tensor:
         # alpha / (1 - alpha^2) = e^(log_snr/2) =: q, so log alpha = -asinh(1 / (2 q)).
@@ -105,8 +111,8 @@ class Cosine(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.offset < 1:
-            raise ValueError(f"Cosine needs 0 <= offset < 1, got {self.offset}.")
+        if not 0 <= self.offset < 1 or self.t_max > 1:
+            raise ValueError(f"Cosine needs 0 <= offset < 1 and t_max <= 1, got {self.offset} and {self.t_max}.")
 
     @property
     def _scale(self) -> tuple[float, float]:

@@ -7,6 +7,7 @@ safetensors file (no code), written atomically.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +58,27 @@ def load_state(folder: Path, module: nn.Module, ema: EMA, optimizer: torch.optim
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             groups[kind][rest] = tensor
+        if not (isinstance(progress.step, int) and progress.step >= 0 and 0 <= progress.seconds < math.inf):
+            raise ValueError(f"step {progress.step!r} after {progress.seconds!r} seconds")
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        slots = (
+            {f"{i}.{k}" for i in range(len(parameters)) for k in ("step", "exp_avg", "exp_avg_sq")} if progress.step else set()
+        )
+        if set(groups["ema"]) != set(ema.weights) or set(groups["optimizer"]) != slots:
+            raise ValueError("it lacks averages or optimiser slots of this model")
         module.load_state_dict(groups["raw"])
         ema.load(groups["ema"])
         state = optimizer.state_dict()
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for name, tensor in groups["optimizer"].items():
             i, _, slot = name.partition(".")
             like = parameters[int(i)]
             # The fused optimiser walks through memory: its slots must be laid out as the parameter is (channels last, say).
-            placed = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            if slot != "step" and tensor.shape != like.shape:
+                raise ValueError(f"optimiser slot {name} has shape {tuple(tensor.shape)}, its parameter {tuple(like.shape)}")
+            placed = tensor if slot == "step" else torch.empty_like(like).copy_(tensor)
             state["state"].setdefault(int(i), {})[slot] = placed
         optimizer.load_state_dict(state)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{path} cannot be resumed from ({reason}); --fresh starts over and keeps the old run aside") from None
     return progress

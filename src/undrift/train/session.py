@@ -6,7 +6,8 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any
 
 import torch
 import yaml
@@ -19,6 +20,12 @@ from undrift.error import ModelError, OutputError, RecipeError
 from undrift.model import Model, build_model, read_description, write_atomically
 from undrift.picture import drawable, grid, save_image
 from undrift.train.trainer import Report, Trainer, append_log, parts_of
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
 
 # What may change between two sessions of one run. Everything else decides what is learnt, and stays.
 _MAY_CHANGE = {
@@ -41,11 +48,11 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
         RecipeError: the run in `out` is of another recipe, or a change would make it another run.
     """
     wanted = load_recipe(name, overrides)
-    if fresh and out.exists():
-        put_aside(out)
     if not (out / "config.yaml").is_file():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
             raise OutputError(f"{out} is not empty and holds no run; choose another --out")
+        return wanted, []
+    if fresh:
         return wanted, []
     saved = read_recipe(out / "config.yaml")
     if saved.recipe != wanted.recipe:
@@ -74,7 +81,7 @@ def put_aside(out: Path) -> Path:
         raise OutputError(f"{out} cannot be put aside: {error.strerror}") from None
 
 
-def prepare(recipe: Recipe, out: Path) -> tuple[Trainer, Recipe, Dataset, Dataset]:
+def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Recipe, Dataset, Dataset]:
     """Data, model and trainer of a run, and its folder on the disk.
 
     Raises:
@@ -86,6 +93,9 @@ def prepare(recipe: Recipe, out: Path) -> tuple[Trainer, Recipe, Dataset, Datase
         recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
     build_process(recipe.model_dump(mode="json")["process"])
     digest = train.content_hash()
+    if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
+        put_aside(out)
+    lock = hold(out)
     if (out / "model.json").is_file():
         description, spec = read_description(out)
         if description.get("trained", {}).get("data_hash", digest) != digest:
@@ -98,7 +108,29 @@ def prepare(recipe: Recipe, out: Path) -> tuple[Trainer, Recipe, Dataset, Datase
         model = build_model(parts_of(recipe, sigma_data), spec, recipe.sampling, {"data_hash": digest})
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     write_atomically(out / "config.yaml", lambda p: p.write_text(text))
-    return Trainer(recipe, model, train, out), recipe, train, held_out
+    trainer = Trainer(recipe, model, train, out)
+    trainer.lock = lock
+    return trainer, recipe, train, held_out
+
+
+def hold(out: Path) -> IO[str]:
+    """Take the folder for this process, for as long as the returned file is open.
+
+    Raises:
+        OutputError: another training holds it, or it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = open(out / ".lock", "w")  # noqa: SIM115 (kept open on purpose)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise OutputError(f"another training is at work in {out}; wait for it, or choose another --out") from None
+    return handle
 
 
 def measure(train: Dataset) -> float:
@@ -118,8 +150,7 @@ def run(trainer: Trainer, out: Path, console: Console, started: float) -> Model:
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.fields[facts]}")]
     smooth = float("nan")
     spoken = time.perf_counter()
-    before = _terminate_like_interrupt()
-    try:
+    with Polite() as stop:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, facts="")
             for report in trainer.run(started):
@@ -148,27 +179,38 @@ def run(trainer: Trainer, out: Path, console: Console, started: float) -> Model:
                     trainer.save()
                 if recipe.sample_every and step % recipe.sample_every == 0 and drawable(trainer.model.spec):
                     save_image(trainer.averaged(preview), out / "samples" / f"step-{step:07d}.png")
-    except KeyboardInterrupt:
+                if stop.asked:
+                    break
         trainer.save()
-        raise Stopped(f"stopped at step {step}; everything is saved in {out}") from None
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-    trainer.save()
+        if stop.asked:
+            raise Stopped(f"stopped at step {step}; everything is saved in {out}")
     if drawable(trainer.model.spec):
         save_image(trainer.averaged(preview), out / "samples" / f"step-{step:07d}.png")
     return trainer.model
 
 
-def _terminate_like_interrupt() -> Any:
-    """A polite `kill` (schedulers, `timeout`) saves as Ctrl-C does. Returns the old handler, None outside the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        return None
+class Polite:
+    """While active, Ctrl-C and SIGTERM only ask: the step, the preview or the save in hand is finished first.
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    A step cut in two would be saved as one that never happened. A second Ctrl-C interrupts at once.
+    """
 
-    return signal.signal(signal.SIGTERM, stop)
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Polite:
+        here = threading.current_thread() is threading.main_thread()
+        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)} if here else {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 def preview(model: Model) -> Any:
@@ -205,8 +247,8 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
     """
     recipe, changes = plan(name, overrides, out, fresh)
     for change in changes:
-        console.print(f"[dim]{change}[/]")
-    trainer, recipe, train, _ = prepare(recipe, out)
+        console.print(change)
+    trainer, recipe, train, _ = prepare(recipe, out, fresh)
     at = trainer.progress
     if trainer.fraction(at.step, at.seconds) >= 1:
         end = f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}"

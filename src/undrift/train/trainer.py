@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
-from undrift.config import Recipe, build_objective, kinds
+from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
 from undrift.error import UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
+from undrift.recipe_objective import build_objective
 from undrift.train.checkpoint import Progress, load_state, save_state
 from undrift.train.ema import EMA
 
@@ -65,6 +66,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, model: Model, data: Dataset, folder: Path) -> None:
         self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
+        self.lock: Any = None  # holds the folder while this trainer lives
         self.device = choose_device(recipe.device)
         self.denoiser = model.denoiser.to(self.device).train()
         self.objective = build_objective(recipe.objective, model.parts["sigma_data"])
@@ -156,9 +158,9 @@ class Trainer:
     def averaged(self, use: Callable[[Model], Any]) -> Any:
         """Call `use` on the model with the EMA weights in place."""
         raw = {k: v.clone() for k, v in self.denoiser.state_dict().items()}
-        self.denoiser.load_state_dict(self.ema.weights)
-        self.denoiser.eval()
         try:
+            self.denoiser.load_state_dict(self.ema.weights)
+            self.denoiser.eval()
             return use(self.model)
         finally:
             self.denoiser.load_state_dict(raw)

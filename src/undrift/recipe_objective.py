@@ -1,0 +1,105 @@
+"""The objective of a recipe: one explicit table of kinds, their options, and what they ask of the rest of the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from undrift import target as targets
+from undrift.error import RecipeError, nearest
+from undrift.objective import (
+    DenoisingScoreMatching,
+    HybridObjective,
+    ImplicitScoreMatching,
+    SlicedScoreMatching,
+    VariationalBound,
+    lognormal,
+)
+
+TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
+TargetName: Any = Literal[TARGETS]
+
+
+class Options(BaseModel):
+    """Base of all recipe parts: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+# What each kind of objective reads besides `kind`; see the classes for the meaning.
+OBJECTIVES: dict[str, tuple[str, ...]] = {
+    "denoising": ("space", "weight", "times", "mean", "std"),
+    "implicit": ("weight", "times", "mean", "std", "exact_up_to", "probes", "law"),
+    "sliced": ("weight", "times", "mean", "std", "probes", "law", "reduced_variance"),
+    "hybrid": ("space", "weight", "bound_weight", "levels"),
+    "bound": ("levels", "variance"),
+}
+
+
+class ObjectiveOptions(Options):
+    """What is trained: see `undrift.objective`. `mean` and `std` belong to lognormal times, `levels` to the bound's chain."""
+
+    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound"] = "denoising"
+    space: TargetName | None = None
+    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = "simple"
+    times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
+    mean: float = -1.2
+    std: Annotated[float, Field(gt=0)] = 1.2
+    exact_up_to: Annotated[int, Field(ge=0)] = 32
+    probes: Annotated[int, Field(ge=1)] = 1
+    law: Literal["rademacher", "gaussian", "sphere"] = "rademacher"
+    reduced_variance: bool = True
+    bound_weight: Annotated[float, Field(gt=0)] = 1e-3
+    levels: Annotated[int, Field(ge=1)] | None = None
+    variance: Literal["beta", "tilde", "learned"] = "beta"
+
+
+def build_target(name: str, sigma_data: float) -> targets.Target:
+    """The target of this name. Raises RecipeError for an unknown one."""
+    if name not in TARGETS:
+        raise RecipeError(f'target "{name}" is unknown{nearest(name, TARGETS)}')
+    return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
+
+
+def build_objective(options: ObjectiveOptions, sigma_data: float) -> Callable[..., Tensor]:
+    """The objective of a recipe."""
+    o, kind = options, options.kind
+    space = None if o.space is None else build_target(o.space, sigma_data)
+    when = lognormal(o.mean, o.std) if o.times == "lognormal" else o.times
+    if kind == "implicit":
+        return ImplicitScoreMatching(o.exact_up_to, o.probes, o.law, weight=o.weight, times=when)
+    if kind == "sliced":
+        return SlicedScoreMatching(o.probes, o.law, o.reduced_variance, weight=o.weight, times=when)
+    if kind == "hybrid":
+        return HybridObjective(o.bound_weight, o.levels, simple=DenoisingScoreMatching(space, o.weight))
+    if kind == "bound":
+        return VariationalBound(o.levels, o.variance)
+    return DenoisingScoreMatching(space, o.weight, when)
+
+
+def check_objective(o: ObjectiveOptions, process: str, learned: bool) -> None:
+    """What an objective asks of the rest of its recipe: the kind of process, and whether the network has a variance head.
+
+    Raises:
+        RecipeError: an option that the kind does not read, or a part that it lacks.
+    """
+    strange = sorted(
+        o.model_fields_set
+        - {"kind", *OBJECTIVES[o.kind]}
+        - {k for k, f in ObjectiveOptions.model_fields.items() if getattr(o, k) == f.default}
+    )
+    if strange:
+        raise RecipeError(
+            f"objective.{strange[0]} means nothing to objective.kind={o.kind}; it reads {', '.join(OBJECTIVES[o.kind])}"
+        )
+    if o.kind in ("implicit", "sliced") and o.times == "importance":
+        raise RecipeError(
+            f"objective.times=importance is for objective.kind=denoising; {o.kind} takes uniform, low_discrepancy, lognormal"
+        )
+    if o.kind in ("hybrid", "bound") and o.levels is None and process not in ("ddpm", "smld"):
+        raise RecipeError(f"objective.kind={o.kind} needs a chain: give objective.levels=1000, or process.kind=ddpm")
+    if (o.kind == "hybrid" or o.variance == "learned") and not learned:
+        raise RecipeError(f"objective.kind={o.kind} trains variances: give network.kind and network.learned_variance=true")

@@ -1,0 +1,107 @@
+"""The docs keep their word: their code runs, their links lead somewhere, the functions and tests that they name exist."""
+
+import ast
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+PICTURE = re.compile(r"!\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
+FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.M | re.S)
+
+
+def blocks(page):
+    """`(first line, code)` of the Python blocks that are to be run: all but those marked `python no-run`."""
+    text = page.read_text()
+    for match in FENCE.finditer(text):
+        if match["info"].strip() == "python":
+            yield text[: match.start("code")].count("\n"), match["code"]
+
+
+def prose(page):
+    return FENCE.sub("", page.read_text())
+
+
+def defined(path):
+    """Names of the functions, classes, methods (`Class.method`) and constants of a Python file."""
+    found = set()
+
+    def visit(body, prefix):
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                found.add(prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    visit(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found.update(prefix + t.id for t in targets if isinstance(t, ast.Name))
+
+    visit(ast.parse(path.read_text()).body, "")
+    return found
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+def broken(page):
+    """What is wrong with the links of a page, one line each."""
+    wrong = []
+    for match in [*LINK.finditer(prose(page)), *PICTURE.finditer(prose(page))]:
+        target, _, anchor = match["target"].partition("#")
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists():
+            wrong.append(f"{page.name}: {match['target']} does not exist")
+        elif path.suffix == ".md" and anchor and anchor not in anchors(path):
+            wrong.append(f"{page.name}: {path.name} has no heading #{anchor}")
+        elif path.suffix == ".py" and match["text"].startswith("`") and match["text"].strip("`") not in defined(path):
+            wrong.append(f"{page.name}: {path.name} does not define {match['text']}")
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_the_code_of_the_pages_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": f"docs.{page.stem}"}
+    monkeypatch.setitem(__import__("sys").modules, namespace["__name__"], type(ast)(namespace["__name__"]))
+    for line, code in blocks(page):
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(compile("\n" * line + code, str(page), "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links(page):
+    assert not broken(page)
+
+
+def test_the_link_check_notices(tmp_path):
+    (tmp_path / "a.py").write_text("class A:\n    def f(self): ...\n")
+    page = tmp_path / "p.md"
+    page.write_text("# Top\n[`A.f`](a.py) [`A.g`](a.py) [x](gone.md) [y](p.md#top) [z](p.md#bottom) ![](no.png)\n")
+    assert [w.split(": ")[1].split()[0] for w in broken(page)] == ["a.py", "gone.md", "p.md", "no.png"]
+
+
+def test_every_erratum_names_its_test():
+    """Each row of the errata has a check or says that it is notation; and every test of the errata is named by a row."""
+    text = (DOCS / "errata.md").read_text()
+    rows = [line for line in text.split("## 000")[1].split("## What")[0].splitlines() if line.startswith("| ")]
+    rows = [r for r in rows if not r.startswith("| place")]
+    assert len(rows) >= 42
+    assert all("`test_" in row or "notation" in row for row in rows)
+    tests = {name for name in defined(DOCS.parent / "tests/theory/test_errata.py") if name.startswith("test_")}
+    assert not tests - set(re.findall(r"`(test_\w+)`", text))
+
+
+def test_every_picture_is_shown_and_small():
+    shown = {"pictures/mnist.png"} | {m["target"] for page in PAGES for m in PICTURE.finditer(page.read_text())}
+    for picture in (DOCS / "pictures").glob("*.png"):
+        assert f"pictures/{picture.name}" in shown
+        assert picture.stat().st_size < (60_000 if picture.name != "mnist.png" else 160_000)  # the README's
