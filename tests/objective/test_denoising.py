@@ -9,7 +9,7 @@ import undrift as ud
 from conftest import mixture
 from undrift import target
 from undrift.objective.denoising import WEIGHTS
-from undrift.objective.quantile import lognormal, snr, uniform
+from undrift.objective.quantile import by_mass, lognormal, snr, uniform
 from undrift.process import expand
 
 TARGETS = {
@@ -211,3 +211,31 @@ def test_bound_is_half_the_log_snr_rate():
         rate = (process.log_snr(t - 1e-6) - process.log_snr(t + 1e-6)) / 2e-6
         torch.testing.assert_close(WEIGHTS["bound"](process, t) / snr(process, t), rate / 2, rtol=1e-6, atol=0)
     assert math.isfinite(WEIGHTS["bound"](ud.Rectified(), torch.tensor(1.0).double()))
+
+
+def test_uniform_times_of_a_chain_are_its_noisy_levels():
+    u = (torch.arange(100, dtype=torch.float64) + 0.5) / 100
+    for process in (ud.DDPM(10), ud.SMLD(10)):
+        times, counts = uniform(process, u).unique(return_counts=True)
+        torch.testing.assert_close(times, torch.arange(1, 11, dtype=torch.float64) / 10)
+        assert (counts == 10).all()
+
+
+def test_the_first_level_of_a_chain_is_weighted_as_the_reconstruction():
+    """1/(2 sigma_1^2) on the data error times alpha^2, N levels: the misprint of 001 eq. 4.11 mended."""
+    process, t = ud.DDPM(20, 1e-2, 0.3), torch.tensor([1 / 20], dtype=torch.float64)
+    torch.testing.assert_close(WEIGHTS["bound"](process, t), 20 * snr(process, t) / 2)
+
+
+@pytest.mark.parametrize(
+    "process", [ud.Karras(), ud.VE(), ud.DDPM(10), ud.SMLD(10), ud.VP(t_min=1e-3)], ids=lambda p: type(p).__name__
+)
+@pytest.mark.parametrize("weight", ["likelihood"])
+def test_importance_times_stand_for_uniform_ones(process, weight):
+    """Expectations of 1 and of t under importance times, divided out, are those under uniform times (quasi-random u, 1 %)."""
+    u = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    objective = ud.DenoisingScoreMatching(weight=weight, times="importance")
+    t, ratio = by_mass(process, objective._noise_weight, u)
+    plain = uniform(process, u)
+    assert ratio.mean() == pytest.approx(1.0, rel=0.01)
+    assert (ratio * t).mean() == pytest.approx(plain.mean().item(), rel=0.02)
