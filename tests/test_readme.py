@@ -62,3 +62,7 @@ def test_make_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make (\w+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_no_placeholders_are_left():
+    assert not re.search(r"\| *[A-Z_]{4,} *\|", README)
