@@ -10,7 +10,7 @@ from PIL import Image
 
 import undrift as ud
 from undrift import picture
-from undrift.cli.commands import film
+from undrift.cli.command.sample import film
 
 
 def main(run: str, out: str) -> None:

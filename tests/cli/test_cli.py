@@ -229,12 +229,12 @@ def test_evaluate_says_how_many_are_recognised(copied_run, capsys):
 
 
 def test_interrupting_sampling_is_quiet(tiny_run, capsys, monkeypatch):
-    import undrift.cli.commands as commands
+    import undrift.cli.command.sample as command
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "sample", stop)
+    monkeypatch.setattr(command, "run", stop)
     code, _, err = undrift("sample", tiny_run, capsys=capsys)
     assert (code, err) == (130, "undrift: interrupted\n")
 

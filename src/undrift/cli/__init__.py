@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
 
 from undrift.cli.parser import parse
 from undrift.error import UndriftError
@@ -19,9 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     try:
         arguments = parse(argv)
-        from undrift.cli import commands  # only now: it loads torch
-
-        getattr(commands, arguments.command)(arguments, started)
+        command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
+        command.run(arguments, started)
     except KeyboardInterrupt:
         print("undrift: interrupted", file=sys.stderr)
         return 130

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from undrift import __version__
 from undrift.error import nearest
 
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 _RECIPES = sorted(p.stem for p in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
 
@@ -37,6 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"undrift {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
 
+    for add in (_train, _sample, _evaluate, _likelihood, _info, _demo):
+        add(commands)
+    return parser
+
+
+def _train(commands: Commands) -> None:
     train = commands.add_parser(
         "train",
         help="train a model from a recipe, or take a run up again",
@@ -48,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     train.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
 
+
+def _sample(commands: Commands) -> None:
     sample = commands.add_parser("sample", help="draw samples from a trained model")
     sample.add_argument("run", type=Path, help="a run's folder")
     sample.add_argument("-n", type=int, metavar="N", help="how many (default: 10 of each class; points: 1000)")
@@ -66,12 +75,16 @@ def build_parser() -> argparse.ArgumentParser:
     sample.add_argument("--gif", type=Path, metavar="GIF", help="also an animation from noise to data")
     sample.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x in data units, labels")
 
+
+def _evaluate(commands: Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="how many samples are recognised as the class asked for; nearest neighbours")
     evaluate.add_argument("run", type=Path, help="a run's folder")
     evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
 
+
+def _likelihood(commands: Commands) -> None:
     likelihood = commands.add_parser("likelihood", help="how likely the model finds data: training against held-out")
     likelihood.add_argument("run", type=Path, help="a run's folder")
     likelihood.add_argument("data", type=Path, nargs="?", help="a .npy or .npz file (default: the run's own data)")
@@ -93,16 +106,19 @@ def build_parser() -> argparse.ArgumentParser:
     likelihood.add_argument("--seed", type=int, default=0, help="names examples, probes and noise (default: 0)")
     likelihood.add_argument("--weights", default="ema", help="ema (default) or raw")
 
+
+def _info(commands: Commands) -> None:
     info = commands.add_parser("info", help="what is this model?")
     info.add_argument("run", type=Path, help="a run's folder")
 
+
+def _demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="train, sample, judge and look, in one go")
     demo.add_argument("recipe", nargs="?", default="digits", help="digits (default) or mnist")
     demo.add_argument("overrides", nargs="*", metavar="key=value", help="as for train")
     demo.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist)")
     demo.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     demo.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
-    return parser
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -2,7 +2,7 @@
 
 from undrift.likelihood.density import Dequantize, LikelihoodResult, bits_per_dim, log_likelihood
 from undrift.likelihood.latent import decode, encode, interpolate, round_trip
-from undrift.likelihood.solver import BOSH3, DOPRI5, HEUN, RK4, SOLVERS, Solver, Tableau
+from undrift.solver import BOSH3, DOPRI5, HEUN, RK4, SOLVERS, Solver, Tableau
 
 __all__ = [
     "BOSH3",

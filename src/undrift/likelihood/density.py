@@ -28,8 +28,8 @@ from torch import Tensor
 from undrift.denoiser import AnyDenoiser
 from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
-from undrift.likelihood.solver import Solver, Tableau
 from undrift.noise import Noise
+from undrift.solver import Solver, Tableau
 
 Unit = Literal["nats", "bits/dim"]
 

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser
 from undrift.likelihood.divergence import Divergence, wide
-from undrift.likelihood.solver import Values
 from undrift.process import Process, expand
+from undrift.solver import Values
 
 START = 1e-4  # changes log p by about 1e-8 (score^2 + trace of the Hessian)/2: unseen, unless the data lie on a manifold
 POWER = 4

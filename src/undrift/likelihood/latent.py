@@ -22,8 +22,8 @@ from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.likelihood.density import batches, check_data
 from undrift.likelihood.divergence import wide
 from undrift.likelihood.flow import START, Line
-from undrift.likelihood.solver import Solver, Tableau
 from undrift.process import expand
+from undrift.solver import Solver, Tableau
 
 
 def encode(

@@ -1,0 +1,1 @@
+"""What each command does: one module each, with `run(arguments, started)`; `started` is when the program did."""

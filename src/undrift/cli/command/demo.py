@@ -1,0 +1,30 @@
+"""`undrift demo`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from undrift import demo as demonstration
+from undrift.cli.command.sample import film
+from undrift.cli.shared import console
+from undrift.config import parse_overrides
+from undrift.error import UndriftError
+from undrift.train.session import Stopped
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift demo`."""
+    if "=" in arguments.recipe:
+        arguments.recipe, arguments.overrides = "digits", [arguments.recipe, *arguments.overrides]
+    if arguments.recipe not in ("digits", "mnist"):
+        raise UndriftError(f'the demo is of digits or mnist, not "{arguments.recipe}"; train that with undrift train')
+    overrides = parse_overrides(arguments.overrides)
+    if arguments.data_dir is not None:
+        overrides["data_dir"] = str(arguments.data_dir)
+    out = arguments.out or Path("runs") / arguments.recipe
+    try:
+        demonstration.demo(arguments.recipe, overrides, out, arguments.fresh, console(), started, film)
+    except Stopped as stop:
+        print(f"\nundrift: {stop}. Go on with the same command")
+        raise KeyboardInterrupt from None

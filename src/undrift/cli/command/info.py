@@ -1,0 +1,29 @@
+"""`undrift info`."""
+
+from __future__ import annotations
+
+import argparse
+
+from undrift.model import load
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift info RUN`."""
+    model = load(arguments.run)
+    spec, parts, trained, usual = model.spec, model.parts, model.trained, model.sampling
+    bounds = "unbounded" if spec.low is None else f"{spec.low:g} to {spec.high:g}{' (integers)' if spec.integer else ''}"
+    network = ", ".join(f"{k}={v}" for k, v in parts["network"].items() if k != "kind")
+    rows = {
+        "run": arguments.run,
+        "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
+        "classes": ", ".join(spec.classes) or "none",
+        "network": f"{parts['network']['kind']} ({network}), {model.parameters:,} parameters",
+        "process": model.denoiser.process,
+        "target": f"{parts['target']}, sigma_data {parts['sigma_data']:g}",
+        "trained": f"{trained.get('steps', 0)} steps, {trained.get('examples', 0):,} examples, "
+                   f"{trained.get('seconds', 0):.0f} s, recipe {trained.get('recipe', '?')}",
+        "samples with": f"{usual.sampler}, {usual.steps} steps on the {usual.grid} grid, "
+                        f"guidance scale {usual.scale:g} (w = {usual.scale - 1:g})",
+    }  # fmt: skip
+    for name, value in rows.items():
+        print(f"{name:>12}  {value}")

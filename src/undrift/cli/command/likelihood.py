@@ -1,0 +1,25 @@
+"""`undrift likelihood`."""
+
+from __future__ import annotations
+
+import argparse
+
+from undrift import picture
+from undrift.cli.shared import check_writable, console
+from undrift.evaluate.likelihood import likelihood_of_run, notes, table
+from undrift.model import load
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift likelihood RUN [DATA]`."""
+    model = load(arguments.run, arguments.weights)
+    out = arguments.out or arguments.run / "likelihood.png"
+    check_writable(out)
+    names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")
+    options = {name: getattr(arguments, name) for name in names}
+    with console().status("measuring") as status:
+        measured = likelihood_of_run(model, arguments.run, arguments.data, **options, tell=status.update)
+    for line in table(measured) + notes(model, measured, arguments.divergence, arguments.probes, arguments.dequantize):
+        print(line)
+    picture.save_image(picture.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out)
+    print(f"histogram: {out}")

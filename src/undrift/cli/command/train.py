@@ -1,0 +1,23 @@
+"""`undrift train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from undrift.cli.shared import console
+from undrift.config import parse_overrides
+from undrift.train.session import Stopped, train_run
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift train RECIPE [key=value ...]`."""
+    out = arguments.out or Path("runs") / arguments.recipe
+    overrides = parse_overrides(arguments.overrides)
+    if arguments.data_dir is not None:
+        overrides["data_dir"] = str(arguments.data_dir)
+    try:
+        train_run(arguments.recipe, overrides, out, arguments.fresh, console(), started)
+    except Stopped as stop:
+        print(f"\nundrift: {stop}. Go on with: undrift train {arguments.recipe} --out {out}")
+        raise KeyboardInterrupt from None
