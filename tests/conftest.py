@@ -31,6 +31,38 @@ PROCESSES = {
 }
 
 
+SIX = {name: PROCESSES[name] for name in ("VE", "VP", "SubVP", "Cosine", "Rectified", "Karras")}
+
+# Every sampler, with steps enough for its law to pass a test with 1,000 samples.
+ALL_SAMPLERS = {
+    "ancestral": (ud.Ancestral(), 200),
+    "half": (ud.Ancestral(0.5), 100),
+    "ddim": (ud.Ancestral(0), 100),
+    "euler-maruyama": (ud.EulerMaruyama(), 400),
+    "euler in t": (ud.EulerMaruyama(0), 500),
+    "reverse-diffusion": (ud.ReverseDiffusion(), 300),
+    "churn": (ud.Churn(), 60),
+    "euler": (ud.Euler(), 100),
+    "heun": (ud.Heun(), 40),
+    "midpoint": (ud.Midpoint(), 40),
+    "rk4": (ud.RungeKutta(), 20),
+    "adaptive": (ud.Adaptive(), 20),
+    "dpm2s": (ud.DPM2S(), 40),
+    "dpm2m": (ud.DPM2M(), 40),
+    "dpm3m": (ud.DPM3M(), 30),
+    "unipc": (ud.UniPC(), 30),
+    "deis": (ud.DEIS(), 30),
+    "abm": (ud.ABM(), 30),
+    "sde-dpm2m": (ud.SDEDPM2M(), 60),
+    "sa-solver": (ud.SASolver(), 60),
+    "sa-solver half": (ud.SASolver(tau=0.5), 60),
+    "predictor-corrector": (ud.PredictorCorrector(ud.Ancestral()), 100),
+    "corrector-predictor": (ud.PredictorCorrector(ud.DPM2M(), corrector_first=True), 100),
+    "metropolis": (ud.PredictorCorrector(ud.Ancestral(), ud.Metropolis(0.3)), 60),
+    "annealed-langevin": (ud.AnnealedLangevin(ud.sampler.Hold(), ud.Langevin(0.28), 30), 30),
+}
+
+
 @pytest.fixture(params=list(PROCESSES), ids=str)
 def process(request):
     return PROCESSES[request.param]
@@ -72,16 +104,7 @@ def same_law(a, b, permutations=200, seed=0):
     return (1 + (others >= observed).sum().item()) / (1 + permutations)
 
 
-class Counted(ud.AnyDenoiser):
-    """A denoiser that counts its calls."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner, self.process, self.shape, self.calls = inner, inner.process, inner.shape, 0
-
-    def forward(self, x, t, cond=None):
-        self.calls += 1
-        return self.inner(x, t, cond)
+Counted = ud.Counted
 
 
 @pytest.fixture(scope="session")
@@ -106,3 +129,24 @@ def copied_run(tiny_run, tmp_path):
     import shutil
 
     return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def judged_run(tiny_run, tmp_path_factory):
+    """That folder with the classifier of its data, which takes seconds to train."""
+    import shutil
+
+    from undrift.evaluate.recognition import train_judge
+    from undrift.evaluate.verdict import data_of
+
+    folder = shutil.copytree(tiny_run, tmp_path_factory.mktemp("judged") / "digits")
+    train_judge(*data_of(folder), cache=folder / "classifier.safetensors")
+    return folder
+
+
+@pytest.fixture
+def judged_copy(judged_run, tmp_path):
+    """A copy of that folder, to be changed."""
+    import shutil
+
+    return shutil.copytree(judged_run, tmp_path / "judged")

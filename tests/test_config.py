@@ -69,7 +69,7 @@ def test_steps_and_minutes_take_each_other_back():
     ("digits", ["network.width=3"], 'unknown key "network.width" — did you mean "network.widths"'),
     ("digits", ["process.kind=subvq"], 'process.kind "subvq" is unknown — did you mean "subvp"'),
     ("digits", ["network.kind=unett"], 'network.kind "unett" is unknown — did you mean "unet"'),
-    ("digits", ["sampling.sampler=dpm2"], 'sampling.sampler "dpm2" is unknown — did you mean "dpm2m"'),
+    ("digits", ["sampling.sampler=dpm3"], 'sampling.sampler "dpm3" is unknown — did you mean "dpm3m"'),
     ("digits", ["target=noize"], 'target "noize" is unknown — did you mean "noise"'),
     ("digits", ["steps=0"], "steps=0: input should be greater than or equal to 1"),
     ("digits", ["steps=-5"], "steps=-5"),

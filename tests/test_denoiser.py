@@ -96,7 +96,7 @@ def test_level_is_bounded_and_the_same_under_every_process():
         ud.Denoiser(Net(), process, target.data)(x, process.time(log_snr))
         torch.testing.assert_close(levels["now"].item(), -1.3 / 8, rtol=1e-5, atol=1e-6)
     ud.Denoiser(Net(), ud.Rectified())(x, 1.0)
-    assert levels["now"].item() == 2.5
+    assert levels["now"].item() == 1.25  # as at sigma/alpha = 150: noisier levels are too rare in training to be told apart
 
 
 def test_score_and_velocity_of_the_exact_mixture(process, times):

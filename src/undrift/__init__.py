@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from undrift import data, likelihood, nn, objective, sampler, target, times
     from undrift.bound import Bins, Bound, variational_bound
-    from undrift.denoiser import AnyDenoiser, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
+    from undrift.denoiser import AnyDenoiser, Counted, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
     from undrift.error import UndriftError
     from undrift.exact import Empirical, GaussianMixture
-    from undrift.guidance import Mix
+    from undrift.guidance import Edit, Mix, clip, dynamic_threshold
     from undrift.likelihood import Dequantize, LikelihoodResult, decode, encode, interpolate, log_likelihood
     from undrift.model import Model, load
     from undrift.noise import Noise
@@ -31,16 +31,31 @@ if TYPE_CHECKING:
     from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Learned, LinearSDE, Process, Rectified, SubVP
     from undrift.reverse import AnalyticVariance, analytic_variance
     from undrift.sampler import (
+        ABM,
+        DEIS,
         DPM2M,
+        DPM2S,
+        DPM3M,
+        SDEDPM2M,
+        Adams,
+        Adaptive,
         Ancestral,
         AnnealedLangevin,
+        Churn,
+        Euler,
         EulerMaruyama,
         Heun,
         Langevin,
+        Metropolis,
+        Midpoint,
         PredictorCorrector,
         ReverseDiffusion,
+        RungeKutta,
         Sampler,
+        SASolver,
         State,
+        UniPC,
+        fit_grid,
         sample,
     )
 
@@ -48,16 +63,16 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "process": "Process VP VE SubVP Cosine Rectified Karras DDPM SMLD LinearSDE Learned",
-    "denoiser": "Prediction Denoiser AnyDenoiser Given Rescaled score_at velocity_at",
+    "denoiser": "Prediction Denoiser AnyDenoiser Given Rescaled Counted score_at velocity_at",
     "exact": "GaussianMixture Empirical",
     "noise": "Noise",
     "objective": "DenoisingScoreMatching ExplicitScoreMatching ImplicitScoreMatching SlicedScoreMatching VariationalBound "
     "HybridObjective ScheduleVariance",
     "reverse": "AnalyticVariance analytic_variance",
     "bound": "Bound Bins variational_bound",
-    "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Heun DPM2M Langevin AnnealedLangevin "
-    "PredictorCorrector sample",
-    "guidance": "Mix",
+    "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M "
+    "DPM3M UniPC DEIS SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector sample fit_grid",
+    "guidance": "Mix Edit clip dynamic_threshold",
     "likelihood": "log_likelihood LikelihoodResult Dequantize encode decode interpolate",
     "model": "Model load",
     "error": "UndriftError",

@@ -23,14 +23,26 @@ from undrift.nn import MLP, Energy, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
 from undrift.recipe_objective import ObjectiveOptions, Options, TargetName, build_target, check_objective
 from undrift.sampler import (
+    ABM,
+    DEIS,
     DPM2M,
+    DPM2S,
+    DPM3M,
+    SDEDPM2M,
+    Adaptive,
     Ancestral,
     AnnealedLangevin,
+    Churn,
+    Euler,
     EulerMaruyama,
     Heun,
+    Midpoint,
     PredictorCorrector,
     ReverseDiffusion,
+    RungeKutta,
     Sampler,
+    SASolver,
+    UniPC,
 )
 
 PROCESSES: dict[str, type[Process]] = {
@@ -38,17 +50,38 @@ PROCESSES: dict[str, type[Process]] = {
 }  # fmt: skip
 NETWORKS: dict[str, type[MLP | UNet]] = {"mlp": MLP, "unet": UNet}
 SAMPLERS: dict[str, Sampler] = {
+    "abm": ABM(),
     "dpm2m": DPM2M(),
+    "dpm3m": DPM3M(),
+    "dpm2s": DPM2S(),
+    "unipc": UniPC(2),
+    "deis": DEIS(3),
+    "euler": Euler(),
     "heun": Heun(),
+    "midpoint": Midpoint(),
+    "rk4": RungeKutta(),
+    "adaptive": Adaptive(),
     "ddim": Ancestral(0.0),
     "ddpm": Ancestral(1.0),
     "ancestral": Ancestral(1.0),
+    "sde-dpm2m": SDEDPM2M(),
+    "sa-solver": SASolver(2),
+    "churn": Churn(),
     "euler-maruyama": EulerMaruyama(),
     "reverse-diffusion": ReverseDiffusion(),
     "predictor-corrector": PredictorCorrector(),
     "annealed-langevin": AnnealedLangevin(),
 }
-GRIDS: dict[str, times.Grid] = {"karras": times.karras, "log_snr": times.log_snr, "uniform": times.uniform}
+GRIDS: dict[str, times.Grid] = {
+    "straight": times.straight,
+    "log_snr": times.log_snr,
+    "karras": times.karras,
+    "cosine": times.cosine,
+    "uniform": times.uniform,
+    "trailing": times.trailing,
+    "linspace": times.linspace,
+    "leading": times.leading,
+}
 
 _FROM_DATA = ("channels_in", "shape", "classes")  # arguments of networks that the data decide
 
@@ -72,16 +105,33 @@ def _union(table: Mapping[str, type]) -> Any:
 ProcessOptions = _union(PROCESSES)
 NetworkOptions = _union(NETWORKS)
 SamplerName: Any = Literal[tuple(SAMPLERS)]
-GridName: Any = Literal[tuple(GRIDS)]
+GridName: Any = Literal[(*GRIDS, "fitted")]
 
 
 class SamplingOptions(Options):
-    """How samples are drawn unless the caller says otherwise. `scale` is the guidance scale (1: none)."""
+    """How samples are drawn unless the caller says otherwise. `scale` is the guidance scale (1: none).
+
+    `fitted` holds the noise levels of the grid of that name, where one was measured (`undrift frontier`).
+    """
 
     sampler: SamplerName = "dpm2m"
     steps: Annotated[int, Field(ge=1)] = 20
     scale: float = 1.0
-    grid: GridName = "karras"
+    grid: GridName = "straight"
+    fitted: tuple[tuple[float, ...], ...] | None = None
+
+    def layout(self, name: str | None = None) -> times.Grid:
+        """The grid of a name, or the model's own."""
+        name = name or self.grid
+        if name == "fitted":
+            if self.fitted is None:
+                raise RecipeError(
+                    f"this model has no fitted grid; measure one with `undrift frontier`, or use {', '.join(GRIDS)}"
+                )
+            return times.Fitted(self.fitted)
+        if name not in GRIDS:
+            raise RecipeError(f'grid "{name}" is unknown{nearest(name, [*GRIDS, "fitted"])}')
+        return GRIDS[name]
 
 
 class Recipe(Options):

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from undrift.process import Process, as_time, expand
 from undrift.target import Target, determinant, karras, solve
 
-LEVEL_LIMIT = 20.0  # |log-SNR| beyond which networks see no difference: sigma/alpha from 4.5e-5 to 2.2e4
+# Log-SNRs beyond which networks see no difference: sigma/alpha = 150, where no signal is left to find, and 4.5e-5. Training draws
+# noisier levels too rarely to teach a network what they mean, but every sampler may start from pure noise.
+LEVEL_LIMITS = (-10.0, 20.0)
 
 
 class Prediction(NamedTuple):
@@ -72,7 +74,7 @@ class Denoiser(AnyDenoiser):
     """A network with a process and a target.
 
     The network is called as `net(c_in x, level, cond)`: its input has unit variance, and all it learns of time is
-    `level = -log_snr/8 = log(sigma/alpha)/4`, held to [-2.5, 2.5] (EDM's c_noise, Karras et al. 2022, table 1).
+    `level = -log_snr/8 = log(sigma/alpha)/4`, held to [-2.5, 1.25] (EDM's c_noise, Karras et al. 2022, table 1).
     So one network serves any process.
 
     Args:
@@ -122,7 +124,7 @@ class Denoiser(AnyDenoiser):
 
     def level(self, t: Tensor, x: Tensor) -> Tensor:
         """What the network is told of the time, `(B,)`, like `x`."""
-        level = self.process.log_snr(t).clamp(-LEVEL_LIMIT, LEVEL_LIMIT) / -8
+        level = self.process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
         return level.expand(len(x)).to(x)
 
     def predict(self, x: Tensor, t: Tensor | float, output: Tensor) -> Prediction:
@@ -187,6 +189,22 @@ class Rescaled(AnyDenoiser):
         return Prediction(
             torch.where(clean, (x - sigma * noise) / by_alpha, data), torch.where(clean, noise, (x - alpha * data) / by_sigma)
         )
+
+
+class Counted(AnyDenoiser):
+    """The same denoiser, counting its calls in `calls`: what a sampler really costs."""
+
+    def __init__(self, denoiser: AnyDenoiser) -> None:
+        super().__init__()
+        self.denoiser, self.process, self.shape, self.calls = denoiser, denoiser.process, denoiser.shape, 0
+
+    def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        self.calls += 1
+        return self.denoiser(x, t, cond)
+
+    def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        self.calls += 1
+        return self.denoiser.with_fraction(x, t, cond)
 
 
 def score_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:

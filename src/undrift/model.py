@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,13 +20,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from undrift.config import GRIDS, SAMPLERS, SamplingOptions, build_denoiser, build_network
+from undrift.config import SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
-from undrift.guidance import Mix, guidance_scale
+from undrift.guidance import DataEdit, Edit, Mix, guidance_scale
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
-from undrift.sampler import Sampler, State, sample
+from undrift.sampler import Sampler, State, batches
+from undrift.sampler.run import write_array
 
 FORMAT = 1
 
@@ -63,6 +64,10 @@ class Model:
         callback: Callable[[State], None] | None = None,
         batch_size: int = 256,
         first: int = 0,
+        start: Tensor | None = None,
+        strength: float = 1.0,
+        edit: DataEdit | None = None,
+        out: str | Path | None = None,
     ) -> Tensor:
         """Draw samples in data units.
 
@@ -73,6 +78,10 @@ class Model:
             w: `scale - 1`, the convention of Ho & Salimans 2022; give one of the two.
             sampler: A name or a `Sampler`; default: the model's own, as for `steps` and `grid`.
             steps, grid: A number and a name.
+            start: `(n, *shape)` data in data units to start from, with `strength` the share of the steps that is run: image to
+                image. Default: pure noise.
+            edit: What to do to every prediction of the data, in model space: `undrift.guidance.clip(-1, 1)`, `dynamic_threshold()`.
+            out: A `.npy` file to write the samples to, batch by batch, so that memory does not grow with n.
             seed, callback, batch_size, first: See `undrift.sample`.
 
         Returns:
@@ -82,20 +91,14 @@ class Model:
             UndriftError: unknown class, sampler or grid; a class asked of a model without classes.
             ValueError: numbers that make no sense.
         """
-        y = self.draw(
-            n,
-            cond,
-            scale=scale,
-            w=w,
-            sampler=sampler,
-            steps=steps,
-            grid=grid,
-            seed=seed,
-            callback=callback,
-            batch_size=batch_size,
-            first=first,
+        if start is not None:
+            start = self.to_model(start)
+        options = dict(
+            seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit
         )
-        return self.spec.from_model(y)
+        parts = self._batches(n, cond, scale, w, sampler, steps, grid, options)
+        shape, done = (n, *self.spec.shape), (self.spec.from_model(part) for part in parts)
+        return torch.cat(list(done)) if out is None else write_array(Path(out), shape, done)
 
     def draw(
         self,
@@ -110,11 +113,37 @@ class Model:
         **options: Any,
     ) -> Tensor:
         """As `sample`, but in model space, unclipped float32."""
+        return torch.cat(list(self._batches(n, cond, scale, w, sampler, steps, grid, options)))
+
+    def _batches(
+        self,
+        n: int,
+        cond: Any,
+        scale: float | None,
+        w: float | None,
+        sampler: str | Sampler | None,
+        steps: int | None,
+        grid: str | None,
+        options: dict[str, Any],
+    ) -> Iterator[Tensor]:
         denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
+        if (edit := options.pop("edit", None)) is not None:
+            denoiser = Edit(denoiser, edit)
         chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
-        layout = _named("grid", grid or self.sampling.grid, GRIDS)
         count = self.sampling.steps if steps is None else steps
-        return sample(denoiser, n, chosen, count, cond=labels, grid=layout, **options)
+        layout, shape = self.sampling.layout(grid), (n, *self.spec.shape)
+        return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
+
+    def guided(
+        self,
+        n: int,
+        cond: int | str | Sequence[int | str] | None = None,
+        scale: float | None = None,
+        w: float | None = None,
+    ) -> tuple[AnyDenoiser, Tensor | None]:
+        """The denoiser that `sample` would use for these classes and this guidance, bound to them; and the labels `(n,)`."""
+        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
+        return (denoiser if labels is None else denoiser.given(labels)), labels
 
     def log_likelihood(
         self,
@@ -321,6 +350,13 @@ def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path) -> N
     named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
     write_atomically(folder / "model.safetensors", lambda p: save_file(contiguous(named), p))
     text = json.dumps(model.describe(), indent=1)
+    write_atomically(folder / "model.json", lambda p: p.write_text(text + "\n"))
+
+
+def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
+    """Make these the defaults of a saved model's `sample`: `model.json` changes there and nowhere else, the weights not at all."""
+    description, _ = read_description(folder)
+    text = json.dumps({**description, "sampling": sampling.model_dump(mode="json")}, indent=1)
     write_atomically(folder / "model.json", lambda p: p.write_text(text + "\n"))
 
 

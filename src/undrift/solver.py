@@ -45,7 +45,9 @@ class Tableau:
         return max(i for i, weight in enumerate(self.b) if weight) + 1
 
 
+EULER = Tableau("euler", 1, ((),), (1.0,), (0.0,))
 HEUN = Tableau("heun", 2, ((), (1.0,)), (1 / 2, 1 / 2), (0.0, 1.0))
+MIDPOINT = Tableau("midpoint", 2, ((), (1 / 2,)), (0.0, 1.0), (0.0, 1 / 2))
 # Kutta 1901: the classical method.
 RK4 = Tableau("rk4", 4, ((), (1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), (0.0, 1 / 2, 1 / 2, 1.0))
 # Bogacki & Shampine 1989, eq. 2: orders 3 and 2.
@@ -187,7 +189,7 @@ class Solver:
             accept = todo & (ratio <= 1)
             state, first = _choose(accept, new, state), _choose(accept, slopes[-1], first)
             clock = torch.where(accept, torch.where(last, end, clock + h), clock)
-            step = torch.where(todo, h * (0.9 * ratio ** (-1 / tableau.order)).clamp(0.2, 5.0), step)
+            step = torch.where(todo, h * (0.9 * torch.exp(-ratio.log() / tableau.order)).clamp(0.2, 5.0), step)
             lost = todo & ~accept & (step.abs() < 1e-12 * (high - low))
             if bool(lost.any()):
                 i = int(lost.nonzero()[0])

@@ -5,13 +5,16 @@ step, from the last time at which there is still noise to `t_min`, is the denois
 even in the noise level rather than in t stop at noise levels between `sigma_low` and `sigma_high` (ratios sigma/alpha,
 for data of about unit spread) where the process reaches further. The upper end is that of Karras et al. 2022; the lower one,
 0.02, is ten times theirs: the last step removes that noise anyway, and with few steps the evaluations between the two ends
-are better spent elsewhere.
+are better spent elsewhere. Every grid but `leading` starts at t_max itself, also where alpha is zero there ("zero terminal SNR",
+Lin et al. 2023), and samplers take their first step from there exactly.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,18 +31,63 @@ def _steps(n: int) -> int:
 
 
 def uniform(process: Process, n: int) -> Tensor:
-    """Even in t; on a chain, on its levels as near as that gets ("trailing": the noisiest level is always kept).
+    """Even in t; on a chain, on its levels as near as that gets (`trailing`).
 
     Raises:
         ValueError: `n` is below 1.
     """
-    times = torch.linspace(process.t_max, process.t_min, _steps(n) + 1, dtype=torch.float64)
-    if process.levels is None:
-        return times
-    count = len(process.levels) - 1
-    if n > count:
-        raise ValueError(f"{process} has only {count} levels, so at most {count} steps, not {n}.")
-    return (times * count).round() / count
+    if process.levels is not None:
+        return trailing(process, n)
+    return torch.linspace(process.t_max, process.t_min, _steps(n) + 1, dtype=torch.float64)
+
+
+def trailing(process: Process, n: int) -> Tensor:
+    """DDPM's levels N, N - N/n, N - 2N/n, ... rounded: the noisiest level is always kept (Lin et al. 2023, table 2).
+
+    This and the next two are of a chain; on a continuous process, of 1,000 levels even in t.
+
+    Raises:
+        ValueError: `n` is below 1 or above the number of levels.
+    """
+    count = _levels(process, n)
+    return _on_chain(process, (count - torch.arange(n) * count / n).round())
+
+
+def leading(process: Process, n: int) -> Tensor:
+    """DDPM's levels 1, 1 + N//n, 1 + 2 N//n, ...: the noisiest is left out, so sampling starts where there is still signal.
+
+    The flaw that Lin et al. (2023, sec. 3.3) describe, kept for comparison with models that were sampled so.
+    """
+    count = _levels(process, n)
+    return _on_chain(process, torch.arange(n - 1, -1, -1) * (count // n) + 1)
+
+
+def linspace(process: Process, n: int) -> Tensor:
+    """DDPM's levels even from N to 1, both kept, rounded (Lin et al. 2023, table 2)."""
+    count = _levels(process, n)
+    return _on_chain(process, torch.linspace(count, 1, n, dtype=torch.float64).round())
+
+
+def cosine(process: Process, n: int) -> Tensor:
+    """Even in the angle arctan(sigma/alpha), nearly t under `Cosine` (Nichol & Dhariwal 2021, sec. 3.2)."""
+    alpha, sigma = _ends(process)
+    first, last = torch.atan2(sigma, alpha).tolist()
+    angles = torch.linspace(first, last, _steps(n) + 1, dtype=torch.float64)
+    return at_levels(process, angles[:-1].tan())
+
+
+def straight(process: Process, n: int) -> Tensor:
+    """Even in sigma / (alpha + sigma), in which the flow is nearly straight (`undrift.sampler.ode`); t under `Rectified`."""
+    return warped(process, n, 1.0, 1.0)
+
+
+def warped(process: Process, n: int, a: float, b: float) -> Tensor:
+    """As `straight`, with u replaced by `1 - (1 - u^a)^b`: larger a is denser at low noise, larger b at high noise."""
+    alpha, sigma = _ends(process)
+    first, last = (sigma / (alpha + sigma)).tolist()
+    share = 1 - (1 - torch.arange(_steps(n), 0, -1, dtype=torch.float64).div(n) ** a) ** b
+    u = last + (first - last) * share
+    return at_levels(process, u / (1 - u))
 
 
 def log_snr(process: Process, n: int, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
@@ -50,6 +98,51 @@ def log_snr(process: Process, n: int, sigma_low: float = 0.02, sigma_high: float
 def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
     """Even in (sigma/alpha)^(1/rho): denser at low noise than `uniform`, at high noise than `log_snr` (Karras 2022, eq. 5)."""
     return _by_level(process, n, sigma_low, sigma_high, lambda s: s ** (1 / rho), lambda u: u**rho)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A grid measured on a model (`undrift.sampler.fit_grid`): noise levels sigma/alpha for some numbers of steps.
+
+    Other numbers are interpolated from the nearest one, evenly in log sigma/alpha between its levels.
+
+    Args:
+        levels: For each length n, n decreasing noise levels; the first stands for t_max.
+
+    Raises:
+        ValueError: an empty table, levels that do not decrease or are not positive.
+    """
+
+    levels: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.levels or any(len(row) < 2 or min(row) <= 0 or any(a <= b for a, b in pairwise(row)) for row in self.levels):
+            raise ValueError("a fitted grid is a table of rows of at least two decreasing positive noise levels.")
+
+    def __call__(self, process: Process, n: int) -> Tensor:
+        if _steps(n) == 1:
+            return at_levels(process, torch.tensor([1.0], dtype=torch.float64))
+        row = torch.tensor(min(self.levels, key=lambda r: abs(len(r) - n)), dtype=torch.float64).log()
+        place = torch.linspace(0, len(row) - 1, n, dtype=torch.float64)
+        i = place.long().clamp(max=len(row) - 2)
+        return at_levels(process, torch.lerp(row[i], row[i + 1], place - i).exp())
+
+
+def at_levels(process: Process, ratios: Tensor) -> Tensor:
+    """The times at which sigma/alpha has these decreasing values, the first moved to t_max, and t_min behind them.
+
+    Levels that the process does not reach are left out.
+    """
+    times = process.time(-2 * ratios.log())
+    times[0] = process.t_max
+    margin = 1e-9 * (process.t_max - process.t_min)
+    inner = times[1:]
+    inner = inner[(inner > process.t_min + margin) & (inner < process.t_max - margin)]
+    return torch.cat([times[:1], inner, times.new_tensor([process.t_min])])
+
+
+def _ends(process: Process) -> tuple[Tensor, Tensor]:
+    return process(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
 
 
 def _by_level(
@@ -64,10 +157,21 @@ def _by_level(
     if _steps(n) == 1:
         return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
     ratios = back(torch.linspace(forward(top), forward(bottom), n, dtype=torch.float64))
-    times = process.time(-2 * ratios.log())
-    times[0] = process.t_max
-    # Where the process itself ends at `sigma_low` or above, its last level is t_min: keep the grid strictly decreasing.
-    if times[-1] <= process.t_min + 1e-9 * (process.t_max - process.t_min):
-        ratios = back(torch.linspace(forward(top), forward(bottom), n + 1, dtype=torch.float64))
-        times = torch.cat([times[:1], process.time(-2 * ratios[1:-1].log())])
-    return torch.cat([times, times.new_tensor([process.t_min])])
+    # Where the process itself ends at `sigma_low` or above, its last level is t_min: keep the number of steps.
+    if process.time(-2 * ratios[-1].log()) <= process.t_min + 1e-9 * (process.t_max - process.t_min):
+        ratios = back(torch.linspace(forward(top), forward(bottom), n + 1, dtype=torch.float64))[:-1]
+    return at_levels(process, ratios)
+
+
+def _levels(process: Process, n: int) -> int:
+    count = 1000 if process.levels is None else len(process.levels) - 1
+    if _steps(n) > count:
+        raise ValueError(f"{process} has only {count} levels, so at most {count} steps, not {n}.")
+    return count
+
+
+def _on_chain(process: Process, index: Tensor) -> Tensor:
+    """Times of these level numbers (1 to N), and t_min."""
+    count = 1000 if process.levels is None else len(process.levels) - 1
+    share = torch.cat([index.double(), torch.zeros(1, dtype=torch.float64)]) / count
+    return process.t_min + share * (process.t_max - process.t_min)

@@ -86,7 +86,7 @@ def test_one_network_call_for_both_branches():
 def test_autoguidance_gives_both_the_condition():
     strong, weak = Counted(M), Counted(mixture(ud.VP(), "isotropic"))
     guided = ud.Mix(strong, weak, 2.0).given(Y)(X, 0.4)
-    expected = 2 * M(X, 0.4, Y).data - weak.inner(X, 0.4, Y).data
+    expected = 2 * M(X, 0.4, Y).data - weak.denoiser(X, 0.4, Y).data
     torch.testing.assert_close(guided.data, expected)
     assert strong.calls == weak.calls == 1
 

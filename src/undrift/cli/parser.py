@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"undrift: {message}\n")
 
 
-_COMMANDS = ("train", "sample", "evaluate", "likelihood", "info", "demo")
+_COMMANDS = ("train", "sample", "evaluate", "likelihood", "frontier", "info", "demo")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"undrift {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
 
-    for add in (_train, _sample, _evaluate, _likelihood, _info, _demo):
+    for add in (_train, _sample, _evaluate, _likelihood, _frontier, _info, _demo):
         add(commands)
     return parser
 
@@ -73,6 +73,26 @@ def _sample(commands: Commands) -> None:
         "--strip", type=Path, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
     )
     sample.add_argument("--gif", type=Path, metavar="GIF", help="also an animation from noise to data")
+    sample.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        metavar="FILE",
+        help="start from these data (.npy, .npz or pictures), noised: image to image",
+    )
+    sample.add_argument(
+        "--strength", type=float, default=1.0, metavar="S", help="with --from: the share of the steps that is run, in (0, 1]"
+    )
+    sample.add_argument("--clip", action="store_true", help="hold the predicted data to their range at every step")
+    sample.add_argument(
+        "--threshold",
+        type=float,
+        metavar="Q",
+        help="the same by the Q quantile of each sample (dynamic thresholding), such as 0.995",
+    )
+    sample.add_argument(
+        "--npy", type=Path, metavar="NPY", help="the numbers alone, written batch by batch: for any -n, in little memory"
+    )
     sample.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x in data units, labels")
 
 
@@ -105,6 +125,36 @@ def _likelihood(commands: Commands) -> None:
     likelihood.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at a time (default: 64)")
     likelihood.add_argument("--seed", type=int, default=0, help="names examples, probes and noise (default: 0)")
     likelihood.add_argument("--weights", default="ema", help="ema (default) or raw")
+
+
+def _frontier(commands: Commands) -> None:
+    frontier = commands.add_parser(
+        "frontier", help="which sampler, grid and number of steps? measure, recommend, make it the default"
+    )
+    frontier.add_argument("run", type=Path, help="a run's folder")
+    frontier.add_argument(
+        "-n", type=int, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
+    )
+    frontier.add_argument(
+        "--evaluations",
+        default="5,8,10,15,20",
+        metavar="N,N,...",
+        help="evaluations of the denoiser to spend on a sample (default: 5,8,10,15,20)",
+    )
+    frontier.add_argument("--samplers", metavar="NAME,...", help="default: those made for few steps; all: every one")
+    frontier.add_argument(
+        "--grids",
+        metavar="NAME,...",
+        help="default: straight, log_snr, karras, uniform, and one fitted to the model; all: every one",
+    )
+    strength = frontier.add_mutually_exclusive_group()
+    strength.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
+    strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
+    frontier.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    frontier.add_argument("--out", type=Path, metavar="PNG", help="the picture; all rows beside it (default: RUN/frontier.png)")
+    frontier.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
+    frontier.add_argument("--seed", type=int, default=0, help="names noise, classes and examples (default: 0)")
+    frontier.add_argument("--weights", default="ema", help="ema (default) or raw")
 
 
 def _info(commands: Commands) -> None:
@@ -142,12 +192,17 @@ def _sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampler",
         metavar="NAME",
-        help="dpm2m, heun, ddim, ddpm (ancestral), euler-maruyama, reverse-diffusion, "
-        "predictor-corrector, annealed-langevin (default: the model's own)",
+        help="few steps: abm, dpm2m, dpm3m, unipc, deis, ddim; one-step solvers: heun, midpoint, rk4, dpm2s, adaptive; with noise: "
+        "ancestral (ddpm), sde-dpm2m, sa-solver, churn, euler-maruyama, reverse-diffusion, predictor-corrector, annealed-langevin "
+        "(default: the model's own)",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="steps (default: the model's own; the stochastic samplers want 100 or more)"
     )
-    parser.add_argument("--grid", metavar="NAME", help="how steps are laid out: karras, log_snr, uniform")
+    parser.add_argument(
+        "--grid",
+        metavar="NAME",
+        help="how steps are laid out: straight, log_snr, karras, cosine, uniform, trailing, linspace, leading, fitted (default: the model's own)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
     parser.add_argument("--weights", default="ema", help="ema (default) or raw")

@@ -62,7 +62,7 @@ def array(path: str | Path, layout: str = "auto") -> Dataset:
     path = Path(path)
     if layout not in LAYOUTS:
         raise DataError(f'array: layout "{layout}" is unknown{nearest(layout, LAYOUTS)}')
-    x, labels = _read(path)
+    x, labels = read_numbers(path)
     name = path.name
     if x.dtype.kind not in "uf" or (x.dtype.kind == "u" and x.dtype != np.uint8):
         raise DataError(f"{path}: the values are {x.dtype}; save them as uint8 (values 0..255) or float32")
@@ -80,7 +80,8 @@ def array(path: str | Path, layout: str = "auto") -> Dataset:
     return Dataset.measured(x, numbers, name, classes)
 
 
-def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def read_numbers(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The array of a `.npy`, or `x` and the labels of a `.npz`, as they are. Raises DataError."""
     try:
         with path.open("rb") as file:
             start = file.read(6)

@@ -81,15 +81,11 @@ def judge_run(model: Model, folder: Path, n: int, data_dir: str | None = None, *
     Raises:
         UndriftError: no classes, no images, or the data cannot be read.
     """
-    train, held_out = data_of(folder, data_dir)
+    train, held_out = data_of_model(model, folder, data_dir)
     if not model.spec.classes or len(model.spec.shape) != 3 or min(model.spec.shape[1:]) < 8:
         raise UndriftError(f"recognition needs labelled images of at least 8 x 8; {train.name} is not")
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
-    if train.spec.classes != model.spec.classes or train.spec.shape != model.spec.shape:
-        raise UndriftError(f"{train.name} has other shapes or classes than the model was trained on; give its own --data-dir")
-    if model.trained.get("data_hash", train.content_hash()) != train.content_hash():
-        raise UndriftError(f"{train.name} is not what the model was trained on; give its own --data-dir")
     asked = torch.arange(n) % len(model.spec.classes)
     start = time.perf_counter()
     samples = model.draw(n, asked.tolist(), **options)
@@ -109,3 +105,17 @@ def data_of(folder: Path, data_dir: str | None = None) -> tuple[Dataset, Dataset
     recipe = read_recipe(folder / "config.yaml")
     options = {k: v for k, v in recipe.data.items() if k != "kind"}
     return load_split(recipe.data.get("kind", ""), data_dir or recipe.data_dir, recipe.held_out, recipe.seed, **options)
+
+
+def data_of_model(model: Model, folder: Path, data_dir: str | None = None) -> tuple[Dataset, Dataset]:
+    """Training and held-out data of a run.
+
+    Raises:
+        UndriftError: they cannot be read, or are not what the model was trained on.
+    """
+    train, held_out = data_of(folder, data_dir)
+    if train.spec.classes != model.spec.classes or train.spec.shape != model.spec.shape:
+        raise UndriftError(f"{train.name} has other shapes or classes than the model was trained on; give its own --data-dir")
+    if model.trained.get("data_hash", train.content_hash()) != train.content_hash():
+        raise UndriftError(f"{train.name} is not what the model was trained on; give its own --data-dir")
+    return train, held_out

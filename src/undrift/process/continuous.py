@@ -45,7 +45,9 @@ class VP(Process):
         return self.beta(t).sqrt()  # finite at t = 0, where sigma' is not
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return self._time_of_log_alpha(-0.5 * torch.nn.functional.softplus((-log_snr).clamp(max=1e4)))
+        # softplus, written out: torch's own rounds differently for other batch sizes.
+        x = (-log_snr).clamp(max=1e4)
+        return self._time_of_log_alpha(-0.5 * (x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))))
 
     def _time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         # log alpha = -(k t^2 / 4 + beta_min t / 2): the stable root of the quadratic.

@@ -2,23 +2,40 @@
 
 from undrift.sampler.ancestral import Ancestral
 from undrift.sampler.base import Sampler, State
-from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, PredictorCorrector
-from undrift.sampler.multistep import DPM2M
-from undrift.sampler.ode import Heun
-from undrift.sampler.run import sample
-from undrift.sampler.sde import EulerMaruyama, ReverseDiffusion
+from undrift.sampler.fit import fit_grid
+from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropolis, PredictorCorrector
+from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, SDEDPM2M, Adams, SASolver, UniPC
+from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
+from undrift.sampler.run import batches, sample
+from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
 
 __all__ = [
+    "ABM",
+    "DEIS",
     "DPM2M",
+    "DPM2S",
+    "DPM3M",
+    "SDEDPM2M",
+    "Adams",
+    "Adaptive",
     "Ancestral",
     "AnnealedLangevin",
+    "Churn",
+    "Euler",
     "EulerMaruyama",
     "Heun",
     "Hold",
     "Langevin",
+    "Metropolis",
+    "Midpoint",
     "PredictorCorrector",
     "ReverseDiffusion",
+    "RungeKutta",
+    "SASolver",
     "Sampler",
     "State",
+    "UniPC",
+    "batches",
+    "fit_grid",
     "sample",
 ]

@@ -66,8 +66,15 @@ class Sampler:
         data = denoiser(state.x, state.t).data
         return state.next(data, s, data)
 
-    def evaluations(self, steps: int) -> int:
-        """Calls of the denoiser on a grid of `steps` steps that ends at t_min."""
+    def evaluations(self, steps: int) -> int | None:
+        """Calls of the denoiser on a grid of `steps` steps that ends at t_min; None: as many as it takes (`Adaptive`)."""
+        return steps
+
+    def steps_within(self, evaluations: int) -> int:
+        """The largest number of steps that costs at most so many evaluations; 0 if not even one step does."""
+        steps = 0
+        while (cost := self.evaluations(steps + 1)) is not None and cost <= evaluations and steps < evaluations:
+            steps += 1
         return steps
 
     def __call__(self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise | None = None) -> Iterator[State]:

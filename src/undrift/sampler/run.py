@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +13,9 @@ from torch import Tensor
 
 from undrift import times as grids
 from undrift.denoiser import AnyDenoiser
+from undrift.error import OutputError
 from undrift.noise import Noise
+from undrift.process import Process
 from undrift.sampler.base import Sampler, State
 from undrift.sampler.multistep import DPM2M
 
@@ -24,10 +29,13 @@ def sample(
     cond: Any = None,
     callback: Callable[[State], None] | None = None,
     *,
-    grid: grids.Grid = grids.karras,
+    grid: grids.Grid = grids.straight,
     batch_size: int = 256,
     first: int = 0,
     like: Tensor | None = None,
+    start: Tensor | None = None,
+    strength: float = 1.0,
+    out: str | Path | None = None,
 ) -> Tensor:
     """Draw samples.
 
@@ -45,24 +53,56 @@ def sample(
         batch_size: Samples per batch; only memory and speed depend on it.
         first: Number of the first sample, for drawing a set in parts.
         like: A tensor with the wanted dtype and device. Default: those of the denoiser's parameters, else float32, CPU.
+        start: `(n, *D)` data, model space, to start from in place of pure noise: noised to the first time of the grid and
+            denoised from there, which keeps what that noise does not hide (Meng et al. 2022, SDEdit).
+        strength: Share of the grid's steps that is run, its last ones, in (0, 1]. Below 1 it wants `start`.
+        out: A `.npy` file that every batch is written to as it is done, so that memory does not grow with n. The samples
+            returned are those of the file, mapped. The file appears when it is complete.
 
     Returns:
         `(n, *D)` in model space.
 
     Raises:
-        ValueError: n, steps, seed or cond that make no sense (see the message).
+        ValueError: n, steps, seed, cond, start or strength that make no sense (see the message).
         RuntimeError: samples that are not finite.
+        OutputError: `out` cannot be written.
     """
     if isinstance(n_or_shape, int):
         if denoiser.shape is None:
             raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
         n_or_shape = (n_or_shape, *denoiser.shape)
-    n, shape, sampler = n_or_shape[0], tuple(n_or_shape[1:]), sampler or DPM2M()
+    shape = tuple(n_or_shape)
+    parts = batches(
+        denoiser, shape, sampler or DPM2M(), steps, seed, cond, callback,
+        grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,
+    )  # fmt: skip
+    return torch.cat(list(parts)) if out is None else write_array(Path(out), shape, parts)
+
+
+def batches(
+    denoiser: AnyDenoiser,
+    shape: tuple[int, ...],
+    sampler: Sampler,
+    steps: int | Tensor,
+    seed: int = 0,
+    cond: Any = None,
+    callback: Callable[[State], None] | None = None,
+    *,
+    grid: grids.Grid = grids.straight,
+    batch_size: int = 256,
+    first: int = 0,
+    like: Tensor | None = None,
+    start: Tensor | None = None,
+    strength: float = 1.0,
+) -> Iterator[Tensor]:
+    """The batches of `sample`, one after the other: arguments are checked at once, samples drawn as they are asked for."""
+    n = shape[0]
     if n < 1 or batch_size < 1:
         raise ValueError(f"`n` and `batch_size` must be at least 1, got {n} and {batch_size}.")
     if seed < 0 or first < 0:
         raise ValueError(f"`seed` and `first` must not be negative, got {seed} and {first}.")
     times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
+    times = _truncated(times, strength, start, shape)
     if like is None:
         like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
     if cond is not None:
@@ -70,25 +110,81 @@ def sample(
         cond = cond.expand(n) if cond.ndim == 0 else cond
         if len(cond) != n:
             raise ValueError(f"`cond` has {len(cond)} rows for {n} samples: pass one for all, or one each.")
-    parts = []
-    for start in range(0, n, batch_size):
-        rows = range(start, min(start + batch_size, n))
-        noise = Noise(range(first + rows.start, first + rows.stop)).fold("sample", seed)
-        bound = denoiser if cond is None else denoiser.given(cond[rows.start : rows.stop])
-        x = denoiser.process.prior(like.new_empty(len(rows), *shape), noise)
-        state = State(x, times[0])
-        try:
-            for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
-                if callback is not None:
-                    callback(state)
-        except StopIteration:
-            pass
-        parts.append(state.x)
-    x = torch.cat(parts)
-    bad = int((~torch.isfinite(x.flatten(1))).any(1).sum())
-    if bad:
-        raise RuntimeError(
-            f"{type(sampler).__name__} made {bad} of {n} samples that are not finite; "
-            "try more steps, a lower guidance scale, or check the denoiser's own output."
-        )
-    return x
+
+    def draw() -> Iterator[Tensor]:
+        for low in range(0, n, batch_size):
+            rows = slice(low, min(low + batch_size, n))
+            noise = Noise(range(first + rows.start, first + rows.stop)).fold("sample", seed)
+            bound = denoiser if cond is None else denoiser.given(cond[rows])
+            x = like.new_empty(rows.stop - rows.start, *shape[1:])
+            if start is None:
+                x = _prior(denoiser.process, times[0], x, noise)
+            else:
+                x = denoiser.process.perturb(start[rows].to(x), times[0], noise.fold("prior").normal(x))
+            state = State(x, times[0])
+            try:
+                for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
+                    if callback is not None:
+                        callback(state)
+            except StopIteration:
+                pass
+            bad = int((~torch.isfinite(state.x.flatten(1))).any(1).sum())
+            if bad:
+                raise RuntimeError(
+                    f"{type(sampler).__name__} made {bad} of {len(x)} samples that are not finite; "
+                    "try more steps, a lower guidance scale, or check the denoiser's own output."
+                )
+            yield state.x
+
+    return draw()
+
+
+def _prior(process: Process, t: Tensor, like: Tensor, noise: Noise) -> Tensor:
+    """Pure noise of the level at which a grid starts, which is t_max for all but `leading`."""
+    x = process.prior(like, noise)
+    return x if t == process.t_max else x * (process.sigma(t) / process.sigma(torch.tensor(process.t_max, dtype=torch.float64)))
+
+
+def _truncated(times: Tensor, strength: float, start: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    if not 0 < strength <= 1:
+        raise ValueError(f"`strength` is the share of the steps that is run, in (0, 1], got {strength}.")
+    if start is None:
+        if strength < 1:
+            raise ValueError("`strength` below 1 starts from noised data: give them as `start`.")
+        return times
+    if tuple(start.shape) != shape:
+        raise ValueError(f"`start` has shape {tuple(start.shape)} for samples of shape {shape}.")
+    if not bool(torch.isfinite(start).all()):
+        raise ValueError("`start` has entries that are not finite.")
+    steps = len(times) - 1
+    return times[steps - max(1, round(strength * steps)) :]
+
+
+def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> Tensor:
+    """Write batches to one `.npy` file as they come, under another name until it is complete; returns it, mapped.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    import numpy as np
+
+    if path.suffix != ".npy":
+        raise OutputError(f"{path}: samples are written as a numpy array; name a .npy file")
+    temporary, row, array = path.with_name(f".{path.name}.{os.getpid()}.tmp"), 0, None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for part in parts:
+            values = part.cpu().numpy()
+            if array is None:
+                array = np.lib.format.open_memmap(temporary, "w+", values.dtype, shape)
+            array[row : row + len(values)] = values
+            row += len(values)
+        assert array is not None
+        array.flush()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return torch.from_numpy(array)

@@ -57,6 +57,8 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     saved = read_recipe(out / "config.yaml")
     if saved.recipe != wanted.recipe:
         raise RecipeError(f"{out} holds a run of recipe {saved.recipe}; choose another --out, or --fresh to put that one aside")
+    if (out / "model.json").is_file():  # how the model samples may have been chosen since: `undrift frontier`
+        saved = make_recipe(saved.model_dump(mode="json") | {"sampling": read_description(out)[0].get("sampling", {})}, {})
     recipe = make_recipe(saved.model_dump(mode="json"), overrides)
     before, after = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
     changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
@@ -129,7 +131,9 @@ def hold(out: Path) -> IO[str]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             handle.close()
-            raise OutputError(f"another training is at work in {out}; wait for it, or choose another --out") from None
+            raise OutputError(
+                f"another training is at work in {out}, or a frontier that will write to it; wait for it, or choose another folder"
+            ) from None
     return handle
 
 

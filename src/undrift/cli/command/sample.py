@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from undrift import picture
 from undrift.cli.shared import check_writable, class_per_sample, said, sampling_options
+from undrift.data.files import read_examples
 from undrift.error import UndriftError
+from undrift.guidance import clip, dynamic_threshold
 from undrift.model import Model, load, write_atomically
 from undrift.noise import Noise
 from undrift.sampler import State
@@ -20,31 +23,44 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift sample RUN`."""
     model = load(arguments.run, arguments.weights)
     shown = picture.drawable(model.spec)
-    out = arguments.out or (arguments.run / "samples" / "grid.png" if shown else None)
-    if not shown and (arguments.out or arguments.strip or arguments.gif or not arguments.npz):
+    numbers = (arguments.npz, arguments.npy)
+    drawn = arguments.out or arguments.strip or arguments.gif
+    out = arguments.out or (arguments.run / "samples" / "grid.png" if shown and not arguments.npy else None)
+    if not shown and (drawn or not any(numbers)):
         raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
-    for path in (out, arguments.strip, arguments.gif, arguments.npz):
+    if arguments.npy and (drawn or arguments.npz):
+        raise UndriftError("--npy writes the numbers alone, batch by batch; ask for pictures or --npz in another call")
+    for path in (out, arguments.strip, arguments.gif, *numbers):
         if path is not None:
             check_writable(path)
     classes = len(model.spec.classes)
+    start = None if arguments.start is None else read_examples(arguments.start, model.spec)
     usual = 1000 if len(model.spec.shape) == 1 else 10 * classes or 64
-    n = usual if arguments.n is None else arguments.n
+    n = arguments.n if arguments.n is not None else usual if start is None else len(start)
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
     labels = class_per_sample(arguments.label, n, model)
-    options = sampling_options(arguments, labels is not None)
+    options = sampling_options(arguments, labels is not None) | edits(arguments)
+    if start is not None:
+        options |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
+    elif arguments.strength != 1:
+        raise UndriftError("--strength is of --from: name the data to start from")
+    if arguments.npy:
+        model.sample(n, labels, out=arguments.npy, **options)
+        print(f"{n} samples with {said(model, arguments, labels is not None)}: {arguments.npy}")
+        return
     done: list[Path] = []
-    y = model.draw(n, labels, **options)
+    x = model.sample(n, labels, **options)
     if out is not None:
         in_turn = arguments.label == "all" and classes and n % classes == 0
-        picture.save_image(picture.grid(y, model.spec, classes if in_turn else None), out)
+        picture.save_image(picture.grid(model.spec.to_model(x), model.spec, classes if in_turn else None), out)
         done.append(out)
     if arguments.strip or arguments.gif:
         done += film(model, labels, n, options, arguments.strip, arguments.gif)
     if arguments.npz:
-        arrays = {"x": model.spec.from_model(y).numpy()}
-        if (numbers := model.labels(n, labels)) is not None:
-            arrays["labels"] = numbers.numpy()
+        arrays = {"x": x.numpy()}
+        if (found := model.labels(n, labels)) is not None:
+            arrays["labels"] = found.numpy()
 
         def write(path: Path) -> None:
             with open(path, "wb") as handle:
@@ -53,6 +69,15 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         write_atomically(arguments.npz, write)
         done.append(arguments.npz)
     print(f"{n} samples with {said(model, arguments, labels is not None)}: {', '.join(map(str, done))}")
+
+
+def edits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """`--clip` and `--threshold` as the edit of `Model.sample`."""
+    if arguments.clip and arguments.threshold is not None:
+        raise UndriftError("--clip and --threshold both hold the predicted data to their range; choose one")
+    if arguments.clip:
+        return {"edit": clip(-1, 1)}
+    return {} if arguments.threshold is None else {"edit": dynamic_threshold(arguments.threshold)}
 
 
 def film(
@@ -64,14 +89,16 @@ def film(
     """
     rows = min(n, 10) if len(model.spec.shape) == 3 else n
     states: list[State] = []
-    model.draw(rows, labels[:rows] if labels else None, callback=states.append, batch_size=rows, **options)
-    process, noise = model.denoiser.process, Noise(range(rows)).fold("sample", options["seed"])
-    x, moments = process.prior(states[0].x, noise), []
-    for t, state in zip([process.t_max] + [float(s.t) for s in states], [None, *states], strict=True):
-        alpha, sigma = process(states[0].t.new_tensor(t))
-        if state is None or sigma < 6 * alpha:  # above that, nothing but noise can be seen
-            # Noisy states are wide: bring them to the scale of the data.
-            moments.append((x if state is None else state.x) / (alpha + sigma))
+    options = options | ({"start": options["start"][:rows]} if "start" in options else {})
+    model.sample(rows, labels[:rows] if labels else None, callback=states.append, batch_size=rows, **options)
+    process, moments = model.denoiser.process, []
+    if "start" not in options:
+        x = process.prior(states[0].x, Noise(range(rows)).fold("sample", options["seed"]))
+        moments.append(x / sum(process(states[0].t.new_tensor(process.t_max))))
+    for state in states:
+        alpha, sigma = process(state.t)
+        if sigma < 6 * alpha:  # above that, nothing but noise can be seen
+            moments.append(state.x / (alpha + sigma))  # noisy states are wide: bring them to the scale of the data
     done = []
     if strip is not None:
         picture.save_image(picture.strip(moments, model.spec), strip)

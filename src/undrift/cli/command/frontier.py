@@ -1,0 +1,74 @@
+"""`undrift frontier`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from undrift import picture
+from undrift.cli.shared import check_writable, console
+from undrift.error import UndriftError
+from undrift.evaluate import frontier_report as report
+from undrift.evaluate.frontier import frontier, present_setting, sampling_of
+from undrift.model import load, save_sampling, write_atomically
+from undrift.train.session import hold
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift frontier RUN`."""
+    model = load(arguments.run, arguments.weights)
+    out = arguments.out or arguments.run / "frontier.png"
+    rows = out.with_suffix(".json")
+    if out == rows:
+        raise UndriftError(f"{out}: the rows go there, and this is where the picture goes; name a .png")
+    for path in (out, rows):
+        check_writable(path)
+    lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
+    with console().status("measuring") as status:
+        found = frontier(
+            model,
+            arguments.n,
+            folder=arguments.run,
+            data_dir=arguments.data_dir,
+            evaluations=_numbers(arguments.evaluations),
+            samplers=_words(arguments.samplers),
+            grids=_words(arguments.grids),
+            scale=arguments.scale,
+            w=arguments.w,
+            seed=arguments.seed,
+            tell=status.update,
+        )
+    guided = f", guidance scale {found.scale:g} (w = {found.scale - 1:g})" if found.scale is not None else ""
+    print(f"{found.best.n:,} samples of each setting that stayed to the end{guided}")
+    for line in report.table(found, present_setting(model)) + report.words(found) + list(found.notes):
+        print(line)
+    picture.save_image(report.picture(found), out)
+    text = json.dumps(report.as_json(found), indent=1)
+    write_atomically(rows, lambda p: p.write_text(text + "\n"))
+    print(f"picture: {out}; all rows: {rows}")
+    chosen = sampling_of(model, found)
+    if lock is None:
+        scale = "" if found.scale is None else f" --scale {chosen.scale:g}"
+        print(
+            f"to use it: undrift sample {arguments.run} --sampler {chosen.sampler} --grid {chosen.grid} --steps {chosen.steps}{scale}"
+        )
+        return
+    save_sampling(arguments.run, chosen)
+    lock.close()
+    usual = model.sampling
+    before = f"{usual.sampler}, {usual.steps} steps on {usual.grid}, scale {usual.scale:g}"
+    print(f"the model now samples so: undrift sample {arguments.run} (before: {before})")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return sorted({int(word) for word in _words(text) or ()})
+    except ValueError:
+        raise UndriftError(f'--evaluations "{text}": not whole numbers; write --evaluations 5,10,20') from None
+
+
+def _words(text: str | None) -> list[str] | None:
+    words = [word.strip() for word in text.split(",") if word.strip()] if text is not None else None
+    if words == []:
+        raise UndriftError(f'"{text}" names nothing; name at least one, with commas between several')
+    return words

@@ -1,0 +1,116 @@
+"""Single examples and masks from files: pictures, `.npy`, `.npz`. Nothing in a file is ever executed."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from undrift.data.array import read_numbers
+from undrift.data.spec import Spec
+from undrift.error import DataError
+
+__all__ = ["read_examples", "read_mask"]
+
+ARRAYS = (".npy", ".npz")
+
+
+def read_examples(path: Path, spec: Spec) -> Tensor:
+    """Examples in data units, `(B, *spec.shape)`; NaN in arrays of floats marks what is missing.
+
+    A picture's 0..255 are spread over the range of the data (and rounded for integers); arrays are in data units. One example
+    may come without the axis that counts them, grey images without the channel, colour images with the channel last.
+
+    Raises:
+        DataError: a file that is missing or damaged, another size or shape, a colour picture for grey data, a picture for data
+            without a range.
+    """
+    if path.suffix.lower() in ARRAYS:
+        return _shaped(read_numbers(path)[0], spec, path)
+    if len(spec.shape) != 3 or spec.low is None or spec.high is None:
+        raise DataError(f"{path}: these data of shape {spec.shape} are no pictures of a fixed range; give a .npy in data units")
+    channels, height, width = spec.shape
+    image = _picture(path, (width, height))
+    if channels not in (1, 3, 4):
+        raise DataError(f"{path}: data of {channels} channels do not come from a picture; give a .npy in data units")
+    if channels == 1:
+        colours = np.asarray(image.convert("RGB"))
+        if (colours != colours[:, :, :1]).any():
+            raise DataError(f"{path}: this is a colour picture, but the model knows grey ones; convert it")
+    values = torch.from_numpy(np.array(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))).double()
+    x = spec.low + values.view(height, width, channels).movedim(-1, 0) / 255 * (spec.high - spec.low)
+    return (x.round() if spec.integer else x).to(spec.dtype)[None]
+
+
+def read_mask(path: Path, spec: Spec, invert: bool = False) -> Tensor:
+    """A mask, `spec.shape` or `(B, *spec.shape)` bool: white pixels, or entries that are not 0, are known.
+
+    Args:
+        path: A picture, or an array of bools or of zeros and one other number.
+        spec: Of the data.
+        invert: White is missing instead.
+
+    Raises:
+        DataError: a file that is missing or damaged, another size or shape, more than two values.
+    """
+    if path.suffix.lower() in ARRAYS:
+        x = _shaped(read_numbers(path)[0], spec, path)
+    elif len(spec.shape) != 3:
+        raise DataError(f"{path}: these data of shape {spec.shape} are no pictures; give the mask as a .npy")
+    else:
+        height, width = spec.shape[1:]
+        grey = torch.from_numpy(np.array(_picture(path, (width, height)).convert("L")))
+        x = grey.expand(1, *spec.shape)
+    found = torch.unique(x)
+    if len(found) > 2 or (len(found) == 2 and bool(found[0] != 0)):
+        raise DataError(
+            f"{path}: a mask has two values, black (0, missing) and white (known), but this one has "
+            f"{len(found)} from {found[0]:g} to {found[-1]:g}; save it without smoothing, as a PNG"
+        )
+    mask = (x != 0) ^ invert
+    return mask[0] if len(mask) == 1 else mask
+
+
+def _picture(path: Path, size: tuple[int, int]) -> Image.Image:
+    """An opened picture of this width and height."""
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if image.size == size:
+                image.load()
+            found, picture = image.size, image.copy() if image.size == size else image
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give a picture, a .npy or a .npz") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise DataError(f"{path}: is not a readable picture ({reason}); give a PNG, a .npy or a .npz") from None
+    if found != size:
+        raise DataError(f"{path}: is {found[0]} x {found[1]} pixels, but the data are {size[0]} x {size[1]}; resize it")
+    return picture
+
+
+def _shaped(x: NDArray[Any], spec: Spec, path: Path) -> Tensor:
+    """An array as `(B, *spec.shape)`."""
+    if x.dtype.kind not in "buif":
+        raise DataError(f"{path}: the values are {x.dtype}; save numbers")
+    shape = spec.shape
+    if len(shape) == 3 and x.shape[-3:] != shape and x.ndim in (3, 4) and x.shape[-3:] == (*shape[1:], shape[0]):
+        x = np.moveaxis(x, -1, -3)
+    elif len(shape) == 3 and shape[0] == 1 and x.ndim in (2, 3) and x.shape[-2:] == shape[1:] and x.shape != shape:
+        x = x[..., None, :, :]
+    if x.shape == shape:
+        x = x[None]
+    if x.shape[1:] != shape or not len(x):
+        wanted = ", ".join(map(str, shape))
+        raise DataError(f"{path}: the array has shape {x.shape}, but the data are ({wanted}) or (N, {wanted}); reshape it")
+    if x.dtype.kind in "ui":
+        x = x.astype(np.int64)
+    elif x.dtype.kind == "f":
+        x = x.astype(np.float64 if x.itemsize > 4 else np.float32)
+    return torch.from_numpy(np.array(x))

@@ -1,0 +1,105 @@
+"""What samples are held against, and what a perfect model would get.
+
+    images with classes     Frechet distance in the features of a classifier of the same data; the share recognised beside it
+    everything else         energy distance, in model space
+    an exact law            energy distance to exact draws: the sampler's own error; for samplers without noise also the distance
+                            to the exact end of the flow, root mean square over samples and entries
+
+The reference is the training data, which the classifier was trained on too; the floor is what as many held-out examples get. So a
+model that drew from the true law would reach the floor, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from undrift.data import Dataset
+from undrift.data.stream import stream
+from undrift.error import UndriftError
+from undrift.evaluate.distance import Energy, Estimate, Frechet
+from undrift.evaluate.features import features
+from undrift.evaluate.recognition import train_judge
+from undrift.exact import GaussianMixture
+from undrift.likelihood import decode
+from undrift.noise import Noise
+
+LEAST = 50  # samples, or held-out examples, below which error bars mean little
+_FEATURES, _ENERGY = 10_000, 5_000  # examples of the reference
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """How samples are judged.
+
+    Attributes:
+        name: What the figure is, in words.
+        floor: What real examples get.
+        real: Which those are, in words: as many as there are samples, where there are so many.
+        quality: `(n, *shape)` samples to the figure; lower is better.
+        also: `(samples, deterministic)` to other figures by name, shown beside it.
+    """
+
+    name: str
+    floor: Estimate
+    real: str
+    quality: Callable[[Tensor], Estimate]
+    also: Callable[[Tensor, bool], dict[str, float]]
+
+
+def of_images(train: Dataset, held_out: Dataset, labels: Tensor, seed: int = 0, cache: Path | None = None) -> Yardstick:
+    """Frechet distance in the features of a classifier of the training data, and the share recognised.
+
+    Args:
+        train, held_out: Labelled images of at least 8 x 8.
+        labels: `(n,)` the class asked of each sample.
+        seed: Chooses the examples.
+        cache: Where the classifier is kept.
+    """
+    judge = train_judge(train, held_out, cache=cache)
+    distance = Frechet(features(judge, _some(train, _FEATURES, seed)))
+    real = _some(held_out, len(labels), seed)
+
+    def recognised(y: Tensor, deterministic: bool) -> dict[str, float]:
+        return {"recognised": float((judge.classify(y) == labels[: len(y)]).double().mean())}
+
+    return Yardstick(
+        f"Frechet distance to training data in the features of a classifier (right on {100 * judge.accuracy:.1f} % of "
+        f"{judge.held_out:,} held-out examples)",
+        distance(features(judge, real)),
+        f"{len(real):,} held-out examples",
+        lambda y: distance(features(judge, y)),
+        recognised,
+    )
+
+
+def of_data(train: Dataset, held_out: Dataset, n: int, seed: int = 0) -> Yardstick:
+    """Energy distance to the training data in model space."""
+    distance, real = Energy(_some(train, _ENERGY, seed)), _some(held_out, n, seed)
+    which = f"{len(real):,} held-out examples"
+    return Yardstick("energy distance to training data", distance(real), which, distance, lambda y, deterministic: {})
+
+
+def of_law(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
+    """Energy distance to exact draws; and to the exact end of the flow from the noise that `sample` starts with."""
+    distance = Energy(law.sample(_ENERGY, Noise(range(_ENERGY)).fold("reference", seed)))
+    start = law.process.prior(torch.empty(n, *(law.shape or ())), Noise(range(n)).fold("sample", seed))
+    end = decode(law, start)
+
+    def error(y: Tensor, deterministic: bool) -> dict[str, float]:
+        return {"rms": float((y - end[: len(y)]).double().square().mean().sqrt())} if deterministic else {}
+
+    floor = distance(law.sample(n, Noise(range(n)).fold("floor", seed)))
+    return Yardstick("energy distance to exact draws", floor, f"{n:,} other exact draws", distance, error)
+
+
+def _some(data: Dataset, n: int, seed: int) -> Tensor:
+    """A random `n` of the examples (all, where there are no more), in model space."""
+    if len(data) < LEAST:
+        raise UndriftError(f"{data.name}: {len(data)} examples are too few to judge by; {LEAST} are the least")
+    rows = torch.from_numpy(stream(seed, "frontier").permutation(len(data))[:n].copy())
+    return data.batch(rows)[0]
