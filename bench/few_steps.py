@@ -41,7 +41,7 @@ THEIRS = {
     **{
         f"DPMSolverMultistep-{order} {k}": (DPMSolverMultistepScheduler, {"solver_order": order, **v})
         for order in (2, 3)
-        for k, v in (GRIDS | {"lu": {"use_lu_lambdas": True}}).items()
+        for k, v in GRIDS.items()
     },
     **{f"UniPC-{order} {k}": (UniPCMultistepScheduler, {"solver_order": order, **v}) for order in (2, 3) for k, v in GRIDS.items()},
     **{f"DEIS-{order} {k}": (DEISMultistepScheduler, {"solver_order": order, **v}) for order in (2, 3) for k, v in GRIDS.items()},
@@ -58,7 +58,8 @@ OURS = {
         "DPM2M": ud.DPM2M(),
         "DEIS-3": ud.DEIS(3),
     }.items()
-    for grid in ("straight", "cosine", "karras")
+    for grid in ("straight", "karras")
+    if grid == "straight" or name == "DPM2M"
 }
 
 
