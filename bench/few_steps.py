@@ -58,9 +58,8 @@ OURS = {
         "DPM2M": ud.DPM2M(),
         "DEIS-3": ud.DEIS(3),
     }.items()
-    for grid in ("straight", "karras")
-    if grid == "straight" or name == "DPM2M"
-}
+    for grid in ("straight", "trailing")
+} | {"DPM2M karras": (ud.DPM2M(), grids.karras), "DPM3M trailing": (ud.DPM3M(), grids.trailing)}
 
 
 class Counter:

@@ -125,3 +125,41 @@ def test_empirical_conditions_on_labels():
 def test_illegal_mixtures(args, message):
     with pytest.raises(ValueError, match=message):
         ud.GaussianMixture(*args)
+
+
+def test_the_conditional_by_quadrature():
+    """p(x_2 | x_1 = v) is p(v, x_2) over its integral, for full and isotropic covariances; the known entry may be either."""
+    axis = torch.linspace(-6, 6, 1201, dtype=torch.float64)
+    for kind, known in (("anisotropic", 0), ("anisotropic", 1), ("isotropic", 0)):
+        m, mask = mixture(kind=kind), torch.tensor([known == 0, known == 1])
+        for v in (-1.2, 0.4, 2.0):
+            points = torch.full((len(axis), 2), v, dtype=torch.float64)
+            points[:, 1 - known] = axis
+            joint = m.log_prob(points).exp()
+            exact = joint / (joint.sum() * (axis[1] - axis[0]))
+            found = m.conditional(torch.full((2,), v), mask)
+            assert found.shape == (1,)
+            torch.testing.assert_close(found.log_prob(axis[:, None]).exp(), exact, rtol=1e-6, atol=1e-8)
+
+
+def test_the_conditional_of_the_conditional_is_the_conditional():
+    """Two entries known, one after the other or at once; shapes, labels and process are kept."""
+    a = torch.randn(3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    m = ud.GaussianMixture(torch.randn(3, 2, 2), a @ a.mT + torch.eye(4), [1, 2, 3], ud.VE(), [0, 1, 0])
+    values = torch.tensor([[0.3, -0.7], [float("nan"), float("nan")]])
+    at_once = m.conditional(values, torch.tensor([[True, True], [False, False]]))
+    first = m.conditional(values, torch.tensor([[True, False], [False, False]]))
+    after = first.conditional(torch.tensor([-0.7, 0, 0]), torch.tensor([True, False, False]))
+    x = torch.randn(5, 2, dtype=torch.float64)
+    torch.testing.assert_close(at_once.log_prob(x, 0.3), after.log_prob(x, 0.3))
+    torch.testing.assert_close(at_once.posterior(x), after.posterior(x))
+    assert at_once.process == m.process
+
+
+def test_what_cannot_be_conditioned_on():
+    m, mask = mixture(), torch.tensor([True, False])
+    for args in ((torch.zeros(3), mask), (torch.zeros(2), mask.double()), (torch.zeros(2), mask | True)):
+        with pytest.raises(ValueError, match="bool `mask`"):
+            m.conditional(*args)
+    with pytest.raises(ValueError, match="without any spread"):
+        ud.Empirical(torch.randn(4, 2)).conditional(torch.zeros(2), mask)

@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests"))
 
 import undrift as ud  # noqa: E402
+from guidance import tilted_law  # noqa: E402
 from theory import experiments as ex  # noqa: E402
 from undrift.sampler.base import State  # noqa: E402
 
@@ -65,6 +66,33 @@ def the_idea() -> None:
         axis.set(xlim=(1, 0), ylim=(-2.8, 2.8), xlabel="t: from noise to data", title=title)
     axes[0].set_ylabel("x")
     save(figure, "the_idea")
+
+
+def samplers() -> None:
+    """The same seven noises under every sampler: where the curves stop is where the network is asked."""
+    m = ud.GaussianMixture([[1.2], [-0.8]], 0.2, [0.4, 0.6], ud.Rectified())
+    t, x = torch.linspace(0, 1, 160, dtype=torch.float64), torch.linspace(-2.4, 2.4, 120, dtype=torch.float64)
+    density = torch.stack([m.log_prob(x[:, None], s).exp() for s in t], 1)
+    shown = {
+        "Euler = DDIM": (ud.Euler(), 10), "Heun": (ud.Heun(), 5), "RK4": (ud.RungeKutta(), 3), "Adaptive": (ud.Adaptive(), 10),
+        "DPM2S": (ud.DPM2S(), 5), "DPM2M": (ud.DPM2M(), 10), "UniPC": (ud.UniPC(), 10), "ABM": (ud.ABM(), 10),
+        "Ancestral = DDPM": (ud.Ancestral(), 40), "EulerMaruyama": (ud.EulerMaruyama(), 40), "ReverseDiffusion": (ud.ReverseDiffusion(), 40),
+        "SDEDPM2M": (ud.SDEDPM2M(), 20), "SASolver": (ud.SASolver(), 20), "Churn": (ud.Churn(), 20),
+        "PredictorCorrector": (ud.PredictorCorrector(ud.Ancestral()), 20),
+        "AnnealedLangevin": (ud.AnnealedLangevin(corrector=ud.Langevin(0.3), corrections=5), 20),
+    }  # fmt: skip
+    figure, axes = plt.subplots(4, 4, figsize=(8, 6.4), layout="constrained", sharex=True, sharey=True)
+    noise = ud.Noise(range(7)).fold("every sampler")
+    start = m.process.prior((7, 1), noise).double()
+    for axis, (name, (sampler, steps)) in zip(axes.flat, shown.items(), strict=True):
+        grid = ud.times.straight(m.process, steps)
+        states = list(sampler(m, State(start, grid[0]), grid, noise))
+        axis.pcolormesh(t, x, density**0.5, cmap="Blues", shading="auto", rasterized=True)
+        axis.plot(grid, torch.cat([start, *(s.x for s in states)], 1).T, ".-", ms=2, lw=0.7, color=RED)
+        cost = sampler.evaluations(steps)
+        axis.set(xlim=(1, 0), ylim=(-2.4, 2.4), xticks=[], yticks=[])
+        axis.set_title(f"{name}: {'as it needs' if cost is None else cost}", fontsize=8)
+    save(figure, "samplers")
 
 
 def t1() -> None:
@@ -191,7 +219,68 @@ def t9() -> None:
     save(figure, "t9_digits")
 
 
-PICTURES = {f.__name__: f for f in (the_idea, t1, t2, t3, t4, t5, t6, t7, t8, t9)}
+def imputation() -> None:
+    """The second entry given the first, by three methods and in truth."""
+    law = ud.GaussianMixture(
+        [[0.0, 0.0], [1.8, -1.6]], [[[1.0, 0.93], [0.93, 1.0]], [[0.25, 0.0], [0.0, 0.16]]], [0.9, 0.1], process=ud.VP()
+    )
+    n, known = 1200, torch.tensor([True, False])
+    values = torch.tensor([[2.0, 0.0]], dtype=torch.float64)
+    ways = {
+        "replacement": (ud.Ancestral(), 100),
+        "RePaint x 3": (ud.RePaint(resamplings=3), 40),
+        "RePaint x 20": (ud.RePaint(resamplings=20), 40),
+    }
+    figure, axes = panels(4, 2.3, 2.6)
+    law_draws = law.sample(900, ud.Noise(range(900)).fold("law"))
+    axes[0].scatter(*law_draws.T, s=2, color="#b9b9b9")
+    axes[0].axvline(2.0, color=RED, lw=1)
+    axes[0].set(title="x1 = 2 is known", xlabel="x1", ylabel="x2", xlim=(-3.3, 3.6), ylim=(-3.2, 3.2))
+    grid = torch.linspace(-3.2, 3.2, 400, dtype=torch.float64)[:, None]
+    exact = law.conditional(values[0], known).log_prob(grid).exp()
+    for axis, (title, (sampler, steps)) in zip(axes[1:], ways.items(), strict=True):
+        x = ud.impute(law, values, known, n, sampler=sampler, steps=steps, batch_size=n)[:, 0, 1]
+        axis.hist(x, 45, range=(-3.2, 3.2), density=True, color=BLUE, alpha=0.45)
+        axis.plot(grid, exact, color=RED, lw=1)
+        axis.set(title=title, xlabel="x2", yticks=[], ylim=(0, float(exact.max()) * 1.1))
+    save(figure, "imputation")
+
+
+def guidance() -> None:
+    grid = torch.linspace(-8, 8, 8001, dtype=torch.float64)
+    u = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+    figure, axes = panels(4, 2.2, 2.5)
+    for axis, scale in zip(axes, (0.5, 1.0, 2.0, 4.0), strict=True):
+        x = tilted_law.flowed(ud.Mix(tilted_law.LAW, tilted_law.LAW.given(None), scale), u)
+        density = (u[8::8] - u[:-8:8]) / (x[8::8] - x[:-8:8])  # mass over width, between quantiles
+        axis.fill_between(grid, tilted_law.tilted(scale, grid), color="#c9c9c9", label="tilted law")
+        axis.plot((x[8::8] + x[:-8:8]) / 2, density, color=RED, label="guided flow")
+        axis.set(title=f"scale {scale:g}", xlim=(-2.5, 3.5), ylim=(0, 1.5), yticks=[], xlabel="x")
+    axes[0].legend(frameon=False, fontsize=7, loc="upper left")
+    save(figure, "guidance")
+
+
+def posterior() -> None:
+    inv, y, std, n = ud.inverse, torch.tensor([0.15]).double(), 0.15, 600
+    m = ex.mixture(ud.VP())
+    matrix = torch.tensor([[1.0, 0.0]]).double()
+    exact, operator = m.given_observation(matrix, y, std), inv.matrix(matrix)
+    noise, like = ud.Noise(range(n)).fold("posterior"), torch.empty(0).double()
+    clouds = {"prior": m.sample(n, noise), "exact posterior": exact.sample(n, noise.fold("exact"))}
+    for method in (inv.MMPS(), inv.TMPD(), inv.PiGDM(), inv.DPS(), inv.DiffPIR()):
+        guided = ud.Posterior(m, operator, y, std, method)
+        clouds[type(method).__name__] = ud.sample(guided, n, ud.Ancestral(), 100, batch_size=n, like=like)
+    clouds["smc on MMPS"] = ud.smc(m, operator, y, std, inv.MMPS(), n, 100).draw(n)[0]
+    figure, axes = plt.subplots(2, 4, figsize=(8, 4), layout="constrained")
+    for axis, (name, x) in zip(axes.flat, clouds.items(), strict=True):
+        upper = 100 * (x[:, 1] > 0).double().mean()
+        axis.scatter(*x.T, s=2, color=GREY if name == "prior" else BLUE if name == "exact posterior" else RED)
+        axis.axvline(y.item(), lw=0.6, color=GREY)
+        axis.set(xlim=(-2.5, 3), ylim=(-2.5, 2), xticks=[], yticks=[], title=f"{name}: {upper:.0f} % up")
+    save(figure, "posterior")
+
+
+PICTURES = {f.__name__: f for f in (the_idea, samplers, guidance, imputation, posterior, t1, t2, t3, t4, t5, t6, t7, t8, t9)}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -10,12 +10,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from undrift import data, likelihood, nn, objective, sampler, target, times
+    from undrift import data, inverse, likelihood, nn, objective, sampler, target, times
     from undrift.bound import Bins, Bound, variational_bound
+    from undrift.cascade import Cascade, load_cascade
+    from undrift.classifier import load_classifier
+    from undrift.condition import Condition
     from undrift.denoiser import AnyDenoiser, Counted, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
     from undrift.error import UndriftError
     from undrift.exact import Empirical, GaussianMixture
-    from undrift.guidance import Edit, Mix, clip, dynamic_threshold
+    from undrift.guidance import (
+        Compose,
+        Edit,
+        Interval,
+        Known,
+        Mix,
+        NoisyClassifier,
+        Tilt,
+        class_log_prob,
+        clip,
+        dynamic_threshold,
+        impute,
+    )
+    from undrift.inverse import Posterior, smc
     from undrift.likelihood import Dequantize, LikelihoodResult, decode, encode, interpolate, log_likelihood
     from undrift.model import Model, load
     from undrift.noise import Noise
@@ -49,6 +65,7 @@ if TYPE_CHECKING:
         Metropolis,
         Midpoint,
         PredictorCorrector,
+        RePaint,
         ReverseDiffusion,
         RungeKutta,
         Sampler,
@@ -66,19 +83,23 @@ _PLACES = {
     "denoiser": "Prediction Denoiser AnyDenoiser Given Rescaled Counted score_at velocity_at",
     "exact": "GaussianMixture Empirical",
     "noise": "Noise",
+    "condition": "Condition",
     "objective": "DenoisingScoreMatching ExplicitScoreMatching ImplicitScoreMatching SlicedScoreMatching VariationalBound "
     "HybridObjective ScheduleVariance",
     "reverse": "AnalyticVariance analytic_variance",
     "bound": "Bound Bins variational_bound",
     "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M "
-    "DPM3M UniPC DEIS SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector sample fit_grid",
-    "guidance": "Mix Edit clip dynamic_threshold",
+    "DPM3M UniPC DEIS SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint sample fit_grid",
+    "guidance": "Mix Compose Interval Tilt NoisyClassifier class_log_prob Edit clip dynamic_threshold Known impute",
+    "inverse": "Posterior smc",
     "likelihood": "log_likelihood LikelihoodResult Dequantize encode decode interpolate",
     "model": "Model load",
+    "classifier": "load_classifier",
+    "cascade": "Cascade load_cascade",
     "error": "UndriftError",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
-_MODULES = ("data", "likelihood", "nn", "objective", "sampler", "target", "times")
+_MODULES = ("data", "inverse", "likelihood", "nn", "objective", "sampler", "target", "times")
 __all__ = [*_HOME, *_MODULES]
 
 

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_type_hints
 
 import yaml
 from pydantic import Field, ValidationError, create_model
+from torch import nn
 
 from undrift import times
 from undrift.denoiser import Denoiser
 from undrift.error import RecipeError, nearest
+from undrift.guidance.known import Known, Method
+from undrift.inverse.known import measured
 from undrift.nn import MLP, Energy, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
+from undrift.recipe_condition import CONDITIONS, ConditionOptions, sizes, with_condition
 from undrift.recipe_objective import ObjectiveOptions, Options, TargetName, build_target, check_objective
 from undrift.sampler import (
     ABM,
@@ -38,6 +43,7 @@ from undrift.sampler import (
     Heun,
     Midpoint,
     PredictorCorrector,
+    RePaint,
     ReverseDiffusion,
     RungeKutta,
     Sampler,
@@ -83,7 +89,24 @@ GRIDS: dict[str, times.Grid] = {
     "leading": times.leading,
 }
 
-_FROM_DATA = ("channels_in", "shape", "classes")  # arguments of networks that the data decide
+
+@dataclass(frozen=True)
+class Imputation:
+    """A way to fill in what is missing: the denoiser that knows, the sampler (given the user's, or None), and usual steps."""
+
+    method: Method
+    sampler: Callable[[Sampler | None], Sampler]
+    steps: int
+
+
+IMPUTATIONS: dict[str, Imputation] = {
+    "repaint": Imputation(Known, lambda s: RePaint() if s is None else RePaint(s), 50),
+    "replace": Imputation(Known, lambda s: s or Ancestral(), 200),
+    "mmps": Imputation(measured, lambda s: s or Ancestral(), 100),
+    "langevin": Imputation(Known, lambda s: AnnealedLangevin() if s is None else AnnealedLangevin(s), 20),
+}
+
+_FROM_DATA = ("channels_in", "shape", "classes", "vector", "image", "sequence")  # arguments of networks that the data decide
 
 
 def _part(kind: str, cls: type) -> type[Options]:
@@ -144,6 +167,7 @@ class Recipe(Options):
     network: NetworkOptions | None = None  # type: ignore[valid-type]
     process: ProcessOptions  # type: ignore[valid-type]
     target: TargetName = "karras"
+    condition: ConditionOptions | None = None
     objective: ObjectiveOptions = ObjectiveOptions()
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
@@ -175,9 +199,11 @@ def build_process(options: Mapping[str, Any]) -> Process:
     return _built("process", PROCESSES[options["kind"]], {k: v for k, v in options.items() if k != "kind"})
 
 
-def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: int) -> MLP | UNet | Energy:
-    """The network of a recipe part for data of one shape and a number of classes (0: none)."""
-    given = {k: v for k, v in options.items() if k not in ("kind", "energy")} | {"classes": classes}
+def build_network(
+    options: Mapping[str, Any], shape: tuple[int, ...], classes: int, condition: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The network of a recipe part for data of one shape, a number of classes (0: none), and what else it is told."""
+    given = {k: v for k, v in options.items() if k not in ("kind", "energy")} | {"classes": classes} | sizes(condition, shape)
     if options.get("energy") and options.get("learned_variance"):
         raise RecipeError("network.energy and network.learned_variance exclude each other; choose one")
     if options["kind"] == "unet":
@@ -186,9 +212,11 @@ def build_network(options: Mapping[str, Any], shape: tuple[int, ...], classes: i
                 f"network.kind=unet wants images (C, H, W), but these data have shape {shape}; use network.kind=mlp"
             )
         given["channels_in"] = shape[0]
+    elif condition is not None:
+        raise RecipeError(f"condition.kind={condition['kind']} is told to pictures; use network.kind=unet")
     else:
         given["shape"] = shape
-    network = _built("network", NETWORKS[options["kind"]], given)
+    network = with_condition(_built("network", NETWORKS[options["kind"]], given), condition)
     return Energy(network) if options.get("energy") else network
 
 
@@ -200,12 +228,19 @@ def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def build_denoiser(
-    network: Mapping[str, Any], process: Mapping[str, Any], target: str, sigma_data: float, shape: tuple[int, ...], classes: int
+    network: Mapping[str, Any],
+    process: Mapping[str, Any],
+    target: str,
+    sigma_data: float,
+    shape: tuple[int, ...],
+    classes: int,
+    condition: Mapping[str, Any] | None = None,
 ) -> Denoiser:
     """Network, process and target put together."""
     built = build_process(process)
     try:
-        return Denoiser(build_network(network, shape, classes), built, build_target(target, sigma_data), sigma_data, shape)
+        net = build_network(network, shape, classes, condition)
+        return Denoiser(net, built, build_target(target, sigma_data), sigma_data, shape)
     except ValueError as error:
         raise RecipeError(f"target={target}: {error}") from None
 
@@ -306,7 +341,7 @@ def _is_float(text: str) -> bool:
 def _explain(error: ValidationError) -> str:
     """One line from pydantic's report: the first problem, with its dotted place."""
     first = error.errors()[0]
-    tags = {*PROCESSES, *NETWORKS}
+    tags = {*PROCESSES, *NETWORKS, *CONDITIONS}
     path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 1 and p in tags)]
     key, given = ".".join(path), first.get("input")
     if first["type"] == "extra_forbidden":
@@ -314,9 +349,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f'the recipe lacks "{key}"'
     if first["type"].startswith("union_tag"):
-        table: Mapping[str, Any] = PROCESSES if path[0] == "process" else NETWORKS
+        tables: dict[str, Mapping[str, Any]] = {"process": PROCESSES, "network": NETWORKS, "condition": CONDITIONS}
         kind = given.get("kind") if isinstance(given, dict) else given
-        return f'{path[0]}.kind "{kind}" is unknown{nearest(kind, table)}'
+        return f'{path[0]}.kind "{kind}" is unknown{nearest(kind, tables[path[0]])}'
     if first["type"] == "literal_error":
         choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f'{key} "{given}" is unknown{nearest(given, choices)}'
@@ -326,7 +361,9 @@ def _explain(error: ValidationError) -> str:
 def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
     """All dotted keys of a recipe, those of one chosen kind where `loc` names it."""
     keys = [k for k in Recipe.model_fields if k != "recipe"]
-    keys += [f"objective.{k}" for k in ObjectiveOptions.model_fields] + [f"sampling.{k}" for k in SamplingOptions.model_fields]
+    parts: list[tuple[str, type[Options]]] = [("objective", ObjectiveOptions), ("sampling", SamplingOptions)]
+    for part, options in parts + [("condition", told) for told in CONDITIONS.values()]:
+        keys += [f"{part}.{k}" for k in options.model_fields]
     for place, table in (("process", PROCESSES), ("network", NETWORKS)):
         chosen = [table[loc[1]]] if len(loc) > 1 and loc[0] == place and loc[1] in table else table.values()
         keys += ["network.energy"] if place == "network" else []

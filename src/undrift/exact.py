@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.condition import labels_of
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import VP, Process, as_time, expand
@@ -130,6 +131,67 @@ class GaussianMixture(AnyDenoiser):
         x = (self.means[k] + (eps if self.basis is None else _rotate(self.basis[k], eps))).view(len(k), *(self.shape or ()))
         return x if t is None else self.process.perturb(x, t, noise.fold("eps").normal(x))
 
+    def conditional(self, values: Tensor, mask: Tensor) -> GaussianMixture:
+        """The law of the missing entries of clean data given the known ones, again a mixture: the textbook formulas
+
+            mean_k = m_U + G (v - m_K),  cov_k = C_UU - G C_KU,  weight_k ~ w_k N(v; m_K, C_KK),  G = C_UK C_KK^-1.
+
+        Args:
+            values: `(*D)`; only the known entries are read.
+            mask: `(*D)` bool, True where known.
+
+        Returns:
+            A mixture over the `m` missing entries, flattened: shape `(m,)`, same components, labels and process.
+
+        Raises:
+            ValueError: another shape, a mask that is not bool or leaves nothing missing, known entries without spread.
+        """
+        if tuple(values.shape) != self.shape or mask.shape != values.shape or mask.dtype != torch.bool or bool(mask.all()):
+            raise ValueError(f"`values` and a bool `mask` must be {self.shape}, with something missing.")
+        known, value = mask.flatten(), values.flatten().double()[mask.flatten()]
+        basis = torch.eye(len(known), dtype=torch.float64).expand(len(self.means), -1, -1) if self.basis is None else self.basis
+        cov = (basis * self.variance[:, None]) @ basis.mT
+        across, within = cov[:, ~known][:, :, known], cov[:, known][:, :, known]
+        if bool((torch.linalg.eigvalsh(within) <= 0).any()):
+            raise ValueError("known entries without any spread have no density to condition on.")
+        gain = torch.linalg.solve(within, across.mT).mT
+        gap = value - self.means[:, known]
+        spread = (gap * torch.linalg.solve(within, gap)).sum(1) + torch.logdet(within)
+        weight = (self.log_weights - spread / 2).softmax(0).clamp(min=1e-300)
+        means = self.means[:, ~known] + (gain * gap[:, None]).sum(-1)
+        cov = cov[:, ~known][:, :, ~known] - gain @ across.mT
+        return GaussianMixture(means, (cov + cov.mT) / 2, weight, self.process, self.labels)
+
+    def given_observation(self, matrix: Tensor, y: Tensor, noise_std: float) -> GaussianMixture:
+        """The exact posterior of `y = matrix x_0 + noise_std n`: a mixture again, each component by Kalman's formula.
+
+            S = A C A^T + noise_std^2 I,   mean + C A^T S^-1 (y - A mean),   C - C A^T S^-1 A C,   weight N(y; A mean, S)
+
+        Args:
+            matrix: A, `(n, d)` on the `d` flattened entries of a sample.
+            y: `(n,)`, one measurement.
+            noise_std: Standard deviation of its noise, positive.
+
+        Raises:
+            ValueError: shapes that do not fit, noise that is not positive.
+        """
+        count, d = self.means.shape
+        a, y = torch.as_tensor(matrix).to(self.means), torch.as_tensor(y).to(self.means)
+        if a.ndim != 2 or a.shape[1] != d or y.shape != a.shape[:1]:
+            raise ValueError(f"`matrix` must be (n, {d}) and `y` (n,), got {tuple(a.shape)} and {tuple(y.shape)}.")
+        if not noise_std > 0:
+            raise ValueError(f"`noise_std` must be positive, got {noise_std}.")
+        basis = torch.eye(d).to(a) if self.basis is None else self.basis
+        cov = (basis * self.variance[:, None]) @ basis.mT
+        law = torch.distributions.MultivariateNormal(self.means @ a.mT, a @ cov @ a.mT + noise_std**2 * torch.eye(len(a)).to(a))
+        gain = torch.linalg.solve(law.covariance_matrix, a @ cov).mT
+        means = self.means + (gain @ (y - law.mean)[..., None])[..., 0]
+        kept = torch.eye(d).to(a) - gain @ a
+        covs = kept @ cov @ kept.mT + noise_std**2 * gain @ gain.mT  # Joseph's form: positive semi-definite to rounding
+        evidence: Tensor = law.log_prob(y)  # type: ignore[no-untyped-call]
+        weights = (self.log_weights + evidence).softmax(0).clamp(min=1e-300)
+        return GaussianMixture(means.view(count, *(self.shape or ())), covs, weights, self.process, self.labels)
+
     def _scales(self, x: Tensor, t: Tensor | float | None) -> tuple[Tensor, Tensor]:
         """alpha and sigma as () or (B, 1) float64; one and zero for the clean law."""
         if t is None:
@@ -159,6 +221,7 @@ class GaussianMixture(AnyDenoiser):
             total = alpha[..., None] ** 2 * self.variance + sigma[..., None] ** 2
             joint = -0.5 * (gap**2 / total + torch.log(2 * math.pi * total)).sum(-1)
         joint = joint + self.log_weights
+        cond = labels_of(cond)
         if cond is not None:
             cond = torch.as_tensor(cond, device=joint.device).expand(len(x))
             if bool((cond >= self.classes).any()):

@@ -20,16 +20,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from undrift.config import SAMPLERS, SamplingOptions, build_denoiser, build_network
+from undrift.condition import Condition, for_samples
+from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
-from undrift.guidance import DataEdit, Edit, Mix, guidance_scale
+from undrift.guidance import DataEdit, Edit, Mix, NoisyClassifier, Tilt, guidance_scale, impute
+from undrift.inverse import Observation, Operator, Posterior, smc
+from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
-from undrift.sampler import Sampler, State, batches
+from undrift.recipe_condition import UpscaleOptions, upscale_of, vocabulary_of
+from undrift.recipe_operator import named_method, named_operator
+from undrift.sampler import Sampler, State, batches, sample
 from undrift.sampler.run import write_array
 
 FORMAT = 1
+Asked = int | str | Sequence[int | str] | Condition | None  # a class or a text for all, one for each, or a `Condition`
 
 
 @dataclass
@@ -53,10 +59,11 @@ class Model:
     def sample(
         self,
         n: int,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         scale: float | None = None,
         w: float | None = None,
+        guide: NoisyClassifier | Model | None = None,
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: str | None = None,
@@ -73,9 +80,12 @@ class Model:
 
         Args:
             n: How many.
-            cond: A class (name or number) for all, or one for each; None: whatever the data hold.
-            scale: Guidance scale: 0 ignores the class, 1 is Bayes, above 1 sharpens. Default: the model's own.
+            cond: A class (name or number) or a text for all, or one for each; or a `Condition`. None: whatever the data hold.
+            scale: Guidance scale: 0 ignores the condition, 1 is Bayes, above 1 sharpens. Default: the model's own.
             w: `scale - 1`, the convention of Ho & Salimans 2022; give one of the two.
+            guide: What the scale weighs. None: this model with the class against itself without (classifier-free guidance); a
+                `NoisyClassifier`: its gradient on this model without the class; another `Model`: this one against that weaker
+                one, both with the class if there is one (autoguidance).
             sampler: A name or a `Sampler`; default: the model's own, as for `steps` and `grid`.
             steps, grid: A number and a name.
             start: `(n, *shape)` data in data units to start from, with `strength` the share of the steps that is run: image to
@@ -96,24 +106,25 @@ class Model:
         options = dict(
             seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit
         )
-        parts = self._batches(n, cond, scale, w, sampler, steps, grid, options)
+        parts = self._batches(n, cond, scale, w, guide, sampler, steps, grid, options)
         shape, done = (n, *self.spec.shape), (self.spec.from_model(part) for part in parts)
         return torch.cat(list(done)) if out is None else write_array(Path(out), shape, done)
 
     def draw(
         self,
         n: int,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         scale: float | None = None,
         w: float | None = None,
+        guide: NoisyClassifier | Model | None = None,
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: str | None = None,
         **options: Any,
     ) -> Tensor:
         """As `sample`, but in model space, unclipped float32."""
-        return torch.cat(list(self._batches(n, cond, scale, w, sampler, steps, grid, options)))
+        return torch.cat(list(self._batches(n, cond, scale, w, guide, sampler, steps, grid, options)))
 
     def _batches(
         self,
@@ -121,12 +132,13 @@ class Model:
         cond: Any,
         scale: float | None,
         w: float | None,
+        guide: NoisyClassifier | Model | None,
         sampler: str | Sampler | None,
         steps: int | None,
         grid: str | None,
         options: dict[str, Any],
     ) -> Iterator[Tensor]:
-        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
+        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale, guide)
         if (edit := options.pop("edit", None)) is not None:
             denoiser = Edit(denoiser, edit)
         chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
@@ -137,18 +149,85 @@ class Model:
     def guided(
         self,
         n: int,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         scale: float | None = None,
         w: float | None = None,
-    ) -> tuple[AnyDenoiser, Tensor | None]:
-        """The denoiser that `sample` would use for these classes and this guidance, bound to them; and the labels `(n,)`."""
+    ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
+        """The denoiser that `sample` would use for these classes and this guidance, bound to them; and what is bound."""
         denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
         return (denoiser if labels is None else denoiser.given(labels)), labels
+
+    def impute(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        draws: int = 8,
+        cond: int | str | Sequence[int | str] | None = None,
+        *,
+        method: str = "repaint",
+        scale: float | None = None,
+        w: float | None = None,
+        sampler: str | Sampler | None = None,
+        steps: int | None = None,
+        grid: str | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Fill in what is missing, several times, in data units.
+
+        Args:
+            x: `(B, *shape)` in data units; what is missing may be anything, also NaN.
+            mask: `shape` or `(B, *shape)` bool, True where the value is known. Default: where `x` is not NaN.
+            draws: How many for each input.
+            cond: A class for all, or one for each; None: whatever fits.
+            method: "repaint", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and `inverse.known` say how
+                far each is to be trusted.
+            scale, w: Guidance scale, for a class; default: the model's own.
+            sampler, steps: A name or a `Sampler`, and a number; default: the method's own.
+            grid: A name; default: the model's own.
+            options: Of `undrift.impute`: seed, batch_size, first, callback.
+
+        Returns:
+            `(draws, B, *shape)`: known values as in `x`, bit for bit; integers in the dtype of the data, floats in that of `x`.
+
+        Raises:
+            UndriftError: known values of another shape, out of range, not whole where they should be, NaN; a mask that does not
+                fit; an unknown class, method, sampler or grid.
+            ValueError: numbers that make no sense.
+        """
+        x = torch.as_tensor(x)
+        mask = ~torch.isnan(x) if mask is None else torch.as_tensor(mask)
+        if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
+            raise UndriftError(
+                f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
+                "give one of bools, True where the value is known"
+            )
+        legal = self.spec.from_model(torch.zeros(self.spec.shape))
+        filled = torch.where(mask, x, legal) if tuple(x.shape[1:]) == self.spec.shape else x
+        y = self.to_model(filled)
+        way = _named("method", method, IMPUTATIONS)
+        denoiser, labels = self._guided(len(y), cond, scale, w, self.sampling.scale)
+        chosen = _named("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
+        layout = self.sampling.layout(grid)
+        count = way.steps if steps is None else steps
+        drawn = impute(
+            denoiser,
+            y,
+            mask,
+            draws,
+            method=way.method,
+            sampler=way.sampler(chosen),
+            steps=count,
+            cond=labels,
+            grid=layout,
+            **options,
+        )
+        kind = x.dtype if x.is_floating_point() and not self.spec.integer else self.spec.dtype
+        return torch.where(mask, filled.to(kind), self.spec.from_model(drawn.cpu()).to(kind))
 
     def log_likelihood(
         self,
         x: Tensor,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         scale: float | None = None,
         w: float | None = None,
@@ -189,10 +268,65 @@ class Model:
         error = found.standard_error / (self.spec.size * math.log(2))
         return replace(found, value=bits_per_dim(value, self.spec.size), standard_error=error, unit=unit)
 
+    def restore(
+        self,
+        y: Tensor,
+        operator: str | Operator,
+        noise_std: float,
+        draws: int = 4,
+        method: str | Method = "mmps",
+        cond: int | str | Sequence[int | str] | None = None,
+        *,
+        particles: int = 0,
+        sampler: str | Sampler = "ancestral",
+        steps: int = 100,
+        seed: int = 0,
+    ) -> Tensor:
+        """Samples of what a measurement may have been of: `p(x | y)`, `y = operator(x) + noise_std n`, all in data units.
+
+        Args:
+            y: `(N, *Y)`, N measurements; or `(*Y)`, one.
+            operator: A name such as "blur:2" (`undrift.recipe_operator`), or an `Operator` of data `(B, *shape)`.
+            noise_std: Standard deviation of its noise, in the units of y, positive.
+            draws: Samples for each measurement.
+            method: A name (mmps, tmpd, pigdm, dps, diffpir) or a method of `undrift.inverse`.
+            cond: A class for all, or one for each measurement.
+            particles: Above 0, `smc` with so many for each measurement and the method as twist (the sampler is not used).
+            sampler, steps, seed: How samples are drawn. The stochastic samplers forgive more of a method's errors.
+
+        Returns:
+            `(N, draws, *shape)` in the dtype of the data, clipped to their range.
+
+        Raises:
+            UndriftError: unknown names; an operator that does not fit the model, y that does not fit the operator, NaN,
+                noise that is not positive.
+        """
+        chosen = named_operator(operator, self.spec.shape) if isinstance(operator, str) else operator
+        how = named_method(method) if isinstance(method, str) else method
+        if draws < 1 or particles < 0:
+            raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
+        like = next(self.denoiser.parameters())
+        shift, scale = (self.spec.units(v, like) for v in (self.spec.shift, self.spec.scale))
+        try:
+            seen = Observation(chosen, torch.as_tensor(y).to(like), noise_std)
+            inner = Operator(lambda m: chosen(scale * m + (0 if chosen.linear else shift)), self.spec.shape, chosen.linear)
+        except ValueError as error:
+            raise UndriftError(str(error).rstrip(".")) from None
+        rest = seen.y - chosen(shift.expand(1, *self.spec.shape)) if chosen.linear else seen.y
+        labels = self.labels(len(rest), cond)
+        if particles:
+            found = smc(self.denoiser, inner, rest, noise_std, how, particles, steps, seed, labels).draw(draws, seed)
+        else:
+            posterior = Posterior(self.denoiser, inner, rest.repeat_interleave(draws, 0), noise_std, how)
+            walk = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler, SAMPLERS)
+            each = None if labels is None else labels.repeat_interleave(draws)
+            found = sample(posterior, len(rest) * draws, walk, steps, seed, each, batch_size=len(rest) * draws)
+        return self.spec.from_model(found.view(len(rest), draws, *self.spec.shape))
+
     def encode(
         self,
         x: Tensor,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         scale: float | None = None,
         w: float | None = None,
@@ -206,7 +340,7 @@ class Model:
     def decode(
         self,
         z: Tensor,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         scale: float | None = None,
         w: float | None = None,
@@ -216,10 +350,10 @@ class Model:
         denoiser, labels = self._guided(len(z), cond, scale, w)
         return self.spec.from_model(decode(denoiser, z, cond=labels, **options))
 
-    def round_trip(self, x: Tensor, cond: int | str | Sequence[int | str] | None = None, **options: Any) -> Tensor:
+    def round_trip(self, x: Tensor, cond: Asked = None, **options: Any) -> Tensor:
         """`(B,)`: the largest error of an entry by `encode` and `decode`, in model space and before rounding."""
         y = self.to_model(x)
-        return round_trip(self.denoiser, y, cond=self.labels(len(y), cond), **options)
+        return round_trip(self.denoiser, y, cond=self.condition(len(y), cond), **options)
 
     def interpolate(
         self,
@@ -228,8 +362,8 @@ class Model:
         n: int = 8,
         kind: Literal["slerp", "linear"] = "slerp",
         *,
-        cond: int | str | Sequence[int | str] | None = None,
-        cond_b: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
+        cond_b: Asked = None,
         **options: Any,
     ) -> Tensor:
         """From data to data through latent space, `(B, n, *shape)` in data units; see `undrift.interpolate`.
@@ -239,7 +373,7 @@ class Model:
         y_a, y_b = self.to_model(a), self.to_model(b)
         if cond_b is not None and cond is None:
             raise UndriftError("`cond_b` is the class of b: give the class of a as well (`cond`)")
-        ends = self.labels(len(y_a), cond), self.labels(len(y_b), cond_b)
+        ends = self.condition(len(y_a), cond), self.condition(len(y_b), cond_b)
         return self.spec.from_model(interpolate(self.denoiser, y_a, y_b, n, kind, cond=ends[0], cond_b=ends[1], **options))
 
     def to_model(self, x: Tensor) -> Tensor:
@@ -268,27 +402,77 @@ class Model:
         return spec.to_model(x).to(next(self.denoiser.parameters()).device)
 
     def _guided(
-        self, n: int, cond: Any, scale: float | None, w: float | None, usual: float = 1.0
-    ) -> tuple[AnyDenoiser, Tensor | None]:
-        """The denoiser of a question with its guidance, and the labels to bind."""
-        labels = self.labels(n, cond)
+        self,
+        n: int,
+        cond: Any,
+        scale: float | None,
+        w: float | None,
+        usual: float = 1.0,
+        guide: NoisyClassifier | Model | None = None,
+    ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
+        """The denoiser of a question with its guidance, and the condition to bind."""
+        labels, plain = self.condition(n, cond), self.denoiser
+        strength = usual if scale is None and w is None else guidance_scale(scale, w)
+        if isinstance(guide, Model):
+            if guide.spec != self.spec:
+                raise UndriftError("the weaker model is of other data than this one; guide by a run of the same data")
+            weak = guide.denoiser
+            return Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), strength), labels
         if labels is not None:
-            strength = usual if scale is None and w is None else guidance_scale(scale, w)
-            return Mix(self.denoiser, self.denoiser.given(None), strength), labels
-        if scale is not None or w is not None:
+            return Mix(plain, plain.given(None), strength) if guide is None else Tilt(plain.given(None), guide, strength), labels
+        if guide is not None or scale is not None or w is not None:
             raise UndriftError("a guidance scale needs a class to be guided to; name one (cond, --class)")
-        return self.denoiser, None
+        return plain, None
 
     def labels(self, n: int, cond: int | str | Sequence[int | str] | None) -> Tensor | None:
         """Class numbers `(n,)` from names or numbers; None stays None."""
         if cond is None:
             return None
+        if self.upscale is not None:
+            raise UndriftError("this model enlarges small pictures and was given none; put it behind another: undrift.Cascade")
         if not self.spec.classes:
             raise UndriftError("this model was trained without classes; leave the class out")
         each = [cond] * n if isinstance(cond, (int, str)) else list(cond)
         if len(each) != n:
             raise ValueError(f"`cond` names {len(each)} classes for {n} samples: give one for all, or one each.")
         return torch.tensor([self.spec.class_index(c) for c in each])
+
+    def condition(self, n: int, cond: Asked) -> Tensor | Condition | None:
+        """What was asked for, as the network wants it: class numbers `(n,)`, the words of texts, or a `Condition` as it is.
+
+        Raises:
+            UndriftError: an unknown class, an unknown word (the nearest known one is named), a text for a model that reads none,
+                a class alone for a model that enlarges pictures.
+        """
+        known = vocabulary_of(self.parts.get("condition"))
+        if cond is None or isinstance(cond, Condition):
+            return for_samples(cond, n)
+        if known is None:
+            return self.labels(n, cond)
+        each = [cond] * n if isinstance(cond, (int, str)) else list(cond)
+        if len(each) != n:
+            raise ValueError(f"`cond` has {len(each)} texts for {n} samples: give one for all, or one each.")
+        texts = [text for text in each if isinstance(text, str)]
+        if len(texts) < n:
+            raise UndriftError(f'this model reads text, not class numbers; ask for one like "{self.examples[0]}"')
+        return known.condition(texts)
+
+    @property
+    def examples(self) -> list[Any]:
+        """What the model may be asked for, to show it: its class numbers, or a few texts; empty if it has no condition."""
+        if self.reads_text:
+            return list(self.parts["condition"]["examples"])
+        return [] if self.upscale else list(range(len(self.spec.classes)))
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is told texts."""
+        return vocabulary_of(self.parts.get("condition")) is not None
+
+    @property
+    def upscale(self) -> UpscaleOptions | None:
+        """How it was trained to enlarge pictures, if it was."""
+        return upscale_of(self.parts.get("condition"))
 
     def describe(self) -> dict[str, Any]:
         """What model.json holds."""
@@ -315,7 +499,13 @@ def _named(what: str, name: str, table: dict[str, Any]) -> Any:
 def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, trained: dict[str, Any]) -> Model:
     """A model with fresh weights from its description."""
     denoiser = build_denoiser(
-        parts["network"], parts["process"], parts["target"], parts["sigma_data"], spec.shape, len(spec.classes)
+        parts["network"],
+        parts["process"],
+        parts["target"],
+        parts["sigma_data"],
+        spec.shape,
+        len(spec.classes),
+        parts.get("condition"),
     )
     return Model(denoiser, spec, parts, sampling, trained)
 
@@ -378,13 +568,18 @@ def load(path: str | Path, weights: str = "ema", device: str = "cpu") -> Model:
     where = folder / "model.json"
     try:
         parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
+        if "condition" in description:
+            parts["condition"] = description["condition"]
+            vocabulary_of(parts["condition"])  # says what is wrong with it
         _check_size(parts, spec)
         with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
             shapes = {
                 f"net.{k}": v.shape
-                for k, v in build_network(parts["network"], spec.shape, len(spec.classes)).state_dict().items()
+                for k, v in build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
+                .state_dict()
+                .items()
             }
-        state = _read_weights(folder / "model.safetensors", weights, shapes)
+        state = read_weights(folder / "model.safetensors", weights, shapes)
         model = build_model(parts, spec, SamplingOptions(**description["sampling"]), dict(description["trained"]))
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
@@ -409,6 +604,8 @@ def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
             raise ModelError(
                 f"{folder} holds no model yet: it has not reached its first checkpoint; train on with the same command"
             )
+        if (folder / "cascade.json").is_file():
+            raise ModelError(f"{folder} holds a cascade of two models; load it in Python: undrift.load_cascade")
         raise ModelError(f"{folder} holds no model (no model.json); is it a run's folder?")
     try:
         description = json.loads(path.read_text())
@@ -424,21 +621,26 @@ def _check_size(parts: dict[str, Any], spec: Spec) -> None:
     """No number of a description may be so large that building from it would hang or fill the memory."""
     network = parts["network"]
     numbers = [n for v in network.values() for n in (v if isinstance(v, (list, tuple)) else [v]) if isinstance(n, (int, float))]
-    numbers += [n for v in parts["process"].values() for n in [v] if isinstance(n, int)]
+    numbers += [n for k in ("process", "condition") for n in parts.get(k, {}).values() if isinstance(n, int)]
     deep = max(network.get("depth", 0), network.get("blocks", 0), len(network.get("widths", [])))
     if max(numbers, default=0) > 1e6 or deep > 256 or math.prod(spec.shape) > 2**28:
         raise ModelError("model.json asks for a network or process of absurd size; it is damaged, or not a model to trust")
 
 
-def _read_weights(path: Path, kind: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+    """The tensors `kind.*` of a safetensors file, of exactly these names and shapes, checked before they are read, and finite.
+
+    Raises:
+        ModelError: no such file, or one that is damaged, does not fit, or holds NaN or infinities.
+    """
     if not path.is_file():
-        raise ModelError(f"{path.parent} holds no weights (no model.safetensors); restore it or train again")
+        raise ModelError(f"{path.parent} holds no weights (no {path.name}); restore it or train again")
     try:
         with safe_open(path, framework="pt") as file:
             names = [k for k in file.keys() if k.startswith(f"{kind}.")]  # noqa: SIM118 (not a dict)
             found = {k.removeprefix(f"{kind}."): torch.Size(file.get_slice(k).get_shape()) for k in names}
             if found != shapes:
-                raise ModelError(f"{path.parent}: model.safetensors does not fit model.json; they are of different runs")
+                raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
             state = {k.removeprefix(f"{kind}."): file.get_tensor(k) for k in names}
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -78,6 +78,27 @@ def strip(trajectory: list[Tensor], spec: Spec, moments: int = 10) -> Image.Imag
     return mosaic(np.stack(panels), len(chosen), 1)
 
 
+def imputed(x: Tensor, mask: Tensor, draws: Tensor, spec: Spec) -> Image.Image:
+    """One row per input: the input with its hole in blue, the draws, their mean, and their spread, the widest white.
+
+    Args:
+        x: `(B, C, H, W)` in data units; what is missing is not looked at.
+        mask: `(B, C, H, W)` bool, True where known.
+        draws: `(K, B, C, H, W)` in data units.
+    """
+    y = spec.to_model(draws)
+    shown = tiles(
+        torch.cat([spec.to_model(torch.where(mask, x, draws[0]))[None], y, y.mean(0, keepdim=True)]).flatten(0, 1), spec
+    )
+    spread = y.std(0, correction=0).mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    widest = float(spread.max()) or 1.0
+    grey = (255 * spread / widest).round().to(torch.uint8).movedim(1, -1).numpy()
+    rows = np.concatenate([shown.reshape(-1, *grey.shape), grey[None]])
+    hole = (~mask).all(1).numpy()
+    rows[0][hole] = (60, 90, 160)
+    return mosaic(rows.swapaxes(0, 1).reshape(-1, *grey.shape[1:]), len(rows))
+
+
 def histogram(groups: dict[str, Tensor], label: str, bins: int = 40, size: tuple[int, int] = (720, 360)) -> Image.Image:
     """Shares of values in equal bins, one colour for each named group of `(n,)` finite values, on one axis."""
     width, height = size

@@ -19,9 +19,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from undrift.process import Process
+from undrift.process import DDPM, Process
 
 Grid = Callable[[Process, int], Tensor]
+_DDPM = DDPM()
 
 
 def _steps(n: int) -> int:
@@ -44,7 +45,8 @@ def uniform(process: Process, n: int) -> Tensor:
 def trailing(process: Process, n: int) -> Tensor:
     """DDPM's levels N, N - N/n, N - 2N/n, ... rounded: the noisiest level is always kept (Lin et al. 2023, table 2).
 
-    This and the next two are of a chain; on a continuous process, of 1,000 levels even in t.
+    This and the next two are of a chain; on a continuous process, the noise levels of DDPM's own (linear, N = 1,000)
+    that it reaches.
 
     Raises:
         ValueError: `n` is below 1 or above the number of levels.
@@ -171,7 +173,12 @@ def _levels(process: Process, n: int) -> int:
 
 
 def _on_chain(process: Process, index: Tensor) -> Tensor:
-    """Times of these level numbers (1 to N), and t_min."""
-    count = 1000 if process.levels is None else len(process.levels) - 1
-    share = torch.cat([index.double(), torch.zeros(1, dtype=torch.float64)]) / count
-    return process.t_min + share * (process.t_max - process.t_min)
+    """Times of these level numbers (N down to 1), and t_min."""
+    if process.levels is not None:
+        return torch.cat([index.double(), torch.zeros(1, dtype=torch.float64)]) / (len(process.levels) - 1)
+    times = process.time(_DDPM.log_snr(index.double() / 1000))
+    if index[0] == 1000:  # the end of the chain is the end of the process, however noisy that is
+        times[0] = process.t_max
+    inside = (times > process.t_min) & (times < process.t_max)
+    inside[0] = True
+    return torch.cat([times[inside], times.new_tensor([process.t_min])])

@@ -13,7 +13,8 @@ from undrift.error import DataError
 
 def test_every_kind_loads(tmp_path):
     np.save(tmp_path / "my.npy", np.zeros((3, 2, 2), np.uint8))
-    assert {*DATA} == {"digits", "mnist", "toy", "array"}
+    assert {*DATA} == {"digits", "captions", "mnist", "toy", "array"}
+    assert load_data("captions", n=5).spec.shape == (1, 16, 16)
     assert load_data("digits").spec.shape == (1, 8, 8)
     assert load_data("array", tmp_path / "my.npy").spec.shape == (1, 2, 2)
     with pytest.raises(DataError, match=r"mnist: no file t10k-images-idx3-ubyte\.gz"):
@@ -28,13 +29,13 @@ def test_options_reach_the_loader():
     ("kind", "data_dir", "options", "message"),
     [
         ("mnits", None, {}, r'data "mnits" is unknown — did you mean "mnist"\?'),
-        ("imagenet", None, {}, 'data "imagenet" is unknown — known: digits, mnist, toy, array'),
+        ("imagenet", None, {}, 'data "imagenet" is unknown — known: digits, captions, mnist, toy, array'),
         ("mnist", None, {}, "mnist: .* give --data-dir with the folder with the four IDX files of MNIST"),
         ("array", None, {}, "array: .* give --data-dir with a .npy or .npz file"),
         ("digits", "here", {}, "digits: the data come with the library; leave out --data-dir here"),
         ("toy", None, {"sed": 1}, r'toy: option "sed" is unknown — did you mean "seed"\?'),
         ("mnist", "here", {"data_dirs": 1}, 'mnist: option "data_dirs" is unknown — known: split'),
-        ("digits", None, {"split": "test"}, 'digits: option "split" is unknown; it takes none'),
+        ("digits", None, {"split": "test"}, 'digits: option "split" is unknown — known: downsample'),
     ],
 )
 def test_wrong_names(kind, data_dir, options, message):

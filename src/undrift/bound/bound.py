@@ -27,6 +27,7 @@ from torch import Tensor
 
 from undrift.bound.bins import Bins
 from undrift.bound.chain import Chain
+from undrift.condition import for_samples
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 from undrift.process import Process, expand
@@ -91,7 +92,7 @@ def variational_bound(
             discrete process; in continuous time for a continuous one.
         seed: Names the draws; sample i is addressed by (seed, i).
         noise: One address per sample, instead of `seed`.
-        cond: Class labels `(B,)` or whatever the denoiser takes.
+        cond: Class labels `(B,)` (or one for all), a `Condition`, or whatever the denoiser takes, a row for each sample.
         variance: Of the chain's steps: "beta" (the better of the two with few steps), "tilde", "learned", an
             `AnalyticVariance`, or a tensor `(n,)`. In continuous time steps have no variance of their own; the decoder's is
             sigma^2/alpha^2, or the analytic one.
@@ -128,7 +129,7 @@ def variational_bound(
     noise = Noise(range(len(x0))).fold("bound", seed) if noise is None else noise
     if len(noise) != len(x0):
         raise ValueError(f"`x0` has batch size {len(x0)} but `noise` carries {len(noise)} addresses; pass `noise[rows]`.")
-    parts = []
+    cond, parts = for_samples(cond, len(x0), x0.device), []
     for k in range(draws):
         here = noise.fold("draw", k)
         if steps is None and process.levels is None:

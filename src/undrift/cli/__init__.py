@@ -1,4 +1,4 @@
-"""The command line: `undrift train | sample | evaluate | likelihood | frontier | info | demo`.
+"""The command line: `undrift train | sample | cascade | impute | restore | evaluate | likelihood | frontier | info | demo`.
 
 Nothing but the standard library is imported until a command runs. Every error that a user can mend is one line on the error
 stream and exit code 2.

@@ -29,7 +29,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"undrift: {message}\n")
 
 
-_COMMANDS = ("train", "sample", "evaluate", "likelihood", "frontier", "info", "demo")
+_COMMANDS = (
+    "train", "train-classifier", "sample", "cascade", "impute", "restore", "evaluate", "likelihood", "frontier", "info", "demo",
+)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"undrift {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
 
-    for add in (_train, _sample, _evaluate, _likelihood, _frontier, _info, _demo):
+    for add in (_train, _train_classifier, _sample, _cascade, _impute, _restore, _evaluate, _likelihood, _frontier, _info, _demo):
         add(commands)
     return parser
 
@@ -56,6 +58,18 @@ def _train(commands: Commands) -> None:
     train.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
 
 
+def _train_classifier(commands: Commands) -> None:
+    train = commands.add_parser(
+        "train-classifier",
+        help="train a classifier of noisy data for a run, to guide its samples by",
+        description="Writes RUN/noisy_classifier.*; then: undrift sample RUN --guide classifier.",
+    )
+    train.add_argument("run", type=Path, help="a run's folder, its model trained on data with classes")
+    train.add_argument("--minutes", type=float, metavar="M", help="how long (default: 3)")
+    train.add_argument("--steps", type=int, metavar="N", help="or how many steps of 64 examples, whichever ends first")
+    train.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+
+
 def _sample(commands: Commands) -> None:
     sample = commands.add_parser("sample", help="draw samples from a trained model")
     sample.add_argument("run", type=Path, help="a run's folder")
@@ -66,6 +80,9 @@ def _sample(commands: Commands) -> None:
         metavar="NAME",
         default="all",
         help="a class, several with commas, all (in turn; the default) or none (unconditional)",
+    )
+    sample.add_argument(
+        "--prompt", action="append", metavar="TEXT", help='what a model of captions is to draw, such as "a three next to a seven"'
     )
     _sampling(sample)
     sample.add_argument("--out", type=Path, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
@@ -96,10 +113,55 @@ def _sample(commands: Commands) -> None:
     sample.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x in data units, labels")
 
 
+def _cascade(commands: Commands) -> None:
+    cascade = commands.add_parser(
+        "cascade",
+        help="put a model that enlarges pictures behind one that draws small ones",
+        description="Writes both as one folder, for undrift.load_cascade, with samples/grid.png.",
+    )
+    cascade.add_argument("low", type=Path, help="a run that draws small pictures, as of train digits data.downsample=2")
+    cascade.add_argument("high", type=Path, help="a run that enlarges them, as of train upscale")
+    cascade.add_argument("--out", type=Path, metavar="DIR", required=True, help="the cascade's folder")
+    cascade.add_argument(
+        "--augment", type=float, metavar="S", default=0.0, help="level of the noise between the two (default: 0)"
+    )
+    cascade.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
+
+
+def _impute(commands: Commands) -> None:
+    impute = commands.add_parser(
+        "impute",
+        help="fill in what is missing of pictures or vectors",
+        epilog="The picture has a row for each input: the input with its hole in blue, the draws, their mean, their spread.",
+    )
+    impute.add_argument("run", type=Path, help="a run's folder")
+    impute.add_argument("input", type=Path, help="a picture, a .npy or .npz in data units, or held-out: the run's own data")
+    impute.add_argument(
+        "--mask",
+        metavar="MASK",
+        help="a picture or .npy, white (not 0) where values are known; or the name of a hole: left, right, top, bottom, "
+        "middle-vertical, middle-horizontal, centre, random:0.5 (default: NaN in an array is missing)",
+    )
+    impute.add_argument("--invert", action="store_true", help="the other way round: white is missing, a name says what is known")
+    impute.add_argument("--draws", type=int, default=8, metavar="K", help="fillings-in of each input (default: 8)")
+    impute.add_argument("--method", metavar="NAME", default="repaint", help="repaint (default), replace or langevin")
+    impute.add_argument("-n", type=int, metavar="N", help="the first N inputs only (default: all; of held-out 5)")
+    impute.add_argument(
+        "--class", dest="label", metavar="NAME", default="none", help="a class, or one for each input with commas (default: none)"
+    )
+    _sampling(impute, "the method's own")
+    impute.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
+    impute.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: RUN/samples/imputed.png)")
+    impute.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x (draws, inputs, ...) in data units, mask")
+
+
 def _evaluate(commands: Commands) -> None:
     evaluate = commands.add_parser("evaluate", help="how many samples are recognised as the class asked for; nearest neighbours")
     evaluate.add_argument("run", type=Path, help="a run's folder")
     evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
+    evaluate.add_argument(
+        "--generative-classifier", action="store_true", help="instead: does the model itself know the class of held-out examples?"
+    )
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
 
@@ -145,7 +207,7 @@ def _frontier(commands: Commands) -> None:
     frontier.add_argument(
         "--grids",
         metavar="NAME,...",
-        help="default: straight, log_snr, karras, uniform, and one fitted to the model; all: every one",
+        help="default: straight, trailing, log_snr, karras, and one fitted to the model; all: every one",
     )
     strength = frontier.add_mutually_exclusive_group()
     strength.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
@@ -155,6 +217,33 @@ def _frontier(commands: Commands) -> None:
     frontier.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
     frontier.add_argument("--seed", type=int, default=0, help="names noise, classes and examples (default: 0)")
     frontier.add_argument("--weights", default="ema", help="ema (default) or raw")
+
+
+def _restore(commands: Commands) -> None:
+    restore = commands.add_parser(
+        "restore",
+        help="samples of what a blurred, cut or noisy measurement may have been of",
+        epilog="OPERATOR is blur:STD (pixels), downsample:FACTOR, greyscale, mask:centre (or left, right, top, bottom, half, "
+        "FILE.npy: hides it), project:SHARE (random projections), or matrix:FILE.npy.",
+    )
+    restore.add_argument("run", type=Path, help="a run's folder")
+    restore.add_argument("input", type=Path, help="what was measured: .npy or .npz (x), or a picture; see --simulate")
+    restore.add_argument("--operator", required=True, metavar="OPERATOR", help="how it was measured, e.g. blur:2")
+    restore.add_argument(
+        "--noise", required=True, metavar="STD", help="standard deviation of its noise, in data units, or 5%% of the data's range"
+    )
+    restore.add_argument("--simulate", action="store_true", help="INPUT is clean data: measure it first, and show it too")
+    restore.add_argument("-n", type=int, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
+    restore.add_argument("--draws", type=int, default=4, metavar="N", help="samples for each (default: 4)")
+    restore.add_argument("--method", default="mmps", metavar="NAME", help="mmps (default), tmpd, pigdm, dps, diffpir")
+    restore.add_argument("--particles", type=int, default=0, metavar="K", help="correct the method by K particles for each")
+    restore.add_argument("--class", dest="label", metavar="NAME", help="the class, where it is known")
+    restore.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for sample (default: ancestral)")
+    restore.add_argument("--steps", type=int, default=100, metavar="N", help="steps (default: 100)")
+    restore.add_argument("--seed", type=int, default=0, help="names the samples, and the noise of --simulate (default: 0)")
+    restore.add_argument("--weights", default="ema", help="ema (default) or raw")
+    restore.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: RUN/restored.png)")
+    restore.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: y, draws, mean, spread (and truth)")
 
 
 def _info(commands: Commands) -> None:
@@ -183,21 +272,27 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
-def _sampling(parser: argparse.ArgumentParser) -> None:
+def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own") -> None:
     strength = parser.add_mutually_exclusive_group()
     strength.add_argument(
         "--scale", type=float, help="guidance scale: 0 ignores the class, 1 is the model as trained, above 1 sharpens"
     )
     strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
     parser.add_argument(
+        "--guide",
+        metavar="WHAT",
+        help="what the scale weighs: classifier (of noisy data; see train-classifier), or the folder of a weaker run "
+        "(default: the model itself, with the class against without)",
+    )
+    parser.add_argument(
         "--sampler",
         metavar="NAME",
         help="few steps: abm, dpm2m, dpm3m, unipc, deis, ddim; one-step solvers: heun, midpoint, rk4, dpm2s, adaptive; with noise: "
         "ancestral (ddpm), sde-dpm2m, sa-solver, churn, euler-maruyama, reverse-diffusion, predictor-corrector, annealed-langevin "
-        "(default: the model's own)",
+        f"(default: {default})",
     )
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="steps (default: the model's own; the stochastic samplers want 100 or more)"
+        "--steps", type=int, metavar="N", help=f"steps (default: {default}; the stochastic samplers want 100 or more)"
     )
     parser.add_argument(
         "--grid",

@@ -10,10 +10,11 @@ from typing import Any
 from PIL import Image
 from rich.console import Console
 
+from undrift.classifier import load_classifier
 from undrift.config import SAMPLERS
 from undrift.error import OutputError, UndriftError
-from undrift.guidance import guidance_scale
-from undrift.model import Model
+from undrift.guidance import NoisyClassifier, guidance_scale
+from undrift.model import Model, load
 
 
 def console() -> Console:
@@ -31,6 +32,13 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
     return options
 
 
+def guide(arguments: argparse.Namespace, model: Model) -> NoisyClassifier | Model | None:
+    """What `--guide` names: the run's noise-aware classifier, or a weaker model."""
+    if arguments.guide == "classifier":
+        return load_classifier(arguments.run, model)
+    return None if arguments.guide is None else load(arguments.guide)
+
+
 def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     """How samples are drawn, in words; the guidance scale in both conventions."""
     usual = model.sampling
@@ -41,7 +49,8 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
         return text
     default = arguments.scale is None and arguments.w is None
     scale = usual.scale if default else float(guidance_scale(arguments.scale, arguments.w))
-    return f"{text}, guidance scale {scale:g} (w = {scale - 1:g})"
+    by = "" if arguments.guide is None else f" by {arguments.guide}"
+    return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g})"
 
 
 def class_per_sample(text: str, n: int, model: Model) -> list[Any] | None:
@@ -54,6 +63,15 @@ def class_per_sample(text: str, n: int, model: Model) -> list[Any] | None:
     names = [word.strip() for word in text.split(",")]
     model.labels(len(names), names)  # says which one is unknown
     return [names[i % len(names)] for i in range(n)]
+
+
+def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> list[str]:
+    """One text per sample from `--prompt`, in turn; without it a few texts that the model keeps."""
+    if arguments.label != "all":
+        raise UndriftError("this model reads text and has no classes; use --prompt TEXT instead of --class")
+    texts = arguments.prompt or model.examples
+    model.condition(len(texts), texts)  # says which word is unknown
+    return [texts[i % len(texts)] for i in range(n)]
 
 
 def check_writable(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from undrift.data.array import array
+from undrift.data.captions import captions
 from undrift.data.dataset import Dataset
 from undrift.data.digits import digits
 from undrift.data.mnist import download_mnist, mnist
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "Spec",
     "array",
+    "captions",
     "checkerboard",
     "digits",
     "download_mnist",
@@ -49,6 +51,7 @@ class Source(NamedTuple):
 
 DATA: dict[str, Source] = {
     "digits": Source(digits),
+    "captions": Source(captions),
     "mnist": Source(mnist, "the folder with the four IDX files of MNIST"),
     "toy": Source(toy),
     "array": Source(array, "a .npy or .npz file"),
@@ -81,8 +84,7 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
     known = list(inspect.signature(source.load).parameters)[0 if source.place is None else 1 :]
     for option in options:
         if option not in known:
-            hint = nearest(option, known) or "; it takes none"
-            raise DataError(f'{kind}: option "{option}" is unknown{hint}')
+            raise DataError(f'{kind}: option "{option}" is unknown{nearest(option, known)}')
     return source.load(*(() if data_dir is None else (data_dir,)), **options)
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from undrift.condition import Condition
 from undrift.data.spec import Spec
 from undrift.data.stream import stream
 from undrift.error import DataError
@@ -109,6 +110,10 @@ class Dataset:
         index = self._index(rows)
         labels = None if self.labels is None else torch.from_numpy(self.labels[index])
         return self.spec.to_model(self.raw(rows)), labels
+
+    def condition(self, rows: Tensor) -> Tensor | Condition | None:
+        """What a network may be told of some examples: here their labels, `(B,)` int64, or None if there are none."""
+        return None if self.labels is None else torch.from_numpy(self.labels[self._index(rows)])
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Two parts without a common example: for training, and held out.

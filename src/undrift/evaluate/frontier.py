@@ -34,7 +34,7 @@ from undrift.times import Fitted
 EVALUATIONS = (5, 8, 10, 15, 20)
 USUAL_SAMPLERS = ("abm", "unipc", "dpm2m", "dpm3m", "deis", "heun", "sde-dpm2m", "ancestral")
 FITTED_ON = 32  # samples
-USUAL_GRIDS = ("straight", "log_snr", "karras", "uniform", "fitted")
+USUAL_GRIDS = ("straight", "trailing", "log_snr", "karras", "fitted")
 
 
 @dataclass(frozen=True)

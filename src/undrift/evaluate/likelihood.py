@@ -153,22 +153,27 @@ def _measure(
 def _bound(
     model: Model, x: Tensor, labels: list[int] | None, rows: Tensor, dequantize: int | None, seed: int
 ) -> tuple[Tensor, int]:
-    """A lower bound on log p in data units (log P of integers), nats; and how many evaluations it took.
+    """A lower bound on log p in data units (log P of integers), nats; and how many evaluations it took."""
+    denoiser, bins = bound_end(model, model.spec.integer and dequantize != 0)
+    cond, noise = model.labels(len(x), labels), Noise(rows).fold("bound", seed)
+    found = variational_bound(denoiser, model.to_model(x), noise=noise, cond=cond, bins=bins)
+    return (0.0 if bins is not None else model.spec.log_abs_det()) - found.value.cpu(), found.evaluations
+
+
+def bound_end(model: Model, integers: bool = True) -> tuple[AnyDenoiser, Bins | None]:
+    """The denoiser and the bins with which to ask a model for its bound.
 
     Of integers the chain ends at a third of their distance, where the discretised decoder can still tell neighbours apart:
     below it the data are points, which a network does not know, and the bound would charge it for that. Any end is legal; this
     one is near the best for a trained network (measured on the digits). A discrete chain ends where it ends.
     """
-    integers = model.spec.integer and dequantize != 0
-    bins = Bins.of(model.spec) if integers and model.spec.low is not None else None
-    cond = model.labels(len(x), labels)
+    bins = Bins.of(model.spec) if integers and model.spec.integer and model.spec.low is not None else None
     denoiser: AnyDenoiser = model.denoiser
     if bins is not None and denoiser.process.levels is None:
         scale = model.spec.scale
         level = torch.tensor(1 / (3 * (max(scale) if isinstance(scale, tuple) else scale)), dtype=torch.float64)
         denoiser = denoiser.using(replace(denoiser.process, t_min=float(denoiser.process.time(-2 * level.log()))))
-    found = variational_bound(denoiser, model.to_model(x), noise=Noise(rows).fold("bound", seed), cond=cond, bins=bins)
-    return (0.0 if bins is not None else model.spec.log_abs_det()) - found.value.cpu(), found.evaluations
+    return denoiser, bins
 
 
 def table(measured: list[Measured]) -> list[str]:

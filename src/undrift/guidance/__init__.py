@@ -1,6 +1,26 @@
 """Guidance: denoisers that wrap denoisers."""
 
+from undrift.guidance.classifier import NoisyClassifier
+from undrift.guidance.compose import Compose
 from undrift.guidance.edit import DataEdit, Edit, clip, dynamic_threshold
-from undrift.guidance.mix import Mix, guidance_scale
+from undrift.guidance.interval import Interval
+from undrift.guidance.known import Known, impute
+from undrift.guidance.mix import Mix
+from undrift.guidance.scale import guidance_scale
+from undrift.guidance.tilt import Tilt, class_log_prob
 
-__all__ = ["DataEdit", "Edit", "Mix", "clip", "dynamic_threshold", "guidance_scale"]
+__all__ = [
+    "Compose",
+    "DataEdit",
+    "Edit",
+    "Interval",
+    "Known",
+    "Mix",
+    "NoisyClassifier",
+    "Tilt",
+    "class_log_prob",
+    "clip",
+    "dynamic_threshold",
+    "guidance_scale",
+    "impute",
+]

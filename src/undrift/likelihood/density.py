@@ -25,6 +25,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from undrift import condition
 from undrift.denoiser import AnyDenoiser
 from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
@@ -130,7 +131,7 @@ def log_likelihood(
     Args:
         denoiser: Any denoiser, guided ones included: then it is the density of the guided flow.
         x: `(B, *D)` data in model space, any number of axes.
-        cond: Class labels `(B,)` (or one for all), or any tensor with one row per sample; bound to the denoiser.
+        cond: Class labels `(B,)` (or one for all), a `Condition`, or any tensor with one row per sample; bound to the denoiser.
         divergence: "exact", D vector-Jacobian products for each evaluation, or "hutchinson", `probes` of them.
         probes: K random directions per sample, the same along its whole path. Two or more give a standard error.
         law: Of the probes: "rademacher" or "gaussian".
@@ -270,14 +271,10 @@ def batches(denoiser: AnyDenoiser, x: Tensor, cond: Any, batch_size: int) -> Ite
     """Rows of x, and the denoiser with its condition bound for them."""
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
-    if cond is not None:
-        cond = torch.as_tensor(cond, device=x.device)
-        cond = cond.expand(len(x)) if cond.ndim == 0 else cond
-        if len(cond) != len(x):
-            raise ValueError(f"`cond` has {len(cond)} rows for {len(x)} samples: pass one for all, or one each.")
+    cond = condition.for_samples(cond, len(x), x.device)
     for i in range(0, len(x), batch_size):
         rows = slice(i, min(i + batch_size, len(x)))
-        yield rows, denoiser if cond is None else denoiser.given(cond[rows])
+        yield rows, denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
 
 
 def _numbers(index: Tensor | None, count: int) -> Tensor:

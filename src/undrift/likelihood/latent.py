@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from undrift import condition
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.likelihood.density import batches, check_data
 from undrift.likelihood.divergence import wide
@@ -120,7 +121,7 @@ def interpolate(
     path = torch.stack([_between(z_a, z_b, float(w), kind) for w in share], 1)
     frames = []
     for i in range(len(a)):  # one path at a time, so that its two conditions can be bound to its frames
-        ends = [None if c is None else _row(c, i, n) for c in (cond, cond_b)]
+        ends = [condition.repeat(condition.rows(condition.for_samples(c, len(a)), slice(i, i + 1)), n) for c in (cond, cond_b)]
         blend = denoiser.given(ends[0])
         if cond_b is not cond:
             blend = _Blend(blend, denoiser.given(ends[1]), share)
@@ -138,12 +139,6 @@ class _Blend(AnyDenoiser):
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         w = expand(self.weight, x)
         return Prediction(*(p + w * (q - p) for p, q in zip(self.a(x, t), self.b(x, t), strict=True)))
-
-
-def _row(cond: Any, i: int, n: int) -> Tensor:
-    """Row i of a condition (or the one for all), n times."""
-    cond = torch.as_tensor(cond)
-    return cond.expand(n) if cond.ndim == 0 else cond[i : i + 1].expand(n, *cond.shape[1:])
 
 
 def _between(a: Tensor, b: Tensor, w: float, kind: str) -> Tensor:

@@ -4,6 +4,20 @@ from undrift.nn.classifier import Classifier
 from undrift.nn.embed import Conditioning, Sinusoids
 from undrift.nn.energy import Energy, energy_at
 from undrift.nn.mlp import MLP
+from undrift.nn.noisy_classifier import MLPClassifier, UNetClassifier
+from undrift.nn.text import Reader, TextEncoder
 from undrift.nn.unet import UNet
 
-__all__ = ["MLP", "Classifier", "Conditioning", "Energy", "Sinusoids", "UNet", "energy_at"]
+__all__ = [
+    "MLP",
+    "Classifier",
+    "Conditioning",
+    "Energy",
+    "MLPClassifier",
+    "Reader",
+    "Sinusoids",
+    "TextEncoder",
+    "UNet",
+    "UNetClassifier",
+    "energy_at",
+]

@@ -1,10 +1,11 @@
-"""What a network is told besides the picture: the noise level and the class.
+"""What a network is told besides the picture: the noise level, the class and a vector.
 
 A network sees the time only through its `level` = log(sigma / alpha) / 4, a bounded number that means the
 same under every process (EDM calls it c_noise). Sines and cosines of the level at geometrically spaced
 frequencies turn one number into many smooth features; two linear layers mix them. A class is a learned
 vector added to that. "No condition" is a class of its own with its own learned vector, the null class, so
 one network holds the conditional and the unconditional model and guidance can subtract one from the other.
+A vector of numbers goes through two linear layers of its own, and has a learned null likewise.
 
 Source: sinusoids from Vaswani et al. 2017 (section 3.5) and Ho et al. 2020 (appendix B); c_noise from
 Karras et al. 2022 (table 1); the null class from Ho & Salimans 2022 (algorithm 1).
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from undrift.condition import Condition, as_condition
 
 
 class Sinusoids(nn.Module):
@@ -46,69 +49,99 @@ class Sinusoids(nn.Module):
 class Conditioning(nn.Module):
     """Turn (level, cond) into the vector (B, width) that every block of a network reads.
 
-        c = SiLU(W2 SiLU(W1 sinusoids(level)) + class_table[cond + 1])
+        c = SiLU(W2 SiLU(W1 sinusoids(level)) + class_table[label + 1] + V2 SiLU(V1 vector))
 
-    Row 0 of the class table is the null class, so that -1 selects it.
+    Row 0 of the class table is the null class, so that -1 selects it; where the vector is NaN its term is a learned one.
 
     Args:
-        width: Size of the vector, at least 1.
+        width: Size of the vector c, at least 1.
         classes: Number of classes; 0 builds a network without a class table.
+        vector: Length K of the condition's vector; 0 for none.
 
     Raises:
-        ValueError: `width` is below 1 or `classes` is negative.
+        ValueError: `width` is below 1, or `classes` or `vector` is negative.
     """
 
-    def __init__(self, width: int, classes: int = 0) -> None:
+    def __init__(self, width: int, classes: int = 0, vector: int = 0) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"`width` of the conditioning must be at least 1, but is {width}; use 256.")
         if classes < 0:
             raise ValueError(f"`classes` must be 0 (no classes) or more, but is {classes}; count the labels.")
-        self.classes = classes
+        if vector < 0:
+            raise ValueError(f"`vector` must be 0 (no vector) or more, but is {vector}; count its numbers.")
+        self.classes, self.vector = classes, vector
         self.embed = nn.Sequential(Sinusoids(64), nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.table = nn.Embedding(classes + 1, width) if classes else None
+        self.numbers = nn.Sequential(nn.Linear(vector, width), nn.SiLU(), nn.Linear(width, width)) if vector else None
+        self.null = nn.Parameter(torch.zeros(width)) if vector else None
 
-    def forward(self, level: Tensor, cond: Tensor | None = None) -> Tensor:
+    def forward(self, level: Tensor, cond: Tensor | Condition | None = None) -> Tensor:
         """Embed a batch.
 
         Args:
             level: (B,) log(sigma / alpha) / 4, about [-2.5, 2.5].
-            cond: (B,) int64 in [0, classes), or -1 for the null class; None means the null class for all.
+            cond: (B,) int64 in [0, classes), or -1 for the null class; a `Condition` with `label` and `vector`; None means
+                the null of both for all.
 
         Returns:
             (B, width).
 
         Raises:
-            ValueError: a shape, a kind or a class is wrong, or the network was built without classes.
+            ValueError: a shape, a kind or a class is wrong, or the network was built without that part.
         """
         if level.ndim != 1:
             raise ValueError(f"`level` must have shape (B,), but has {tuple(level.shape)}; give one level per sample.")
+        told = check_condition(cond, len(level), self.classes, self.vector, None, None)
         out: Tensor = self.embed(level)
-        if cond is not None:
-            self._check(cond, len(level))
         if self.table is not None:
-            row = torch.zeros_like(level, dtype=torch.int64) if cond is None else cond + 1
+            row = torch.zeros_like(level, dtype=torch.int64) if told.label is None else told.label + 1
             out = out + self.table(row)
+        if self.numbers is not None:
+            assert self.null is not None
+            vector = out.new_full((len(level), self.vector), torch.nan) if told.vector is None else told.vector.to(out)
+            known = ~vector.isnan().any(1, keepdim=True)
+            out = out + torch.where(known, self.numbers(torch.where(known, vector, 0)), self.null)
         return nn.functional.silu(out)
 
-    def _check(self, cond: Tensor, batch: int) -> None:
-        if self.table is None:
+
+def check_condition(
+    cond: Tensor | Condition | None, batch: int, classes: int, vector: int, image: int | None, sequence: int | None
+) -> Condition:
+    """Check at a network's door that a condition is of the kind that it was built for: the sizes given, None for any.
+
+    Raises:
+        ValueError: a part that the network does not read, or of another size, or a class out of range.
+    """
+    if isinstance(cond, Tensor) and (cond.shape != (batch,) or cond.dtype != torch.int64) and classes:
+        raise ValueError(
+            f"`cond` must be int64 of shape ({batch},), but is {cond.dtype} of shape "
+            f"{tuple(cond.shape)}; give one class per sample, -1 for none."
+        )
+    if isinstance(cond, Tensor) and not classes:
+        raise ValueError("`cond` was given to a network built with `classes` = 0; pass None, or build it with the class count.")
+    told = as_condition(cond)
+    built = {"label": classes, "vector": vector, "image": image, "sequence": sequence}
+    for name, part in told.parts().items():
+        size = built.get(name)
+        if size == 0:
+            option = "classes" if name == "label" else name
             raise ValueError(
-                "`cond` was given to a network built with `classes` = 0; pass None, or build it with the class count."
+                f"`cond` has a part {name}, but the network was built with `{option}` = 0; leave it out, or build it so."
             )
-        if cond.shape != (batch,) or cond.dtype != torch.int64:
+        if len(part) != batch:
+            raise ValueError(f"`cond` has {len(part)} rows for {batch} samples; give one per sample.")
+        if size is not None and name != "label" and part.shape[2 if name == "sequence" else 1] != size:
+            raise ValueError(f"`cond.{name}` has shape {tuple(part.shape)}, but the network was built with `{name}` = {size}.")
+    # On an accelerator reading the values would wait for the device; there the table lookup itself fails.
+    if told.label is not None and told.label.device.type == "cpu" and batch:
+        low, high = int(told.label.min()), int(told.label.max())
+        if low < -1 or high >= classes:
             raise ValueError(
-                f"`cond` must be int64 of shape ({batch},), but is {cond.dtype} of shape "
-                f"{tuple(cond.shape)}; give one class per sample, -1 for none."
+                f"`cond` must lie in [-1, {classes}), but spans {low} to {high}; "
+                "number the classes from 0 and use -1 for no condition."
             )
-        # On an accelerator reading the values would wait for the device; there the table lookup itself fails.
-        if cond.device.type == "cpu" and batch:
-            low, high = int(cond.min()), int(cond.max())
-            if low < -1 or high >= self.classes:
-                raise ValueError(
-                    f"`cond` must lie in [-1, {self.classes}), but spans {low} to {high}; "
-                    "number the classes from 0 and use -1 for no condition."
-                )
+    return told
 
 
 def check_batch(x: Tensor, level: Tensor, shape: tuple[int | None, ...]) -> None:

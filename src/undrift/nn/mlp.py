@@ -10,7 +10,8 @@ import math
 
 from torch import Tensor, nn
 
-from undrift.nn.embed import Conditioning, check_batch, zero
+from undrift.condition import Condition
+from undrift.nn.embed import Conditioning, check_batch, check_condition, zero
 
 
 class MLPBlock(nn.Module):
@@ -36,7 +37,8 @@ class MLP(nn.Module):
         shape: Shape of one sample, without the batch; () is a scalar, (2,) a point, (8, 8) a table of 64
         numbers. width: Hidden size, at least 1. depth: Number of residual blocks, at least 1. classes: Number
         of classes; 0 for an unconditional network. learned_variance: Whether to put out twice as many numbers, the
-        second half for the variance of the reverse step (see `HybridObjective`).
+        second half for the variance of the reverse step (see `HybridObjective`). vector: Length K of a condition's
+        vector; 0 for none.
 
     Raises:
         ValueError: an argument is out of range.
@@ -49,7 +51,13 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], width: int = 128, depth: int = 3, classes: int = 0, learned_variance: bool = False
+        self,
+        shape: tuple[int, ...],
+        width: int = 128,
+        depth: int = 3,
+        classes: int = 0,
+        learned_variance: bool = False,
+        vector: int = 0,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -60,18 +68,19 @@ class MLP(nn.Module):
         if width < 1 or depth < 1:
             raise ValueError(f"`width` and `depth` must be at least 1, but are {width} and {depth}; start with 128 and 3.")
         size = math.prod(self.shape)
-        self.conditioning = Conditioning(width, classes)
+        self.conditioning = Conditioning(width, classes, vector)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(MLPBlock(width) for _ in range(depth))
         self.norm, self.last = nn.LayerNorm(width), zero(nn.Linear(width, size * (1 + learned_variance)))
 
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor | Condition | None = None) -> Tensor:
         """Apply the network.
 
         Args:
             x: (B, *shape) of about unit variance.
             level: (B,) log(sigma / alpha) / 4, about [-2.5, 2.5].
-            cond: (B,) int64 classes, -1 for the null class; None means the null class for all.
+            cond: (B,) int64 classes, -1 for the null class; or a `Condition` of `label` and `vector`. A part left out, or
+                None, means its null for all.
 
         Returns:
             (B, *shape), zeros before training; (B, 2 shape[0], ...) with a learned variance.
@@ -80,7 +89,8 @@ class MLP(nn.Module):
             ValueError: a shape or a class is wrong.
         """
         check_batch(x, level, self.shape)
-        c, h = self.conditioning(level, cond), self.first(x.reshape(len(x), -1))
+        given = check_condition(cond, len(x), self.conditioning.classes, self.conditioning.vector, 0, 0)
+        c, h = self.conditioning(level, given), self.first(x.reshape(len(x), -1))
         for block in self.blocks:
             h = block(h, c)
         out: Tensor = self.last(nn.functional.silu(self.norm(h)))

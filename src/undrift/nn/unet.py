@@ -2,9 +2,9 @@
 
 The picture is halved level by level while the features widen, then doubled back; at each level the way up is
 handed what the way down saw at that resolution (the skip). Sizes need not divide: halving rounds up, and
-doubling crops to the skip it meets. Each residual block reads the noise level and the class through a scale
-and shift after its second normalisation. Self-attention, which lets distant pixels talk, is quadratic in the
-number of pixels and so belongs to the coarse levels.
+doubling crops to the skip it meets. Each residual block reads the noise level and the condition at its second
+normalisation, in one of the ways of `inject`. Self-attention, which lets distant pixels talk, is quadratic in the
+number of pixels and so belongs to the coarse levels; there a sequence, such as a text, is read as well.
 
 Where the speed comes from on a CPU: `patch=2` folds 2x2 pixels into channels, so that nothing runs at full
 resolution; wide layers on small maps keep the arithmetic units busy; channels-last memory spares the
@@ -17,75 +17,61 @@ network; see `denoiser`), Shi et al. 2016 (pixel shuffle).
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undrift.nn.embed import Conditioning, check_batch, zero
+from undrift.condition import Condition
+from undrift.nn.attend import Attention, CrossAttention
+from undrift.nn.channels import InputChannels
+from undrift.nn.embed import Conditioning, check_batch, check_condition, zero
+from undrift.nn.inject import INJECTIONS, norm
 
 
-def norm(width: int, affine: bool = True) -> nn.GroupNorm:
-    """Group norm with the most groups that divide `width`, at most 32, of 4 channels or more where it can."""
-    groups = max(g for g in range(1, min(32, max(1, width // 4)) + 1) if width % g == 0)
-    return nn.GroupNorm(groups, width, affine=affine)
+class Told(NamedTuple):
+    """What every block is told: the vector of level and condition (B, embedding), and the sequence with its mask."""
 
-
-class Attention(nn.Module):
-    """Self-attention over the pixels of a (B, width, H, W) map, added to it; starts as the identity.
-
-    Cost: O((H W)^2 width) a sample. Heads have 32 channels or more.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.heads = next(h for h in range(max(1, width // 32), 0, -1) if width % h == 0)
-        self.norm, self.qkv, self.out = (
-            norm(width),
-            nn.Conv2d(width, 3 * width, 1),
-            zero(nn.Conv2d(width, width, 1)),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, width, H, W) to the same shape."""
-        b, width, height, w = x.shape
-        tokens = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(b, height * w, 3, self.heads, -1)
-        q, k, v = tokens.permute(2, 0, 3, 1, 4)  # each (B, heads, H W, width / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (B, H W, heads, width / heads)
-        out: Tensor = x + self.out(mixed.reshape(b, height, w, width).permute(0, 3, 1, 2))
-        return out
+    vector: Tensor | None
+    sequence: Tensor | None
+    mask: Tensor | None
 
 
 class Block(nn.Module):
-    """Residual block: two 3x3 convolutions, the second after a norm that the condition scales and shifts.
+    """Residual block: two 3x3 convolutions, the second after a norm that is told the level and the condition.
 
-    x W + conv2(SiLU(scale(c) norm(conv1(SiLU(norm(x)))) + shift(c)))         W = 1 where the widths agree
+    x W + conv2(SiLU(inject(conv1(SiLU(norm(x))), c)))         W = 1 where the widths agree
     """
 
-    def __init__(self, width_in: int, width: int, embedding: int, dropout: float, attention: bool) -> None:
+    def __init__(
+        self, width_in: int, width: int, embedding: int, dropout: float, attention: bool, injection: str, sequence: int
+    ) -> None:
         super().__init__()
         self.norm1, self.conv1 = norm(width_in), nn.Conv2d(width_in, width, 3, padding=1)
-        self.norm2, self.conv2 = norm(width, affine=False), zero(nn.Conv2d(width, width, 3, padding=1))
-        self.modulation, self.dropout = nn.Linear(embedding, 2 * width), nn.Dropout(dropout)
+        self.inject, self.conv2 = INJECTIONS[injection](width), zero(nn.Conv2d(width, width, 3, padding=1))
+        parts = self.inject.parts
+        self.modulation, self.dropout = nn.Linear(embedding, parts * width) if parts else None, nn.Dropout(dropout)
         self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
         self.attention = Attention(width) if attention else nn.Identity()
+        self.reading = CrossAttention(width, sequence) if attention and sequence else None
 
-    def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Map (B, width_in, H, W) and the condition (B, embedding) to (B, width, H, W)."""
-        scale, shift = self.modulation(c)[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+    def forward(self, x: Tensor, told: Told) -> Tensor:
+        """Map (B, width_in, H, W) and what is told to (B, width, H, W)."""
+        vector = None if self.modulation is None else self.modulation(told.vector)[:, :, None, None]
+        h = self.inject(self.conv1(F.silu(self.norm1(x))), vector)
         h = self.conv2(self.dropout(F.silu(h)))
         out: Tensor = self.attention(self.skip(x) + h)
-        return out
+        return out if self.reading is None else self.reading(out, told.sequence, told.mask)
 
 
 class Stage(nn.ModuleList):
     """Blocks at one resolution, one after the other."""
 
-    def forward(self, h: Tensor, c: Tensor) -> Tensor:
-        """Map (B, width_in, H, W) and the condition (B, embedding) to (B, width, H, W)."""
+    def forward(self, h: Tensor, told: Told) -> Tensor:
+        """Map (B, width_in, H, W) and what is told to (B, width, H, W)."""
         for block in self:
-            h = block(h, c)
+            h = block(h, told)
         return h
 
 
@@ -99,8 +85,11 @@ class UNet(nn.Module):
         end in self-attention. patch: Side of the square of pixels that is folded into channels before the
         finest level; 1 folds nothing. classes: Number of classes; 0 for an unconditional network. dropout:
         Probability in [0, 1) with which a feature is dropped inside each block, in training only. embedding:
-        Size of the condition vector. learned_variance: Whether to put out twice the channels, the second half for
-        the variance of the reverse step (see `HybridObjective`).
+        Size of the vector that carries level and condition to the blocks. learned_variance: Whether to put out twice
+        the channels, the second half for the variance of the reverse step (see `HybridObjective`). injection: How blocks
+        are told level, class and vector: "adaptive", "addition", "instance" or "channels"; see `inject`. vector, image,
+        sequence: Sizes of the other parts of a `Condition`, 0 for none: numbers K, channels C' of a picture beside the
+        input, width C of the entries of a sequence, which is read by cross-attention on the levels of `attention`.
 
     Raises:
         ValueError: an argument is out of range.
@@ -122,6 +111,10 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         embedding: int = 256,
         learned_variance: bool = False,
+        injection: Literal["adaptive", "addition", "instance", "channels"] = "adaptive",
+        vector: int = 0,
+        image: int = 0,
+        sequence: int = 0,
     ) -> None:
         super().__init__()
         widths, attention = tuple(widths), tuple(attention)
@@ -137,28 +130,39 @@ class UNet(nn.Module):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must lie in [0, 1), but is {dropout}; use 0 for none.")
-        self.channels_in, self.patch = channels_in, patch
-        self.conditioning = Conditioning(embedding, classes)
+        if injection not in INJECTIONS:
+            raise ValueError(f"`injection` {injection!r} is not one of {', '.join(INJECTIONS)}.")
+        if min(vector, image, sequence) < 0:
+            raise ValueError(f"`vector`, `image` and `sequence` must be 0 or more, but are {vector}, {image} and {sequence}.")
+        if sequence and not attention:
+            raise ValueError("a sequence is read by the levels of `attention`, but there are none; use the coarsest, (1,).")
+        self.channels_in, self.patch, self.classes = channels_in, patch, classes
+        self.vector, self.image, self.sequence = vector, image, sequence
+        by_channels = injection == "channels"
+        self.conditioning = None if by_channels else Conditioning(embedding, classes, vector)
+        self.beside = InputChannels(image, by_channels, classes, vector)
 
         def stage(width_in: int, level: int) -> Stage:
             sizes = [width_in, *[widths[level]] * (blocks - 1)]
-            return Stage(Block(w, widths[level], embedding, dropout, level in attention) for w in sizes)
+            here = level in attention
+            return Stage(Block(w, widths[level], embedding, dropout, here, injection, sequence) for w in sizes)
 
         levels = range(len(widths))
-        self.stem = nn.Conv2d(channels_in * patch**2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d((channels_in + self.beside.count) * patch**2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(stage(widths[max(0, i - 1)], i) for i in levels)
         self.up = nn.ModuleList(stage(widths[i] + widths[i + 1], i) for i in levels[:-1])
         self.norm = norm(widths[0])
         self.head = zero(nn.Conv2d(widths[0], channels_in * (1 + learned_variance) * patch**2, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, level: Tensor, cond: Tensor | Condition | None = None) -> Tensor:
         """Apply the network.
 
         Args:
             x: (B, channels_in, H, W) of about unit variance.
             level: (B,) log(sigma / alpha) / 4, about [-2.5, 2.5].
-            cond: (B,) int64 classes, -1 for the null class; None means the null class for all.
+            cond: (B,) int64 classes, -1 for the null class; or a `Condition` of the parts that the network was built for.
+                A part left out, or None, means its null for all.
 
         Returns:
             (B, channels_in, H, W), zeros before training; twice the channels with a learned variance.
@@ -168,7 +172,10 @@ class UNet(nn.Module):
         """
         check_batch(x, level, (self.channels_in, None, None))
         height, width = x.shape[-2:]
-        c = self.conditioning(level, cond)
+        given = check_condition(cond, len(x), self.classes, self.vector, self.image, self.sequence)
+        vector = None if self.conditioning is None else self.conditioning(level, given)
+        told = Told(vector, given.sequence, given.mask)
+        x = self.beside(x, level, given)
         h = F.pad(x, (0, -width % self.patch, 0, -height % self.patch))
         h = self.stem(F.pixel_unshuffle(h, self.patch).contiguous(memory_format=torch.channels_last))
         skips: list[Tensor] = []
@@ -176,10 +183,10 @@ class UNet(nn.Module):
             if i:
                 skips.append(h)
                 h = F.avg_pool2d(h, 2, ceil_mode=True)
-            h = stage(h, c)
+            h = stage(h, told)
         for stage in list(self.up)[::-1]:
             skip = skips.pop()
             h = F.interpolate(h, scale_factor=2)[..., : skip.shape[-2], : skip.shape[-1]]
-            h = stage(torch.cat([h, skip], dim=1), c)
+            h = stage(torch.cat([h, skip], dim=1), told)
         h = F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.patch)
         return h[..., :height, :width].contiguous()

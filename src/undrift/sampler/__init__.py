@@ -6,6 +6,7 @@ from undrift.sampler.fit import fit_grid
 from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropolis, PredictorCorrector
 from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, SDEDPM2M, Adams, SASolver, UniPC
 from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
+from undrift.sampler.repaint import RePaint
 from undrift.sampler.run import batches, sample
 from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
 
@@ -29,6 +30,7 @@ __all__ = [
     "Metropolis",
     "Midpoint",
     "PredictorCorrector",
+    "RePaint",
     "ReverseDiffusion",
     "RungeKutta",
     "SASolver",

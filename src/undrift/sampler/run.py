@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift import condition
 from undrift import times as grids
 from undrift.denoiser import AnyDenoiser
 from undrift.error import OutputError
@@ -31,7 +32,7 @@ def sample(
     *,
     grid: grids.Grid = grids.straight,
     batch_size: int = 256,
-    first: int = 0,
+    first: int | Tensor = 0,
     like: Tensor | None = None,
     start: Tensor | None = None,
     strength: float = 1.0,
@@ -48,10 +49,10 @@ def sample(
         sampler: Default `DPM2M()`.
         steps: How many steps, laid out by `grid`, or the `(n + 1,)` decreasing times themselves.
         seed: Names the set of samples.
-        cond: Class labels `(n,)` (or one for all), or any tensor with one row per sample; bound to the denoiser.
+        cond: Class labels `(n,)` (or one for all), a `Condition`, or any tensor with one row per sample; bound to the denoiser.
         callback: Called with every `State` of every batch; raise `StopIteration` in it to take that batch as it is.
         batch_size: Samples per batch; only memory and speed depend on it.
-        first: Number of the first sample, for drawing a set in parts.
+        first: Number of the first sample, for drawing a set in parts; or every sample's own, `(n,)` integers.
         like: A tensor with the wanted dtype and device. Default: those of the denoiser's parameters, else float32, CPU.
         start: `(n, *D)` data, model space, to start from in place of pure noise: noised to the first time of the grid and
             denoised from there, which keeps what that noise does not hide (Meng et al. 2022, SDEdit).
@@ -90,7 +91,7 @@ def batches(
     *,
     grid: grids.Grid = grids.straight,
     batch_size: int = 256,
-    first: int = 0,
+    first: int | Tensor = 0,
     like: Tensor | None = None,
     start: Tensor | None = None,
     strength: float = 1.0,
@@ -99,23 +100,20 @@ def batches(
     n = shape[0]
     if n < 1 or batch_size < 1:
         raise ValueError(f"`n` and `batch_size` must be at least 1, got {n} and {batch_size}.")
-    if seed < 0 or first < 0:
+    numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
+    if seed < 0 or bool((numbers < 0).any()):
         raise ValueError(f"`seed` and `first` must not be negative, got {seed} and {first}.")
     times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:
         like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
-    if cond is not None:
-        cond = torch.as_tensor(cond, device=like.device)
-        cond = cond.expand(n) if cond.ndim == 0 else cond
-        if len(cond) != n:
-            raise ValueError(f"`cond` has {len(cond)} rows for {n} samples: pass one for all, or one each.")
+    cond = condition.for_samples(cond, n, like.device)
 
     def draw() -> Iterator[Tensor]:
         for low in range(0, n, batch_size):
             rows = slice(low, min(low + batch_size, n))
-            noise = Noise(range(first + rows.start, first + rows.stop)).fold("sample", seed)
-            bound = denoiser if cond is None else denoiser.given(cond[rows])
+            noise = Noise(numbers[rows]).fold("sample", seed)
+            bound = denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
             x = like.new_empty(rows.stop - rows.start, *shape[1:])
             if start is None:
                 x = _prior(denoiser.process, times[0], x, noise)

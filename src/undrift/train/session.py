@@ -19,6 +19,7 @@ from undrift.data import Dataset, load_split
 from undrift.error import ModelError, OutputError, RecipeError
 from undrift.model import Model, build_model, read_description, write_atomically
 from undrift.picture import drawable, grid, save_image
+from undrift.recipe_condition import describe_condition
 from undrift.train.trainer import Report, Trainer, append_log, parts_of
 
 fcntl: ModuleType | None
@@ -94,7 +95,7 @@ def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Re
     if recipe.network is None:
         recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
     build_process(recipe.model_dump(mode="json")["process"])
-    digest = train.content_hash()
+    told, digest = describe_condition(recipe.condition, train), train.content_hash()
     if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
         put_aside(out)
     lock = hold(out)
@@ -107,7 +108,7 @@ def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Re
         spec, sigma_data = train.spec, measure(train)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = build_model(parts_of(recipe, sigma_data), spec, recipe.sampling, {"data_hash": digest})
+        model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     write_atomically(out / "config.yaml", lambda p: p.write_text(text))
     trainer = Trainer(recipe, model, train, out)
@@ -218,11 +219,11 @@ class Polite:
 
 
 def preview(model: Model) -> Any:
-    """A small picture of what the model makes now: one column per class, or 64 samples."""
-    classes = len(model.spec.classes)
-    columns = min(classes, 10) or 8
+    """A small picture of what the model makes now: one column per class or text, or 64 samples."""
+    examples = model.examples
+    columns = min(len(examples), 10) or 8
     n = 6 * columns if len(model.spec.shape) == 3 else 1000
-    labels = [i % classes for i in range(n)] if classes else None
+    labels = [examples[i % len(examples)] for i in range(n)] if examples else None
     return grid(model.draw(n, labels, seed=0), model.spec, columns)
 
 

@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 
+from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
 from undrift.error import UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
+from undrift.recipe_condition import told
 from undrift.recipe_objective import build_objective
 from undrift.train.checkpoint import Progress, load_state, save_state
 from undrift.train.ema import EMA
@@ -109,13 +111,13 @@ class Trainer:
     def step(self, step: int, rate: float) -> tuple[float, float]:
         """One optimiser step: the mean loss and the gradient's norm."""
         recipe, size = self.recipe, self.recipe.batch_size
-        x0, labels = self.data.batch(self.order.rows(step, size))
+        rows = self.order.rows(step, size)
+        x0 = self.data.batch(rows)[0]
         noise = Noise(torch.arange(size, device=self.device)).fold("train", recipe.seed, step)
         x0 = x0.to(self.device)
-        cond = None
-        if labels is not None and self.model.spec.classes:
-            dropped = noise.fold("label").uniform(torch.empty(size, device=self.device)) < recipe.label_dropout
-            cond = torch.where(dropped, -1, labels.to(self.device))
+        cond = for_samples(self.data.condition(rows), size, self.device)
+        cond = told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
+        cond = drop(cond, recipe.label_dropout, noise.fold("label"))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with self.autocast(), self.dropout_address(step):
@@ -173,12 +175,13 @@ def append_log(folder: Path, record: dict[str, Any]) -> None:
         handle.write(json.dumps(record) + "\n")
 
 
-def parts_of(recipe: Recipe, sigma_data: float) -> dict[str, Any]:
-    """The parts of the model that a recipe describes."""
+def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The parts of the model that a recipe describes; `condition` as `describe_condition` gives it."""
     assert recipe.network is not None
-    return {
+    parts = {
         "network": kinds(recipe.network),
         "process": kinds(recipe.process),
         "target": recipe.target,
         "sigma_data": sigma_data,
     }
+    return parts if condition is None else {**parts, "condition": condition}

@@ -13,10 +13,17 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     spec, parts, trained, usual = model.spec, model.parts, model.trained, model.sampling
     bounds = "unbounded" if spec.low is None else f"{spec.low:g} to {spec.high:g}{' (integers)' if spec.integer else ''}"
     network = ", ".join(f"{k}={v}" for k, v in parts["network"].items() if k != "kind")
+    reads = {}
+    if model.reads_text:
+        told = parts["condition"]
+        reads = {"reads": f"text of up to {told['length']} words of {len(told['words'])}: {', '.join(told['words'])}"}
+    elif (up := model.upscale) is not None:
+        reads = {"reads": f"the picture {up.factor} times smaller, with noise of up to {up.augment:g}, and the class"}
     rows = {
         "run": arguments.run,
         "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
         "classes": ", ".join(spec.classes) or "none",
+        **reads,
         "network": f"{parts['network']['kind']} ({network}), {model.parameters:,} parameters",
         "process": model.denoiser.process,
         "target": f"{parts['target']}, sigma_data {parts['sigma_data']:g}",

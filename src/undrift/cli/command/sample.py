@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, said, sampling_options
+from undrift.cli.shared import check_writable, class_per_sample, guide, prompt_per_sample, said, sampling_options
 from undrift.data.files import read_examples
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold
@@ -30,36 +30,43 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
     if arguments.npy and (drawn or arguments.npz):
         raise UndriftError("--npy writes the numbers alone, batch by batch; ask for pictures or --npz in another call")
+    if arguments.prompt and not model.reads_text:
+        raise UndriftError("this model reads no text; leave out --prompt (a class is named with --class)")
     for path in (out, arguments.strip, arguments.gif, *numbers):
         if path is not None:
             check_writable(path)
-    classes = len(model.spec.classes)
+    classes, texts = len(model.spec.classes), model.reads_text
     start = None if arguments.start is None else read_examples(arguments.start, model.spec)
-    usual = 1000 if len(model.spec.shape) == 1 else 10 * classes or 64
+    usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * classes or 64
     n = arguments.n if arguments.n is not None else usual if start is None else len(start)
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
-    labels = class_per_sample(arguments.label, n, model)
-    options = sampling_options(arguments, labels is not None) | edits(arguments)
+    labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model)
+    weigh = guide(arguments, model)
+    guided = labels is not None or isinstance(weigh, Model)
+    options = sampling_options(arguments, guided) | edits(arguments) | {"guide": weigh}
     if start is not None:
         options |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
     elif arguments.strength != 1:
         raise UndriftError("--strength is of --from: name the data to start from")
     if arguments.npy:
         model.sample(n, labels, out=arguments.npy, **options)
-        print(f"{n} samples with {said(model, arguments, labels is not None)}: {arguments.npy}")
+        print(f"{n} samples with {said(model, arguments, guided)}: {arguments.npy}")
         return
     done: list[Path] = []
     x = model.sample(n, labels, **options)
     if out is not None:
-        in_turn = arguments.label == "all" and classes and n % classes == 0
-        picture.save_image(picture.grid(model.spec.to_model(x), model.spec, classes if in_turn else None), out)
+        kinds = classes if arguments.label == "all" else 0
+        kinds = len({*(labels or [])}) if texts else kinds
+        picture.save_image(picture.grid(model.spec.to_model(x), model.spec, kinds if kinds and n % kinds == 0 else None), out)
         done.append(out)
     if arguments.strip or arguments.gif:
         done += film(model, labels, n, options, arguments.strip, arguments.gif)
     if arguments.npz:
         arrays = {"x": x.numpy()}
-        if (found := model.labels(n, labels)) is not None:
+        if texts:
+            arrays["captions"] = np.array(labels)
+        elif (found := model.labels(n, labels)) is not None:
             arrays["labels"] = found.numpy()
 
         def write(path: Path) -> None:
@@ -68,7 +75,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
         write_atomically(arguments.npz, write)
         done.append(arguments.npz)
-    print(f"{n} samples with {said(model, arguments, labels is not None)}: {', '.join(map(str, done))}")
+    print(f"{n} samples with {said(model, arguments, guided)}: {', '.join(map(str, done))}")
 
 
 def edits(arguments: argparse.Namespace) -> dict[str, Any]:

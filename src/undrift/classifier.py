@@ -1,0 +1,108 @@
+"""A noise-aware classifier on disk, beside the model of its run: `noisy_classifier.json` and `noisy_classifier.safetensors`.
+
+As for a model, neither file can execute anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from undrift.config import build_process
+from undrift.error import ModelError
+from undrift.guidance import NoisyClassifier
+from undrift.model import Model, contiguous, read_weights, write_atomically
+from undrift.nn import MLPClassifier, UNetClassifier
+
+FORMAT = 1
+NAME = "noisy_classifier"
+
+
+@dataclass
+class TrainedClassifier:
+    """A classifier with what is known about it.
+
+    Attributes:
+        classifier: p(y | x_t).
+        parts: What it is built from: `network`, `process`, `sigma_data`, `classes`.
+        trained: Facts about the training: steps, examples, seconds, data.
+    """
+
+    classifier: NoisyClassifier
+    parts: dict[str, Any]
+    trained: dict[str, Any] = field(default_factory=dict)
+
+
+def fresh_classifier(model: Model, prior: torch.Tensor) -> TrainedClassifier:
+    """A classifier with fresh weights for the data and the process of a model; `prior` `(C,)`: frequencies of the classes."""
+    shape = model.spec.shape
+    network: dict[str, Any] = {"kind": "mlp", "width": 128, "depth": 3}
+    if len(shape) == 3 and min(shape[1:]) >= 8:
+        network = {"kind": "unet", "widths": [24, 48, 96], "patch": 2 if min(shape[1:]) >= 20 else 1, "embedding": 128}
+    parts = {"network": network, "classes": list(model.spec.classes), **{k: model.parts[k] for k in ("process", "sigma_data")}}
+    net = build_network(network, shape, len(model.spec.classes))
+    return TrainedClassifier(NoisyClassifier(net, model.denoiser.process, prior, parts["sigma_data"]), parts)
+
+
+def build_network(options: dict[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network of a description `{"kind": "unet" | "mlp", ...}`."""
+    given = {k: v for k, v in options.items() if k != "kind"}
+    if any(not 0 < n <= 4096 for v in given.values() for n in (v if isinstance(v, list) else [v])) or given.get("depth", 1) > 256:
+        raise ValueError("its sizes are absurd")
+    if options["kind"] == "unet":
+        return UNetClassifier(shape[0], classes, **given)
+    if options["kind"] == "mlp":
+        return MLPClassifier(shape, classes, **given)
+    raise ValueError(f'network kind "{options["kind"]}" is unknown')
+
+
+def save_classifier(trained: TrainedClassifier, folder: Path) -> None:
+    """Write both files. Raises OutputError if that cannot be done."""
+    tensors = contiguous({f"raw.{k}": v for k, v in trained.classifier.state_dict().items()})
+    write_atomically(folder / f"{NAME}.safetensors", lambda p: save_file(tensors, p))
+    text = json.dumps({"format": FORMAT, **trained.parts, "trained": trained.trained}, indent=1)
+    write_atomically(folder / f"{NAME}.json", lambda p: p.write_text(text + "\n"))
+
+
+def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
+    """Load the noise-aware classifier of a run. Executes nothing: the files are JSON and safetensors.
+
+    Args:
+        path: The run's folder.
+        model: The run's model, from `undrift.load`; the classifier goes to its device.
+
+    Raises:
+        ModelError: nothing there, or files that are damaged, or do not fit each other or the model.
+    """
+    folder, spec = Path(path), model.spec
+    where = folder / f"{NAME}.json"
+    if not where.is_file():
+        raise ModelError(f"{folder} has no noise-aware classifier; train one with `undrift train-classifier {folder}`")
+    try:
+        description = json.loads(where.read_text())
+        version = description["format"]
+        if version != FORMAT:
+            raise ModelError(f"{where} has format {version}, this version of undrift reads format {FORMAT}")
+        process, sigma_data = build_process(description["process"]), float(description["sigma_data"])
+        own = model.denoiser.process, model.parts["sigma_data"], list(spec.classes)
+        if (process, sigma_data, description["classes"]) != own:
+            raise ModelError(f"{where} is of another process, sigma_data or classes than the model; train it again")
+        count = len(spec.classes)
+        with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
+            shapes = {
+                f"net.{k}": v.shape for k, v in build_network(description["network"], spec.shape, count).state_dict().items()
+            }
+        state = read_weights(folder / f"{NAME}.safetensors", "raw", {**shapes, "log_prior": torch.Size([count])})
+        net = build_network(description["network"], spec.shape, count)
+        classifier = NoisyClassifier(net, process, torch.ones(count), sigma_data)
+        classifier.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError, OverflowError, MemoryError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ModelError(f"{where} does not describe a classifier ({type(error).__name__}: {reason}); train it again") from None
+    return classifier.eval().requires_grad_(False).to(next(model.denoiser.parameters()).device)

@@ -1,0 +1,104 @@
+"""`undrift impute`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from undrift import picture
+from undrift.cli.shared import check_writable, class_per_sample
+from undrift.config import IMPUTATIONS, SAMPLERS
+from undrift.data.files import read_examples, read_mask
+from undrift.error import UndriftError, nearest
+from undrift.evaluate.verdict import data_of
+from undrift.guidance.masks import NAMES, named_mask
+from undrift.model import Model, load, write_atomically
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift impute RUN INPUT`."""
+    model = load(arguments.run, arguments.weights)
+    shown = len(model.spec.shape) == 3
+    if not shown and (arguments.out or not arguments.npz):
+        raise UndriftError(f"data of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
+    out = arguments.out or (arguments.run / "samples" / "imputed.png" if shown else None)
+    for path in (out, arguments.npz):
+        if path is not None:
+            check_writable(path)
+    if arguments.method not in IMPUTATIONS:
+        raise UndriftError(f'method "{arguments.method}" is unknown{nearest(arguments.method, IMPUTATIONS)}')
+    if arguments.draws < 1:
+        raise UndriftError(f"--draws {arguments.draws}: ask for at least one")
+    x = _inputs(arguments, model)
+    mask = _known(arguments, model, x)
+    labels = class_per_sample(arguments.label, len(x), model)
+    names = ("draws", "method", "scale", "w", "sampler", "steps", "grid", "seed")
+    draws = model.impute(x, mask, cond=labels, **{name: getattr(arguments, name) for name in names})
+    done: list[Path] = []
+    if out is not None:
+        picture.save_image(picture.imputed(x, mask, draws, model.spec), out)
+        done.append(out)
+    if arguments.npz:
+        arrays = {"x": draws.numpy(), "mask": mask.numpy()}
+
+        def write(path: Path) -> None:
+            with open(path, "wb") as handle:
+                np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
+
+        write_atomically(arguments.npz, write)
+        done.append(arguments.npz)
+    print(f"{len(x)} x {arguments.draws} draws with {_said(arguments)}: {', '.join(map(str, done))}")
+    if mask.all():
+        print("every value is known: the draws are the inputs themselves")
+    elif not mask.any():
+        print("no value is known: the draws are samples like any others")
+    else:
+        print(f"{int(mask.sum()):,} of {mask.numel():,} values are known; they come back as they were given")
+
+
+def _inputs(arguments: argparse.Namespace, model: Model) -> Tensor:
+    if arguments.n is not None and arguments.n < 1:
+        raise UndriftError(f"-n {arguments.n}: fill in at least one input")
+    if str(arguments.input) == "held-out":
+        held_out = data_of(arguments.run, arguments.data_dir)[1]
+        if held_out.spec.shape != model.spec.shape:
+            raise UndriftError(f"{held_out.name} has another shape than the model was trained on; give its own --data-dir")
+        return held_out.raw(torch.arange(min(arguments.n or 5, len(held_out))))
+    return read_examples(arguments.input, model.spec)[: arguments.n]
+
+
+def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
+    """The mask for each input, `(B, *shape)`; NaN is missing where no mask says otherwise."""
+    present = ~torch.isnan(x)
+    if arguments.mask is None:
+        if arguments.invert:
+            raise UndriftError("--invert turns a mask around; give one with --mask")
+        if present.all():
+            raise UndriftError("nothing is missing: say what with --mask (a name or a file), or with NaN in an array")
+        return present
+    path, kinds = Path(arguments.mask), [name.partition(":")[0] for name in NAMES]
+    if arguments.mask.partition(":")[0] not in kinds and (path.suffix or path.exists()):
+        mask = read_mask(path, model.spec, arguments.invert)
+        if mask.ndim == x.ndim and len(mask) < len(x):
+            raise UndriftError(f"{path} has {len(mask)} masks for {len(x)} inputs; give one for all, or one each")
+        mask = mask[: len(x)] if mask.ndim == x.ndim else mask.expand(x.shape)
+    else:
+        mask = (named_mask(arguments.mask, model.spec.shape, arguments.seed) ^ arguments.invert).expand(x.shape)
+    bad = int((mask & ~present).sum())
+    if bad:
+        raise UndriftError(f"the mask calls {bad:,} values known that are NaN; mark them as missing, or leave --mask out")
+    return mask
+
+
+def _said(arguments: argparse.Namespace) -> str:
+    """How, in words."""
+    way = IMPUTATIONS[arguments.method]
+    sampler = way.sampler(SAMPLERS[arguments.sampler] if arguments.sampler else None)
+    steps = way.steps if arguments.steps is None else arguments.steps
+    name = f", {arguments.sampler}" if arguments.sampler else ""
+    cost = sampler.evaluations(steps)
+    return f"{arguments.method}{name}, {steps} steps ({'as many' if cost is None else f'{cost:,}'} evaluations{' as it takes' * (cost is None)})"

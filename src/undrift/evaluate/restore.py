@@ -1,0 +1,144 @@
+"""Restoring measurements with a model, and the picture of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from undrift import picture
+from undrift.error import DataError, UndriftError
+from undrift.inverse import Operator
+from undrift.inverse.method import conjugate_gradients
+from undrift.model import Model
+from undrift.noise import Noise
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Measurements and what they may have been of, in data units.
+
+    Attributes:
+        operator: The measurement.
+        y: `(N, *Y)`.
+        draws: `(N, K, *shape)`.
+        truth: `(N, *shape)` where y was simulated.
+    """
+
+    operator: Operator
+    y: Tensor
+    draws: Tensor
+    truth: Tensor | None
+
+    @property
+    def mean(self) -> Tensor:
+        """`(N, *shape)` over the draws."""
+        return self.draws.double().mean(1)
+
+    @property
+    def spread(self) -> Tensor:
+        """`(N, *shape)` standard deviation over the draws (0 of a single one)."""
+        return self.draws.double().std(1, correction=int(self.draws.shape[1] > 1))
+
+    def misfit(self, noise_std: float) -> float:
+        """Root mean square of `y - operator(draw)` in units of the noise: about 1 if the draws explain y."""
+        each = self.draws.shape[1]
+        rest = self.y.repeat_interleave(each, 0) - self.operator(self.draws.flatten(0, 1).to(self.y))
+        return float(rest.square().mean().sqrt()) / noise_std
+
+    def arrays(self) -> dict[str, Any]:
+        """For a `.npz`."""
+        parts = {"y": self.y, "draws": self.draws, "mean": self.mean, "spread": self.spread}
+        return {k: v.numpy() for k, v in parts.items()} | ({} if self.truth is None else {"truth": self.truth.numpy()})
+
+
+def read_noise(text: str, model: Model) -> float:
+    """A standard deviation in data units: a number, or a percentage of the data's range."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        raise UndriftError(f'--noise "{text}" is not a number; give a standard deviation, or a percentage such as 5%') from None
+    if text.endswith("%"):
+        if model.spec.low is None or model.spec.high is None:
+            raise UndriftError(f"--noise {text}: these data have no range; give a standard deviation in data units")
+        value *= (model.spec.high - model.spec.low) / 100
+    if not 0 < value < float("inf"):
+        raise UndriftError(f"--noise {text}: it must be positive and finite; for an exact measurement give a small one")
+    return value
+
+
+def read_measured(path: Path, operator: Operator, simulate: bool, n: int) -> Tensor:
+    """The first `n` measurements `(N, *Y)` of a file, or with `simulate` clean data `(N, *X)`; float32, data units.
+
+    A file may hold one or many, and leave out an axis of a single channel. For a mask it may be whole samples: what the mask
+    hides is not looked at.
+    """
+    values = _read(path)
+    shapes = [operator.shape] if simulate else [operator.measured]
+    if operator.name == "mask" and not simulate:
+        shapes.append(operator.shape)
+    for shape in shapes:
+        for form in (shape, shape[1:]) if len(shape) > 1 and shape[0] == 1 else (shape,):
+            if tuple(values.shape) == form or tuple(values.shape[1:]) == form:
+                whole = values.reshape(-1, *shape)[:n]
+                found = operator(whole) if shape != operator.measured and not simulate else whole
+                if not bool(torch.isfinite(found).all()):
+                    raise DataError(f"{path}: {int((~torch.isfinite(found)).sum())} values are NaN or infinite; mend them")
+                return found
+    what = "a clean sample" if simulate else f"what {operator.name} measures"
+    raise DataError(f"{path} has shape {tuple(values.shape)}, but {what} has {shapes[0]} (or (N, ...) of it)")
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        if path.suffix.lower() in (".npy", ".npz"):
+            loaded = np.load(path, allow_pickle=False)
+            values = loaded if isinstance(loaded, np.ndarray) else loaded["x"]
+        else:
+            with Image.open(path) as image:
+                flat = image if image.mode in ("L", "RGB") else image.convert("RGB")
+                values = np.asarray(flat)
+            values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give a .npy, a .npz with x, or a picture") from None
+    except (OSError, ValueError, EOFError, KeyError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} cannot be read ({type(error).__name__}); give a .npy, a .npz with x, or a picture") from None
+    if values.dtype.kind not in "fiub" or not values.size:
+        raise DataError(f"{path}: the values are {values.dtype} of shape {values.shape}; save numbers")
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def simulated(model: Model, truth: Tensor, operator: Operator, noise_std: float, seed: int) -> Tensor:
+    """A measurement of clean data `(N, *shape)`, with noise of `seed`."""
+    model.to_model(truth)  # says what is wrong with it
+    y = operator(truth)
+    return y + noise_std * Noise(range(len(y))).fold("simulate", seed).normal(y)
+
+
+def sheet(restored: Restored, model: Model) -> Image.Image:
+    """One row for each measurement: the truth if there is one, y, the mean, the spread, the draws.
+
+    y of another shape than the data is shown as the sample nearest to the middle of the range that agrees with it. The spread
+    is black for none and white for half the range (of data without one, for the largest).
+    """
+    spec = model.spec
+    middle = spec.from_model(torch.zeros(len(restored.y), *spec.shape)).float()
+    shown = restored.y
+    if restored.operator.measured != spec.shape:
+        shown = middle + _least(restored.operator, restored.y - restored.operator(middle)) if restored.operator.linear else middle
+    black = 0.0 if spec.low is None else spec.low
+    parts = [shown, restored.mean, black + 2 * restored.spread, *restored.draws.unbind(1)]
+    if restored.truth is not None:
+        parts.insert(0, restored.truth)
+    pixels = np.stack([picture.tiles(spec.to_model(p.double()), spec) for p in parts], 1)
+    return picture.mosaic(pixels.reshape(-1, *pixels.shape[2:]), len(parts))
+
+
+def _least(operator: Operator, y: Tensor) -> Tensor:
+    """The smallest x with `A x = y`, as far as twenty iterations get."""
+    return operator.adjoint(conjugate_gradients(lambda u: operator(operator.adjoint(u)), y, 20))

@@ -1,0 +1,36 @@
+"""The strength of guidance: one convention, and one number for all or one for each sample."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from undrift.process import expand
+
+
+def guidance_scale(scale: float | Tensor | None = None, w: float | Tensor | None = None) -> float | Tensor:
+    """The guidance scale from either convention; 1 if neither is given.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if scale is not None and w is not None:
+        raise ValueError(f"give `scale` or `w` (= scale - 1), not both; got scale = {scale} and w = {w}.")
+    if w is not None:
+        return 1 + w
+    return 1.0 if scale is None else scale
+
+
+def coefficient(scale: float | Tensor, x: Tensor) -> float | Tensor:
+    """The scale as something that multiplies the batch `x` `(B, *D)`.
+
+    Raises:
+        ValueError: neither one scale nor one for each of the B samples.
+    """
+    if not isinstance(scale, Tensor):
+        return scale
+    if scale.ndim > 1 or (scale.ndim == 1 and len(scale) != len(x)):
+        raise ValueError(
+            f"`scale` has shape {tuple(scale.shape)} for a batch of {len(x)}: give one number, or one for each sample of the "
+            f"batch ({len(x)},). `sample` cuts its samples into batches: pass it `batch_size` >= n."
+        )
+    return expand(scale, x)

@@ -1,0 +1,89 @@
+"""`undrift train-classifier`, and `--guide` of `undrift sample` and `undrift evaluate`."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import undrift as ud
+from undrift.cli import main
+from undrift.cli.command import evaluate
+
+
+def undrift(*words, capsys):
+    """Exit code, output, error."""
+    try:
+        code = main([str(w) for w in words])
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def guided_run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run with a classifier of a few steps."""
+    folder = shutil.copytree(tiny_run, tmp_path_factory.mktemp("guide") / "run")
+    assert main(["train-classifier", str(folder), "--steps", "4"]) == 0
+    return folder
+
+
+def test_train_classifier_says_how_well_it_sees(copied_run, capsys):
+    before = {p.name for p in copied_run.iterdir()}
+    code, out, err = undrift("train-classifier", copied_run, "--steps", 3, capsys=capsys)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert "log-SNR" in lines[1] and "accuracy" in lines[1] and "cross-entropy" in lines[1]
+    assert lines[2].split()[0].startswith("+8.0") and "chance" in lines[10] and "2.30" in lines[10]
+    assert "trained 3 steps" in out and "--guide classifier" in out
+    assert {p.name for p in copied_run.iterdir()} - before == {"noisy_classifier.json", "noisy_classifier.safetensors"}
+
+
+def test_samples_are_guided_by_the_classifier(guided_run, tmp_path, capsys):
+    common = ("sample", guided_run, "-n", 4, "--class", 4, "--steps", 3, "--seed", 3)
+    for name, extra in (("by", ("--guide", "classifier", "--scale", 2)), ("zero", ("--guide", "classifier", "-w", -1)),
+                        ("none", ())):  # fmt: skip
+        words = common if name != "none" else ("sample", guided_run, "-n", 4, "--class", "none", "--steps", 3, "--seed", 3)
+        code, out, err = undrift(*words, *extra, "--npz", tmp_path / f"{name}.npz", capsys=capsys)
+        assert (code, err) == (0, "")
+        assert ("by classifier scale 2 (w = 1)" in out) == (name == "by")
+    by, zero, none = (np.load(tmp_path / f"{name}.npz")["x"] for name in ("by", "zero", "none"))
+    assert (zero == none).mean() > 0.99 and (by != zero).any()  # at scale 0 the class is not seen
+
+
+def test_a_weaker_run_guides_and_evaluate_takes_a_guide_too(guided_run, tiny_run, capsys, monkeypatch):
+    code, out, err = undrift("sample", guided_run, "-n", 2, "--class", "none", "--steps", 2, "--guide", tiny_run, "--scale", 1.5,
+                             capsys=capsys)  # fmt: skip
+    assert (code, err) == (0, "")
+    assert f"by {tiny_run} scale 1.5 (w = 0.5)" in out
+    given = {}
+
+    class Verdict:
+        def lines(self):
+            return []
+
+    monkeypatch.setattr(evaluate, "judge_run", lambda *_, **options: given.update(options) or Verdict())
+    code, out, err = undrift("evaluate", guided_run, "-n", 10, "--guide", "classifier", capsys=capsys)
+    assert (code, err) == (0, "") and "by classifier" in out
+    assert isinstance(given["guide"], ud.NoisyClassifier)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("sample", "RUN", "--guide", "classifier"), "has no noise-aware classifier; train one with"),
+    (("sample", "RUN", "--guide", "nowhere"), "no such run folder"),
+    (("sample", "GUIDED", "--guide", "classifier", "--class", "none"), "needs a class"),
+    (("train-classifier", "nowhere"), "no such run folder"),
+    (("train-classifier", "RUN", "--steps", "0"), "at least one step"),
+    (("train-classifier", "RUN", "--minutes", "-1"), "at least one step"),
+    (("train-classifier", "RUN", "--data-dir", "x"), "come with the library"),
+    (("train-classifer", "RUN"), 'did you mean "train-classifier"'),
+], ids=lambda v: " ".join(v) if isinstance(v, tuple) else "")  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(words, message, tiny_run, guided_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree(tiny_run, tmp_path / "copy")
+    words = [{"RUN": str(run), "GUIDED": str(guided_run)}.get(w, w) for w in words]
+    before = {p for p in tmp_path.rglob("*")}
+    code, _, err = undrift(*words, capsys=capsys)
+    assert code == 2 and message in err
+    assert err.startswith("undrift: ") and err.count("\n") == 1
+    assert {p for p in tmp_path.rglob("*")} == before  # nothing half-written
