@@ -73,9 +73,14 @@ def test_a_fitted_grid_is_its_table_and_interpolates():
     fitted, process = grids.Fitted(((1000.0, 4.0, 1.0, 0.25), (1000.0, 1.0))), ud.Rectified()
     torch.testing.assert_close(fitted(process, 4), torch.tensor([1.0, 0.8, 0.5, 0.2, 0.0]).double())
     torch.testing.assert_close(fitted(process, 2), torch.tensor([1.0, 0.5, 0.0]).double())
-    seven = fitted(process, 7)
-    torch.testing.assert_close(seven[[2, 4, 6]], torch.tensor([0.8, 0.5, 0.2]).double())
-    assert len(seven) == 8 and (seven.diff() < 0).all() and len(fitted(process, 1)) == 2
+    eight = fitted(process, 8)
+    torch.testing.assert_close(eight[[2, 4, 6]], torch.tensor([0.8, 0.5, 0.2]).double())
+    assert len(eight) == 9 and (eight.diff() < 0).all() and len(fitted(process, 1)) == 2
+    alpha, sigma = process(grids.straight(process, 8)[:-1])
+    straight = grids.Fitted((tuple((sigma / alpha).clamp(max=1e9).tolist()),))
+    torch.testing.assert_close(
+        straight(process, 40), grids.straight(process, 40), atol=1e-6, rtol=0
+    )  # so it converges as that does
 
 
 def test_fitting_moves_levels_to_where_the_law_needs_them():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_type_hints
 
 import yaml
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, ValidationError, create_model, model_validator
 from torch import nn
 
 from undrift import times
@@ -142,6 +142,14 @@ class SamplingOptions(Options):
     scale: float = 1.0
     grid: GridName = "straight"
     fitted: tuple[tuple[float, ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _has_its_grid(self) -> SamplingOptions:
+        if self.fitted is not None:
+            times.Fitted(self.fitted)
+        elif self.grid == "fitted":
+            raise ValueError("there is no fitted grid yet; `undrift frontier` measures one on a trained model")
+        return self
 
     def layout(self, name: str | None = None) -> times.Grid:
         """The grid of a name, or the model's own."""

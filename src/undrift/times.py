@@ -106,7 +106,7 @@ def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.02, 
 class Fitted:
     """A grid measured on a model (`undrift.sampler.fit_grid`): noise levels sigma/alpha for some numbers of steps.
 
-    Other numbers are interpolated from the nearest one, evenly in log sigma/alpha between its levels.
+    Other numbers are interpolated from the nearest one, linearly in sigma / (alpha + sigma) between its levels and clean data.
 
     Args:
         levels: For each length n, n decreasing noise levels; the first stands for t_max.
@@ -118,16 +118,20 @@ class Fitted:
     levels: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        if not self.levels or any(len(row) < 2 or min(row) <= 0 or any(a <= b for a, b in pairwise(row)) for row in self.levels):
+        if not self.levels or any(
+            len(row) < 2 or not all(0 < r < math.inf for r in row) or any(a <= b for a, b in pairwise(row)) for row in self.levels
+        ):
             raise ValueError("a fitted grid is a table of rows of at least two decreasing positive noise levels.")
 
     def __call__(self, process: Process, n: int) -> Tensor:
         if _steps(n) == 1:
             return at_levels(process, torch.tensor([1.0], dtype=torch.float64))
-        row = torch.tensor(min(self.levels, key=lambda r: abs(len(r) - n)), dtype=torch.float64).log()
-        place = torch.linspace(0, len(row) - 1, n, dtype=torch.float64)
+        row = torch.tensor([*min(self.levels, key=lambda r: abs(len(r) - n)), 0.0], dtype=torch.float64)
+        u = row / (1 + row)
+        place = torch.linspace(0, len(row) - 1, n + 1, dtype=torch.float64)[:-1]
         i = place.long().clamp(max=len(row) - 2)
-        return at_levels(process, torch.lerp(row[i], row[i + 1], place - i).exp())
+        u = torch.lerp(u[i], u[i + 1], place - i)
+        return at_levels(process, u / (1 - u))
 
 
 def at_levels(process: Process, ratios: Tensor) -> Tensor:

@@ -241,3 +241,32 @@ def test_interrupting_sampling_is_quiet(tiny_run, capsys, monkeypatch):
 
 def test_the_console_script_is_installed():
     assert Path(sys.executable).with_name("undrift").exists()
+
+
+def test_sampling_from_data_to_disk_and_held_to_the_range(tiny_run, tmp_path, capsys):
+    x = np.full((3, 8, 8), 12, dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    near = ("sample", tiny_run, "--from", tmp_path / "x.npy", "--strength", 0.3, "--steps", 10, "--npy", tmp_path / "y.npy")
+    code, out, err = undrift(*near, capsys=capsys)
+    assert (code, err) == (0, "") and "3 steps (3 evaluations)" in out
+    y = np.load(tmp_path / "y.npy")
+    assert y.shape == (3, 1, 8, 8) and y.dtype == np.uint8 and abs(y.astype(float).mean() - 12) < 5
+    code, out, _ = undrift("sample", tiny_run, "-n", 4, "--steps", 2, "--clip", "--npy", tmp_path / "z.npy", capsys=capsys)
+    assert code == 0 and np.load(tmp_path / "z.npy").shape == (4, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--strength", "0.5"], "--strength is of --from"),
+    (["--from", "nowhere.png"], "no such file"),
+    (["--clip", "--threshold", "0.9"], "choose one"),
+    (["--threshold", "2"], "must be in (0, 1]"),
+    (["--grid", "fitted"], "no fitted grid"),
+    (["--npy", "x.txt"], ".npy"),
+    (["--npy", "x.npy", "--out", "x.png"], "in another call"),
+    (["-n", "99999999999999999"], "over a terabyte"),
+    (["--npz", "model.json"], "belongs to a run"),
+])  # fmt: skip
+def test_what_sample_says_to_odd_options(words, message, copied_run, monkeypatch, capsys):
+    monkeypatch.chdir(copied_run)
+    code, _, err = undrift("sample", copied_run, *words, capsys=capsys)
+    assert code == 2 and len(err.splitlines()) == 1 and message in err, err

@@ -283,3 +283,16 @@ def test_more_steps_are_better(kind):
         errors.append((x - exact).square().mean().sqrt().item())
     assert all(b < 1.1 * a + 1e-4 for a, b in itertools.pairwise(errors)), errors  # to the error of leaving at the last level
     assert errors[-1] < 1e-2 * errors[0]
+
+
+@pytest.mark.parametrize("predictor", [ud.UniPC(), ud.ABM(), ud.DPM2M()], ids=["unipc", "abm", "dpm2m"])
+def test_corrections_are_kept_by_solvers_that_take_their_steps_again(predictor):
+    """From a start that is no sample of p_t, Langevin moves forget the start, whatever the predictor remembers."""
+    m, n = mixture(ud.VP()), 300
+    grid = torch.linspace(0.5, 0.35, 7, dtype=torch.float64)
+    start = torch.full((n, 2), 3.0, dtype=torch.float64)
+    sampler = ud.PredictorCorrector(predictor, ud.Langevin(0.3), 10)
+    x = final(sampler, m, start, grid, ud.Noise(range(n)))
+    truth = m.sample(n, ud.Noise(range(n)).fold("truth"), grid[-1])
+    assert (x.mean(0) - truth.mean(0)).abs().max() < 0.45 and (x.std(0) / truth.std(0)).min() > 0.75
+    assert sampler.order == predictor.order

@@ -78,8 +78,7 @@ def _sample(commands: Commands) -> None:
         "--class",
         dest="label",
         metavar="NAME",
-        default="all",
-        help="a class, several with commas, all (in turn; the default) or none (unconditional)",
+        help="a class, several with commas, all (in turn; the default), or none (unconditional; the default with --from)",
     )
     sample.add_argument(
         "--prompt", action="append", metavar="TEXT", help='what a model of captions is to draw, such as "a three next to a seven"'

@@ -43,8 +43,11 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     """How samples are drawn, in words; the guidance scale in both conventions."""
     usual = model.sampling
     sampler, steps = arguments.sampler or usual.sampler, usual.steps if arguments.steps is None else arguments.steps
+    if getattr(arguments, "start", None) is not None:
+        steps = max(1, round(arguments.strength * steps))
     calls = SAMPLERS[sampler].evaluations(steps) if sampler in SAMPLERS else steps
-    text = f"{sampler}, {steps} steps ({calls} evaluations)"
+    cost = "as many evaluations as it takes" if calls is None else f"{calls} evaluation{'s' * (calls != 1)}"
+    text = f"{sampler}, {steps} step{'s' * (steps != 1)} ({cost})"
     if not guided:
         return text
     default = arguments.scale is None and arguments.w is None
@@ -80,6 +83,10 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: it cannot.
     """
+    if path.exists() and (
+        path.name in ("model.json", "config.yaml", "log.jsonl", "cascade.json") or path.suffix == ".safetensors"
+    ):
+        raise OutputError(f"{path} belongs to a run and would be lost; name another file")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
     suffix = path.suffix.lower()

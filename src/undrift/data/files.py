@@ -90,6 +90,10 @@ def _picture(path: Path, size: tuple[int, int]) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise DataError(f"{path}: is not a readable picture ({reason}); give a PNG, a .npy or a .npz") from None
+    if picture.mode.startswith(("I", "F")):
+        raise DataError(
+            f"{path}: a picture of more than 8 bits ({picture.mode}) would be cut off; save it as 8 bits, or give a .npy"
+        )
     if found != size:
         raise DataError(f"{path}: is {found[0]} x {found[1]} pixels, but the data are {size[0]} x {size[1]}; resize it")
     return picture

@@ -52,7 +52,7 @@ def fit_grid(
         ValueError: fewer than two steps, a stochastic sampler.
     """
     sampler = sampler or ABM()
-    if sampler.stochastic or min(steps) < 2:
+    if sampler.stochastic or min(steps, default=0) < 2:
         raise ValueError("a grid is fitted for a deterministic sampler and at least 2 steps.")
     bound = denoiser if cond is None else denoiser.given(cond)
     process = bound.process
@@ -80,5 +80,6 @@ def fit_grid(
                 if gain.mean() > 2 * gain.std() / len(gain) ** 0.5:  # for the samples at large, not for these alone
                     best, least = trial, least - gain
         ratios = torch.exp(process.log_snr(grids.warped(process, n, *best)[:-1]) / -2)
-        rows.append(tuple(ratios.clamp(max=1000.0).tolist()))  # the first stands for t_max, however noisy that is
+        ratios[0] = ratios[0].clamp(max=max(1000.0, 2 * float(ratios[1])))  # stands for t_max, however noisy that is
+        rows.append(tuple(ratios.tolist()))
     return grids.Fitted(tuple(rows))

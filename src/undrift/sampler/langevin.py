@@ -126,6 +126,10 @@ class PredictorCorrector(Sampler):
     corrections: int = 1
     corrector_first: bool = False
 
+    @property
+    def order(self) -> int:  # type: ignore[override]
+        return self.predictor.order
+
     def __post_init__(self) -> None:
         if self.corrections < 1:
             raise ValueError(f"`corrections` must be at least 1, got {self.corrections}.")

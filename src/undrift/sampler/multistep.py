@@ -75,13 +75,14 @@ class SDEDPM2M(DPM2M):
 
 
 class Past(NamedTuple):
-    """What an Adams solver remembers: earlier predictions, newest first, with their clocks; how the last step began."""
+    """What an Adams solver remembers: earlier predictions, newest first, with their clocks; how the last step began and ended."""
 
     clocks: tuple[float, ...]
     values: tuple[Tensor, ...]
     x: Tensor
     t: Tensor
     kick: Tensor | None
+    new: Tensor
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Adams(Sampler):
     conditions on the coefficients are those of the polynomial). With `tau`, noise is added, the same in both takes (Xue et al.
     2023). The named members are `DPM3M`, `UniPC`, `SASolver`, `DEIS` and `ABM`.
 
-    Order: `points`, one more with the corrector; with noise the weak order is that of `SDEDPM2M`. One evaluation per step.
+    Order: `points`, one more with the corrector; with noise the weak order, at most 2, is that of `SDEDPM2M`. One evaluation per
+    step.
 
     Args:
         points: Predictions that the polynomial passes through.
@@ -116,7 +118,7 @@ class Adams(Sampler):
 
     @property
     def order(self) -> int:  # type: ignore[override]  # a fact of the class elsewhere, of the object here
-        return self.points + self.corrector
+        return min(2, self.points) if self.tau else self.points + self.corrector
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -135,13 +137,15 @@ class Adams(Sampler):
         if past is not None:
             clocks, values = clocks + past.clocks, values + past.values
             if self.corrector:
-                x = self._take(process, past.x, past.t, t, clocks, values, past.kick)
+                again = self._take(process, past.x, past.t, t, clocks, values, past.kick)
+                # Whatever moved the state since then (a Langevin move, the user) stays.
+                x = again if x is past.new else x + (again - past.new)
         clocks, values, kick = clocks[: self.points], values[: self.points], None
         if self.tau:
             h = self.clock(process, s) - clock
             kick = process.sigma(s) * math.sqrt(-math.expm1(-2 * self.tau**2 * h)) * noise.normal(x)
         new = self._take(process, x, t, s, clocks, values, kick)
-        return state.next(new, s, prediction.data, memory=Past(clocks, values, x, t, kick))
+        return state.next(new, s, prediction.data, memory=Past(clocks, values, x, t, kick, new))
 
     def _take(
         self,

@@ -80,7 +80,7 @@ class Churn(Sampler):
         low, high: Noise levels sigma/alpha between which noise is added (S_tmin, S_tmax).
         inflate: Standard deviation of the added noise, as a factor (S_noise); above 1 it makes up for detail that the network
             blurs, and the law is no longer exact.
-        inner: A one-step sampler for the way down.
+        inner: The sampler for the way down; a multistep one starts afresh from every raised state.
 
     Raises:
         ValueError: gamma, levels or factor out of range.
@@ -107,7 +107,7 @@ class Churn(Sampler):
             if up > t:
                 ratio, std = process.step(t, up)
                 x = ratio * state.x + self.inflate * std * noise.fold("churn").normal(state.x)
-                state = replace(state, x=x, t=up)
+                state = replace(state, x=x, t=up, memory=None)
         return self.inner.step(denoiser, state, s, noise.fold("inner"))
 
     def evaluations(self, steps: int) -> int | None:

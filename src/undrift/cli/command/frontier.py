@@ -48,6 +48,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     print(f"picture: {out}; all rows: {rows}")
     chosen = sampling_of(model, found)
     if lock is None:
+        if chosen.grid == "fitted":
+            print("to use it: run this again without --no-save, so that the fitted grid is kept with the model")
+            return
         scale = "" if found.scale is None else f" --scale {chosen.scale:g}"
         print(
             f"to use it: undrift sample {arguments.run} --sampler {chosen.sampler} --grid {chosen.grid} --steps {chosen.steps}{scale}"

@@ -41,10 +41,14 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     n = arguments.n if arguments.n is not None else usual if start is None else len(start)
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
+    if n * model.spec.size > 2**40:
+        raise UndriftError(f"-n {n}: that is over a terabyte; ask for fewer")
+    if arguments.label is None:
+        arguments.label = "all" if start is None else "none"
     labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model)
     weigh = guide(arguments, model)
     guided = labels is not None or isinstance(weigh, Model)
-    options = sampling_options(arguments, guided) | edits(arguments) | {"guide": weigh}
+    options = sampling_options(arguments, guided) | edits(arguments, model) | {"guide": weigh}
     if start is not None:
         options |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
     elif arguments.strength != 1:
@@ -78,10 +82,12 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     print(f"{n} samples with {said(model, arguments, guided)}: {', '.join(map(str, done))}")
 
 
-def edits(arguments: argparse.Namespace) -> dict[str, Any]:
+def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """`--clip` and `--threshold` as the edit of `Model.sample`."""
     if arguments.clip and arguments.threshold is not None:
         raise UndriftError("--clip and --threshold both hold the predicted data to their range; choose one")
+    if (arguments.clip or arguments.threshold is not None) and model.spec.low is None:
+        raise UndriftError("these data have no range to hold the predictions to; leave out --clip and --threshold")
     if arguments.clip:
         return {"edit": clip(-1, 1)}
     return {} if arguments.threshold is None else {"edit": dynamic_threshold(arguments.threshold)}
