@@ -59,7 +59,12 @@ OURS = {
         "DEIS-3": ud.DEIS(3),
     }.items()
     for grid in ("straight", "trailing")
-} | {"DPM2M karras": (ud.DPM2M(), grids.karras), "DPM3M trailing": (ud.DPM3M(), grids.trailing)}
+} | {
+    "DPM2M karras": (ud.DPM2M(), grids.karras),
+    "DPM3M trailing": (ud.DPM3M(), grids.trailing),
+    "Heun trailing": (ud.Heun(), grids.trailing),
+    "DDIM trailing": (ud.Euler(), grids.trailing),
+}
 
 
 class Counter:
