@@ -70,6 +70,14 @@ class AnyDenoiser(nn.Module):
         )
 
 
+def network_input(process: Process, x: Tensor, t: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """What a network sees of `x` `(B, *D)` at times `t`: `c_in x` of unit variance, and its level `(B,)`, both like `x`."""
+    alpha, sigma = process(t)
+    c_in = (sigma**2 + (alpha * sigma_data) ** 2).rsqrt()
+    level = process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
+    return x * expand(c_in, x), level.expand(len(x)).to(x)
+
+
 class Denoiser(AnyDenoiser):
     """A network with a process and a target.
 
@@ -113,19 +121,11 @@ class Denoiser(AnyDenoiser):
 
     def outputs(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
         """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
-        t = as_time(t, x)
-        alpha, sigma = self.process(t)
-        c_in = (sigma**2 + (alpha * self.sigma_data) ** 2).rsqrt()
-        raw = self.net(x * expand(c_in, x), self.level(t, x), cond)
+        raw = self.net(*network_input(self.process, x, as_time(t, x), self.sigma_data), cond)
         if raw.ndim < 2 or raw.shape[1] != 2 * x.shape[1]:
             return raw, None
         output, head = raw.chunk(2, 1)
         return output, (head + 1) / 2  # in units of half the gap, so that a fresh head says "between"
-
-    def level(self, t: Tensor, x: Tensor) -> Tensor:
-        """What the network is told of the time, `(B,)`, like `x`."""
-        level = self.process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
-        return level.expand(len(x)).to(x)
 
     def predict(self, x: Tensor, t: Tensor | float, output: Tensor) -> Prediction:
         """Data and noise from the network's own output."""

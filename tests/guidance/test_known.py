@@ -344,7 +344,7 @@ def test_illegal_names_of_masks(name, shape, message):
         (lambda: ud.impute(M, VALUES, FIRST, first=-1), "at least 0"),
         (lambda: ud.impute(M, VALUES[:0], FIRST), "B >= 1"),
         (lambda: ud.impute(M, torch.ones(2, 2, dtype=torch.int64), FIRST), "floats"),
-        (lambda: ud.impute(M, VALUES, FIRST, cond=torch.tensor([0, 1])), "2 rows for 3 inputs"),
+        (lambda: ud.impute(M, VALUES, FIRST, cond=torch.tensor([0, 1])), "2 rows for 3 samples"),
         (lambda: ud.RePaint(jump=0), "at least 1"),
         (lambda: ud.RePaint(resamplings=0), "at least 1"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undrift.denoiser import LEVEL_LIMITS
+from undrift.denoiser import network_input
 from undrift.guidance.tilt import class_log_prob
 from undrift.process import Process, as_time, expand
 
@@ -47,9 +47,7 @@ class NoisyClassifier(nn.Module):
         """`(B, C)` for `x` `(B, *D)` at times `t` `()` or `(B,)`."""
         t = as_time(t, x)
         alpha, sigma = self.process(t)
-        c_in = (sigma**2 + (alpha * self.sigma_data) ** 2).rsqrt()
-        level = (self.process.log_snr(t).clamp(*LEVEL_LIMITS) / -8).expand(len(x)).to(x)
-        out: Tensor = self.net(x * expand(c_in, x), level)
+        out: Tensor = self.net(*network_input(self.process, x, t, self.sigma_data))
         signal = x[0].numel() ** 0.5 * alpha * self.sigma_data
         return self.log_prior + expand(signal * (signal**2 + sigma**2).rsqrt(), out) * out
 

@@ -28,6 +28,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from undrift import condition
 from undrift import times as grids
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.guidance.edit import noise_left
@@ -127,7 +128,7 @@ def impute(
         draws: How many for each input.
         method: Makes the denoiser that knows: `(denoiser, values, mask, noise) -> denoiser`, one row per draw.
         sampler: Default `RePaint()`, the best calibrated of the methods that need no gradient.
-        cond: Class labels `(B,)` (or one for all), or any tensor with one row per input.
+        cond: Class labels `(B,)` (or one for all), or a `Condition` with one row per input.
         steps, seed, grid, batch_size, callback: See `undrift.sample`.
         first: Number of the first input, for imputing a set in parts.
 
@@ -145,16 +146,12 @@ def impute(
     if n < 1 or not values.is_floating_point():
         raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
     x, known = values.to(like), mask.to(like.device)
-    if cond is not None:
-        cond = torch.as_tensor(cond)
-        cond = cond.expand(n) if cond.ndim == 0 else cond
-        if len(cond) != n:
-            raise ValueError(f"`cond` has {len(cond)} rows for {n} inputs: pass one for all, or one each.")
+    cond = condition.for_samples(cond, n, like.device)
     parts = []
     for rows in torch.split(torch.arange(draws * n), batch_size):
         each, number = rows % n, (rows // n << 32) + rows % n + first
         knowing = method(denoiser, x[each], known[each], Noise(number).fold("known", seed))
-        shape, given = (len(rows), *values.shape[1:]), None if cond is None else cond[each]
+        shape, given = (len(rows), *values.shape[1:]), condition.rows(cond, each)
         options: dict[str, Any] = {"grid": grid, "batch_size": len(rows), "first": number, "like": like}
         parts.append(sample(knowing, shape, sampler or RePaint(), steps, seed, given, callback, **options))
     return torch.where(mask, values, torch.cat(parts).view(draws, *values.shape).to(values))

@@ -76,7 +76,7 @@ class Mix(AnyDenoiser):
 
     def _mixed(self, strong: Prediction, weak: Prediction, x: Tensor, t: Tensor | float) -> Prediction:
         scale = coefficient(self.scale, x)
-        data, noise = weak.data + scale * (strong.data - weak.data), weak.noise + scale * (strong.noise - weak.noise)
+        data, noise = (torch.lerp(a, b, scale) for a, b in zip(weak, strong, strict=True))
         if not self.rescale:
             return Prediction(data, noise)
         alpha, sigma = (expand(a, x) for a in self.process(as_time(t, x)))

@@ -21,19 +21,20 @@ from undrift.process import Process, as_time, expand
 REACH = 80.0  # sigma/alpha beyond which a sample says nothing of its data; where the time grids end too
 
 
-def within_reach(process: Process, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The sample where gradients are taken: `(x, t)` itself, or beyond `REACH` the same sample at `sigma/alpha = REACH`.
+def within_reach(process: Process, x: Tensor, t: Tensor | float, reach: float = REACH) -> tuple[Tensor, Tensor]:
+    """The sample where gradients are taken: `(x, t)` itself, or beyond `reach` the same sample at `sigma/alpha = reach`.
 
     Args:
         process: The noise.
         x: `(B, *D)` noisy samples.
         t: `()` or `(B,)` their times.
+        reach: sigma/alpha; a network's gradient wants less of it than an exact one's.
 
     Returns:
         Samples `(B, *D)` and times, `()` or `(B,)` float64.
     """
     t = as_time(t, x)
-    limit = torch.full_like(t, -2 * math.log(REACH))
+    limit = torch.full_like(t, -2 * math.log(reach))
     beyond = process.log_snr(t) < limit - 1e-9
     if not bool(beyond.any()):
         return x, t
@@ -43,20 +44,23 @@ def within_reach(process: Process, x: Tensor, t: Tensor | float) -> tuple[Tensor
     return expand(ratio, x) * x, near
 
 
-def shifted(prediction: Prediction, process: Process, x: Tensor, t: Tensor | float, grad: Tensor) -> Prediction:
+def shifted(
+    prediction: Prediction, process: Process, x: Tensor, t: Tensor | float, grad: Tensor, reach: float = REACH
+) -> Prediction:
     """The prediction given y: `data + sigma^2/alpha grad`, `noise - sigma grad`; finite at alpha = 0 and at sigma = 0.
 
     Args:
-        prediction: Of the samples `within_reach(process, x, t)`.
+        prediction: Of the samples, or of those within reach.
         process: The noise.
         x: `(B, *D)` noisy samples.
         t: `()` or `(B,)` their times.
         grad: `(B, *D)`, the gradient of log p(y | x_t) at the samples within reach.
+        reach: As for `within_reach`.
 
     Source: Dhariwal & Nichol 2021, sec. 4.2 (its DDIM form); Chung et al. 2023, eq. 6.
     """
     t = as_time(t, x)
-    (alpha, sigma), (alpha_near, sigma_near) = process(t), process(within_reach(process, x, t)[1])
+    (alpha, sigma), (alpha_near, sigma_near) = process(t), process(within_reach(process, x, t, reach)[1])
     data = prediction.data + expand(sigma_near**2 / alpha_near, x) * grad
     # Keep the half that is better determined, and let x_t = alpha data + sigma noise give the other.
     clean = expand((alpha > sigma).to(alpha), x).bool()

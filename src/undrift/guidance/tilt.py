@@ -10,7 +10,6 @@ which keeps x_t = alpha data + sigma noise. `log_prob` must know about the noise
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.guidance.scale import coefficient, guidance_scale
-from undrift.process import as_time, expand
+from undrift.guidance.shift import shifted, within_reach
 
 LogProb = Callable[[Tensor, Tensor, Any], Tensor]
 FAINT = 1e-4  # alpha/sigma below which the gradient, itself of order alpha, is no longer divided by alpha
@@ -75,17 +74,9 @@ class Tilt(AnyDenoiser):
     def _tilted(self, prediction: Prediction, x: Tensor, t: Tensor | float, cond: Any) -> Prediction:
         if isinstance(self.scale, (int, float)) and self.scale == 0:
             return prediction
-        t = as_time(t, x)
-        alpha, sigma = self.process(t)
-        faint = alpha < FAINT * sigma
-        # Where the signal is faint the question is put at a time where it is not: there x is the same up to a factor.
-        seen_t = torch.where(faint, self.process.time(torch.full_like(t, 2 * math.log(FAINT))), t) if faint.any() else t
-        seen_alpha, seen_sigma = self.process(seen_t)
-        ratio = torch.where(faint, seen_sigma / sigma, 1.0)
-        gradient = coefficient(self.scale, x) * self._gradient(expand(ratio, x) * x, seen_t, cond)
-        to_data = seen_sigma**2 / seen_alpha
-        to_noise = torch.where(faint, alpha / sigma * to_data, sigma)
-        return Prediction(prediction.data + expand(to_data, x) * gradient, prediction.noise - expand(to_noise, x) * gradient)
+        near_x, near_t = within_reach(self.process, x, t, 1 / FAINT)
+        gradient = coefficient(self.scale, x) * self._gradient(near_x, near_t, cond)
+        return shifted(prediction, self.process, x, t, gradient, 1 / FAINT)
 
     def _gradient(self, x: Tensor, t: Tensor, cond: Any) -> Tensor:
         """grad_x log p(y | x_t), `(B, *D)`; differentiable again wherever gradients are on, and usable under `no_grad`."""

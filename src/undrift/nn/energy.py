@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undrift.denoiser import Denoiser
+from undrift.denoiser import Denoiser, network_input
 from undrift.process import as_time, expand
 from undrift.target import solve
 
@@ -59,9 +59,8 @@ def energy_at(denoiser: Denoiser, x: Tensor, t: Tensor | float, cond: Any = None
     t = as_time(t, x)
     alpha, sigma = denoiser.process(t)
     c_in = (sigma**2 + (alpha * denoiser.sigma_data) ** 2).rsqrt()
-    level = denoiser.level(t, x)
     # score = -(r x + w output)/sigma and output = -grad f at c_in x: integrate both by hand.
     _, (r, w) = solve(denoiser.target, denoiser.process, t)
     quadratic = expand(r / sigma, x) * x * x / 2
-    f = denoiser.net.energy(expand(c_in, x) * x, level, cond)
+    f = denoiser.net.energy(*network_input(denoiser.process, x, t, denoiser.sigma_data), cond)
     return quadratic.flatten(1).sum(1) - (w / (sigma * c_in)).to(f) * f

@@ -163,8 +163,8 @@ class Adams(Sampler):
         kept, gain, rate = self.factors(process, t, s, h)
         new = kept * x
         for weight, value in zip(weights(rate * h, [(at - start) / h for at in clocks]), values, strict=True):
-            new = new + gain * rate * h * weight * value
-        return new if kick is None else new + kick
+            new.add_(value, alpha=gain * rate * h * weight)
+        return new if kick is None else new.add_(kick)
 
     def clock(self, process: Process, t: Tensor) -> float:
         """What the polynomial is in: half log-SNR, minus infinity at pure noise."""
@@ -182,10 +182,14 @@ class Adams(Sampler):
 
 def weights(c: float, nodes: list[float]) -> list[float]:
     """w with `sum_j w_j f(v_j) = int_0^1 e^(-c (1 - v)) f(v) dv` for every polynomial f of degree below the number of nodes."""
-    count = len(nodes)
-    v = torch.tensor(nodes, dtype=torch.float64)
-    powers = torch.stack([v**n for n in range(count)])
-    found: list[float] = torch.linalg.solve(powers, torch.tensor(moments(c, count), dtype=torch.float64)).tolist()
+    of_power, found = moments(c, len(nodes)), []
+    for node in nodes:
+        lagrange = [1.0]  # coefficients of the polynomial that is 1 at this node and 0 at the others, constant first
+        for other in nodes:
+            if other != node:
+                shifted = zip([0.0, *lagrange], [*lagrange, 0.0], strict=True)
+                lagrange = [(up - other * same) / (node - other) for up, same in shifted]
+        found.append(sum(a * b for a, b in zip(lagrange, of_power, strict=True)))
     return found
 
 
