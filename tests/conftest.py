@@ -108,6 +108,18 @@ def same_law(a, b, permutations=200, seed=0):
 Counted = ud.Counted
 
 
+def undrift(*words, capsys):
+    """The command line in this process: exit code, output, error."""
+    from undrift.cli import main
+
+    try:
+        code = main([str(w) for w in words])
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A run folder with a tiny class-conditional model of the embedded digits, 25 steps old."""

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -264,6 +265,16 @@ def test_the_command_line_puts_two_runs_together(runs, tmp_path, capsys):
     assert main(["cascade", low, high, "--out", str(out), "--augment", "0.2", "--seed", "1"]) == 0
     assert "100 samples of (1, 8, 8), augment 0.2" in capsys.readouterr().out
     assert (out / "samples" / "grid.png").is_file() and ud.load_cascade(out).augment == 0.2
+    numbers = tmp_path / "x.npz"
+    assert main(["sample", str(out), "-n", "3", "--class", "7", "--seed", "2", "--npz", str(numbers)]) == 0
+    assert "3 samples of (1, 8, 8), augment 0.2" in capsys.readouterr().out
+    with np.load(numbers) as found:
+        assert (found["x"] == ud.load_cascade(out).sample(3, 7, seed=2).numpy()).all() and (found["labels"] == 7).all()
+    for words, message in ((["--steps", "3"], "choose the rest for each in Python"), (["-n", "0"], "at least one"),
+                           (["--class", "x"], "is unknown")):  # fmt: skip
+        assert main(["sample", str(out), *words]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
     for words, message in (
         ([low, low, "--out", str(tmp_path / "new")], "must be trained to enlarge"),
         ([low, high, "--out", str(runs / "low")], "not empty and holds no cascade"),

@@ -25,11 +25,11 @@ from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoise
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
-from undrift.guidance import DataEdit, Edit, Mix, NoisyClassifier, Tilt, guidance_scale, impute
+from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale, impute
 from undrift.inverse import Observation, Operator, Posterior, smc
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
-from undrift.recipe_condition import UpscaleOptions, upscale_of, vocabulary_of
+from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
 from undrift.recipe_operator import named_method, named_operator
 from undrift.sampler import Sampler, State, batches, sample
 from undrift.sampler.run import write_array
@@ -64,6 +64,8 @@ class Model:
         scale: float | None = None,
         w: float | None = None,
         guide: NoisyClassifier | Model | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float = 0.0,
         sampler: str | Sampler | None = None,
         steps: int | None = None,
         grid: str | None = None,
@@ -86,6 +88,8 @@ class Model:
             guide: What the scale weighs. None: this model with the class against itself without (classifier-free guidance); a
                 `NoisyClassifier`: its gradient on this model without the class; another `Model`: this one against that weaker
                 one, both with the class if there is one (autoguidance).
+            interval: Guide only where sigma/alpha lies between these two (`undrift.Interval`). Default: everywhere.
+            rescale: Share, 0 to 1, of the way back to the contrast without guidance (`undrift.Mix`).
             sampler: A name or a `Sampler`; default: the model's own, as for `steps` and `grid`.
             steps, grid: A number and a name.
             start: `(n, *shape)` data in data units to start from, with `strength` the share of the steps that is run: image to
@@ -104,8 +108,9 @@ class Model:
         if start is not None:
             start = self.to_model(start)
         options = dict(
-            seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit
-        )
+            seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit,
+            interval=interval, rescale=rescale,
+        )  # fmt: skip
         parts = self._batches(n, cond, scale, w, guide, sampler, steps, grid, options)
         shape, done = (n, *self.spec.shape), (self.spec.from_model(part) for part in parts)
         return torch.cat(list(done)) if out is None else write_array(Path(out), shape, done)
@@ -138,7 +143,8 @@ class Model:
         grid: str | None,
         options: dict[str, Any],
     ) -> Iterator[Tensor]:
-        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale, guide)
+        limits = {name: options.pop(name) for name in ("interval", "rescale") if name in options}
+        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale, guide, **limits)
         if (edit := options.pop("edit", None)) is not None:
             denoiser = Edit(denoiser, edit)
         chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
@@ -162,7 +168,7 @@ class Model:
         x: Tensor,
         mask: Tensor | None = None,
         draws: int = 8,
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         method: str = "repaint",
         scale: float | None = None,
@@ -178,9 +184,9 @@ class Model:
             x: `(B, *shape)` in data units; what is missing may be anything, also NaN.
             mask: `shape` or `(B, *shape)` bool, True where the value is known. Default: where `x` is not NaN.
             draws: How many for each input.
-            cond: A class for all, or one for each; None: whatever fits.
-            method: "repaint", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and `inverse.known` say how
-                far each is to be trusted.
+            cond: A class or a text for all, or one for each; or a `Condition`. None: whatever fits.
+            method: "repaint", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and
+                `undrift.inverse.known` say how far each is to be trusted.
             scale, w: Guidance scale, for a class; default: the model's own.
             sampler, steps: A name or a `Sampler`, and a number; default: the method's own.
             grid: A name; default: the model's own.
@@ -271,8 +277,8 @@ class Model:
     def restore(
         self,
         y: Tensor,
-        operator: str | Operator,
-        noise_std: float,
+        operator: str | Operator | None = None,
+        noise_std: float | None = None,
         draws: int = 4,
         method: str | Method = "mmps",
         cond: int | str | Sequence[int | str] | None = None,
@@ -284,10 +290,14 @@ class Model:
     ) -> Tensor:
         """Samples of what a measurement may have been of: `p(x | y)`, `y = operator(x) + noise_std n`, all in data units.
 
+        A model that was trained to be told what an operator measures (`condition.kind=measured`) is told y; any other is steered
+        by a method of `undrift.inverse`, whatever the operator.
+
         Args:
             y: `(N, *Y)`, N measurements; or `(*Y)`, one.
-            operator: A name such as "blur:2" (`undrift.recipe_operator`), or an `Operator` of data `(B, *shape)`.
-            noise_std: Standard deviation of its noise, in the units of y, positive.
+            operator: A name such as "blur:2" (`undrift.recipe_operator`), or an `Operator` of data `(B, *shape)`; left out for a
+                model that was trained to be told.
+            noise_std: Standard deviation of its noise, in the units of y, positive; left out likewise.
             draws: Samples for each measurement.
             method: A name (mmps, tmpd, pigdm, dps, diffpir) or a method of `undrift.inverse`.
             cond: A class for all, or one for each measurement.
@@ -301,6 +311,16 @@ class Model:
             UndriftError: unknown names; an operator that does not fit the model, y that does not fit the operator, NaN,
                 noise that is not positive.
         """
+        walk = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler, SAMPLERS)
+        if self.measures is not None:
+            if operator not in (None, self.measures.operator) or noise_std is not None or method != "mmps" or particles:
+                raise UndriftError(
+                    f"this model was trained to be told {self.measures.operator}; leave out another operator, the noise, the method "
+                    "and particles, or restore with a model that was not"
+                )
+            return self._told(torch.as_tensor(y), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
+        if operator is None or noise_std is None:
+            raise UndriftError("an operator and the standard deviation of its noise are needed: how was it measured?")
         chosen = named_operator(operator, self.spec.shape) if isinstance(operator, str) else operator
         how = named_method(method) if isinstance(method, str) else method
         if draws < 1 or particles < 0:
@@ -318,10 +338,25 @@ class Model:
             found = smc(self.denoiser, inner, rest, noise_std, how, particles, steps, seed, labels).draw(draws, seed)
         else:
             posterior = Posterior(self.denoiser, inner, rest.repeat_interleave(draws, 0), noise_std, how)
-            walk = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler, SAMPLERS)
             each = None if labels is None else labels.repeat_interleave(draws)
             found = sample(posterior, len(rest) * draws, walk, steps, seed, each, batch_size=len(rest) * draws)
         return self.spec.from_model(found.view(len(rest), draws, *self.spec.shape))
+
+    def _told(self, y: Tensor, operator: Operator, draws: int, cond: Any, sampler: Sampler, steps: int, seed: int) -> Tensor:
+        """`restore` by a model that is told y: conditional samples."""
+        like = next(self.denoiser.parameters())
+        y = y.to(like)[None] if y.shape == operator.measured else y.to(like)
+        if draws < 1 or tuple(y.shape[1:]) != operator.measured or not len(y) or not bool(torch.isfinite(y).all()):
+            raise UndriftError(
+                f"ask for at least one draw of finite measurements of shape (N, {', '.join(map(str, operator.measured))}), "
+                f"not {draws} of {tuple(y.shape)}"
+            )
+        shift, scale = (self.spec.units(v, like) for v in (self.spec.shift, self.spec.scale))
+        image = ((y - operator(shift.expand(1, *self.spec.shape))) / scale).repeat_interleave(draws, 0)
+        labels = self.labels(len(y), cond)
+        told = Condition(label=None if labels is None else labels.repeat_interleave(draws), image=image)
+        found = sample(self.denoiser, (len(image), *self.spec.shape), sampler, steps, seed, told)
+        return self.spec.from_model(found.view(len(y), draws, *self.spec.shape))
 
     def encode(
         self,
@@ -409,20 +444,31 @@ class Model:
         w: float | None,
         usual: float = 1.0,
         guide: NoisyClassifier | Model | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float = 0.0,
     ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
         """The denoiser of a question with its guidance, and the condition to bind."""
-        labels, plain = self.condition(n, cond), self.denoiser
+        labels = self.condition(n, cond)
+        plain: AnyDenoiser = self.denoiser
         strength = usual if scale is None and w is None else guidance_scale(scale, w)
+        guided: AnyDenoiser
         if isinstance(guide, Model):
             if guide.spec != self.spec:
                 raise UndriftError("the weaker model is of other data than this one; guide by a run of the same data")
             weak = guide.denoiser
-            return Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), strength), labels
-        if labels is not None:
-            return Mix(plain, plain.given(None), strength) if guide is None else Tilt(plain.given(None), guide, strength), labels
-        if guide is not None or scale is not None or w is not None:
-            raise UndriftError("a guidance scale needs a class to be guided to; name one (cond, --class)")
-        return plain, None
+            guided = Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), strength, rescale=rescale)
+        elif labels is None:
+            if not (guide is None and scale is None and w is None and interval is None and not rescale):
+                raise UndriftError("guidance (a scale, an interval) needs a class to be guided to; name one (cond, --class)")
+            return plain, None
+        elif guide is None:
+            guided = Mix(plain, plain.given(None), strength, rescale=rescale)
+        else:
+            if rescale:
+                raise UndriftError("`rescale` compares two predictions, and a classifier makes none; leave it out")
+            plain = plain.given(None)
+            guided = Tilt(plain, guide, strength)
+        return (guided if interval is None else Interval(guided, plain, *interval)), labels
 
     def labels(self, n: int, cond: int | str | Sequence[int | str] | None) -> Tensor | None:
         """Class numbers `(n,)` from names or numbers; None stays None."""
@@ -447,6 +493,8 @@ class Model:
         known = vocabulary_of(self.parts.get("condition"))
         if cond is None or isinstance(cond, Condition):
             return for_samples(cond, n)
+        if self.measures is not None:
+            raise UndriftError(f"this model is told {self.measures.operator} and not a class alone; use undrift restore")
         if known is None:
             return self.labels(n, cond)
         each = [cond] * n if isinstance(cond, (int, str)) else list(cond)
@@ -462,7 +510,7 @@ class Model:
         """What the model may be asked for, to show it: its class numbers, or a few texts; empty if it has no condition."""
         if self.reads_text:
             return list(self.parts["condition"]["examples"])
-        return [] if self.upscale else list(range(len(self.spec.classes)))
+        return [] if self.upscale or self.measures else list(range(len(self.spec.classes)))
 
     @property
     def reads_text(self) -> bool:
@@ -473,6 +521,11 @@ class Model:
     def upscale(self) -> UpscaleOptions | None:
         """How it was trained to enlarge pictures, if it was."""
         return upscale_of(self.parts.get("condition"))
+
+    @property
+    def measures(self) -> MeasuredOptions | None:
+        """What it was trained to be told of the picture, if it was."""
+        return measured_of(self.parts.get("condition"))
 
     def describe(self) -> dict[str, Any]:
         """What model.json holds."""
@@ -605,7 +658,9 @@ def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
                 f"{folder} holds no model yet: it has not reached its first checkpoint; train on with the same command"
             )
         if (folder / "cascade.json").is_file():
-            raise ModelError(f"{folder} holds a cascade of two models; load it in Python: undrift.load_cascade")
+            raise ModelError(
+                f"{folder} holds a cascade of two models; draw from it with `undrift sample`, or load it with undrift.load_cascade"
+            )
         raise ModelError(f"{folder} holds no model (no model.json); is it a run's folder?")
     try:
         description = json.loads(path.read_text())

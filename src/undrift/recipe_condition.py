@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from undrift.condition import Condition, as_condition
 from undrift.data import Dataset
 from undrift.data.captions import Captioned
 from undrift.data.words import Vocabulary
-from undrift.error import RecipeError
+from undrift.error import RecipeError, UndriftError
+from undrift.inverse import Operator
 from undrift.nn.text import Reader, TextEncoder
 from undrift.noise import Noise
 from undrift.recipe_objective import Options
+from undrift.recipe_operator import named_operator
 from undrift.upscale import enlarging
 
 EXAMPLES = 8  # texts that a model keeps, to show itself with
@@ -36,8 +39,34 @@ class UpscaleOptions(Options):
     augment: Annotated[float, Field(ge=0, le=10)] = 0.5
 
 
-CONDITIONS: dict[str, type[Options]] = {"text": TextOptions, "upscale": UpscaleOptions}
-ConditionOptions = Annotated[TextOptions | UpscaleOptions, Field(discriminator="kind")]
+PICTURES = ("greyscale", "blur", "downsample")  # operators whose measurement is a picture, and that read no file
+
+
+class MeasuredOptions(Options):
+    """What an operator measures of the picture is told, and the class: colours from grey, sharp from blurred, large from small.
+
+    `noise` is the standard deviation of what is added to it, in model space.
+    """
+
+    kind: Literal["measured"] = "measured"
+    operator: str = "greyscale"
+    noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @field_validator("operator")
+    @classmethod
+    def _is_a_picture(cls, name: str) -> str:
+        if name.partition(":")[0] not in PICTURES:
+            raise ValueError(f'operator "{name}" makes no picture to be told; use greyscale, blur:STD or downsample:FACTOR')
+        return name
+
+    def build(self, shape: tuple[int, ...]) -> Operator:
+        """The operator on samples `(B, *shape)`. Raises UndriftError if it does not fit them."""
+        return _operator(self.operator, shape)
+
+
+_operator = lru_cache(maxsize=8)(named_operator)
+CONDITIONS: dict[str, type[Options]] = {"text": TextOptions, "upscale": UpscaleOptions, "measured": MeasuredOptions}
+ConditionOptions = Annotated[TextOptions | UpscaleOptions | MeasuredOptions, Field(discriminator="kind")]
 
 
 def describe_condition(options: ConditionOptions | None, data: Dataset) -> dict[str, Any] | None:
@@ -55,6 +84,17 @@ def describe_condition(options: ConditionOptions | None, data: Dataset) -> dict[
                 f"condition.kind=upscale needs pictures without captions, with sides that are multiples of factor={factor}; "
                 f"{data.name} have shape {shape}{' and captions' * isinstance(data, Captioned)}"
             )
+        return options.model_dump(mode="json")
+    if isinstance(options, MeasuredOptions):
+        if isinstance(data, Captioned) or len(data.spec.shape) != 3 or isinstance(data.spec.scale, tuple):
+            raise RecipeError(
+                f"condition.kind=measured needs pictures of one range without captions; {data.name} are none "
+                f"(shape {data.spec.shape})"
+            )
+        try:
+            options.build(data.spec.shape)
+        except UndriftError as error:
+            raise RecipeError(f"condition.operator: {error}") from None
         return options.model_dump(mode="json")
     if not isinstance(data, Captioned):
         raise RecipeError(f"condition.kind=text needs data with captions; {data.name} have none (data.kind=captions has)")
@@ -75,11 +115,21 @@ def upscale_of(condition: Mapping[str, Any] | None) -> UpscaleOptions | None:
     return None if condition is None or condition["kind"] != "upscale" else UpscaleOptions(**condition)
 
 
+def measured_of(condition: Mapping[str, Any] | None) -> MeasuredOptions | None:
+    """What a model is told of the picture, if it is. Raises ValueError for illegal values."""
+    return None if condition is None or condition["kind"] != "measured" else MeasuredOptions(**condition)
+
+
 def told(
     condition: Mapping[str, Any] | None, x0: Tensor, cond: Tensor | Condition | None, noise: Noise
 ) -> Tensor | Condition | None:
     """What a network is told in training of the examples `x0`, `(B, *D)` in model space: `cond`, and what is made of `x0`."""
-    upscale = upscale_of(condition)
+    upscale, measured = upscale_of(condition), measured_of(condition)
+    if measured is not None:
+        seen = measured.build(tuple(x0.shape[1:]))(x0)
+        if measured.noise:
+            seen = seen + measured.noise * noise.fold("measured").normal(seen)
+        return Condition(label=as_condition(cond).label, image=seen)
     if upscale is None:
         return cond
     return enlarging(x0, upscale.factor, upscale.augment, noise, as_condition(cond).label)
@@ -89,6 +139,8 @@ def sizes(condition: Mapping[str, Any] | None, shape: tuple[int, ...]) -> dict[s
     """The arguments of a network for data of one shape that the condition decides."""
     if condition is None:
         return {}
+    if (measured := measured_of(condition)) is not None:
+        return {"image": measured.build(shape).measured[0]}
     return {"image": shape[0], "vector": 1} if upscale_of(condition) else {"sequence": condition["width"]}
 
 

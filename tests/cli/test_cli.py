@@ -9,17 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from undrift.cli import main
-
-
-def undrift(*words, capsys):
-    """Exit code, output, error."""
-    try:
-        code = main([str(w) for w in words])
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+from conftest import undrift
 
 
 def test_help_needs_no_torch():

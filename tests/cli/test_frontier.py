@@ -5,20 +5,10 @@ import json
 import pytest
 from PIL import Image
 
-from undrift.cli import main
-from undrift.model import load
+from conftest import undrift
+from undrift.model import load, save_sampling
 
 SMALL = ("-n", "60", "--samplers", "dpm2m,ddim", "--grids", "karras, uniform", "--evaluations", "3,6")
-
-
-def undrift(*words, capsys):
-    """Exit code, output, error."""
-    try:
-        code = main([str(w) for w in words])
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_it_measures_recommends_and_the_model_follows(judged_copy, capsys):
@@ -95,3 +85,9 @@ def test_a_run_in_training_is_not_written_to(judged_copy, capsys):
     code, _, err = undrift("frontier", judged_copy, *SMALL, capsys=capsys)
     assert (code, "another training is at work" in err) == (2, True)
     lock.close()
+
+
+def test_info_says_what_a_fitted_grid_was_measured_for(judged_copy, capsys):
+    fitted = {"fitted": ((150.0, 0.3), (150.0, 1.0, 0.1)), "grid": "fitted"}
+    save_sampling(judged_copy, load(judged_copy).sampling.model_copy(update=fitted))
+    assert "measured for 2, 3 steps" in undrift("info", judged_copy, capsys=capsys)[1]

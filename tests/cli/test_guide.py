@@ -6,18 +6,9 @@ import numpy as np
 import pytest
 
 import undrift as ud
+from conftest import undrift
 from undrift.cli import main
 from undrift.cli.command import evaluate
-
-
-def undrift(*words, capsys):
-    """Exit code, output, error."""
-    try:
-        code = main([str(w) for w in words])
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +59,32 @@ def test_a_weaker_run_guides_and_evaluate_takes_a_guide_too(guided_run, tiny_run
     assert isinstance(given["guide"], ud.NoisyClassifier)
 
 
+def test_guidance_in_an_interval_and_rescaled(guided_run, tmp_path, capsys):
+    def drawn(*extra):
+        words = ("sample", guided_run, "-n", 4, "--class", 4, "--steps", 4, "--npz", tmp_path / "x.npz", *extra)
+        code, out, err = undrift(*words, capsys=capsys)
+        assert (code, err) == (0, "")
+        return np.load(tmp_path / "x.npz")["x"].astype(int), out
+
+    for by in ((), ("--guide", "classifier")):
+        plain, full = drawn(*by, "--scale", 0 if by else 1)[0], drawn(*by, "--scale", 6)[0]
+        never, out = drawn(*by, "--scale", 6, "--interval", 1e8, 1e9)
+        assert "for sigma/alpha from 1e+08 to 1e+09" in out
+        always = drawn(*by, "--scale", 6, "--interval", 0, "inf")[0]
+        part = drawn(*by, "--scale", 6, "--interval", 0.3, 5)[0]
+        assert (never == plain).all() and (always == full).all()
+        assert (part != plain).any() and (part != full).any()
+    less, out = drawn("--scale", 6, "--rescale", 0.7)
+    assert "rescaled by 0.7" in out and (less != drawn("--scale", 6)[0]).any()
+
+
 @pytest.mark.parametrize(("words", "message"), [
+    (("sample", "RUN", "--interval", "5", "0.3"), "the lower one first"),
+    (("sample", "RUN", "--rescale", "2"), "a share between 0 (none) and 1 (all)"),
+    (("sample", "RUN", "--class", "none", "--interval", "0.3", "5"), "needs a class"),
+    (("sample", "GUIDED", "--guide", "classifier", "--rescale", "0.5"), "a classifier makes none"),
+    (("evaluate", "RUN", "--generative-classifier", "--interval", "0.3", "5"), "leave out the options"),
+    (("impute", "RUN", "held-out", "--mask", "left", "--guide", "classifier"), '"--guide" is not understood'),
     (("sample", "RUN", "--guide", "classifier"), "has no noise-aware classifier; train one with"),
     (("sample", "RUN", "--guide", "nowhere"), "no such run folder"),
     (("sample", "GUIDED", "--guide", "classifier", "--class", "none"), "needs a class"),

@@ -6,18 +6,9 @@ import torch
 from PIL import Image
 
 import undrift as ud
-from undrift.cli import main
+from conftest import undrift
 from undrift.evaluate.restore import Restored, sheet
 from undrift.recipe_operator import EXAMPLES, HIDDEN, named_operator
-
-
-def undrift(*words, capsys):
-    try:
-        code = main([str(w) for w in words])
-    except SystemExit as stop:
-        code = stop.code
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture

@@ -290,7 +290,7 @@ def test_a_run_that_goes_on_keeps_the_recommendation(copied_run):
 def test_a_table_a_sentence_and_data():
     rows = (row("ddim", 5, 3.0, wiggle=0.2, n=250), row("dpm2m", 8, 1.01, wiggle=0.05), row("heun", 19, 1.0, wiggle=0.001))
     found = Frontier(rows, made_up())
-    lines = report.table(found, Setting("heun", "karras", 19, 19))
+    lines = report.table(replace(found, present=Setting("heun", "karras", 19, 19)))
     assert lines[0].split() == ["evaluations", "sampler", "grid", "steps", "samples", "figure", "ms/sample"]
     assert [line.split()[-1] for line in lines[1:]] == ["4.0", "recommended", "now"]
     assert "best, now" in lines[3]

@@ -84,6 +84,7 @@ def _sample(commands: Commands) -> None:
         "--prompt", action="append", metavar="TEXT", help='what a model of captions is to draw, such as "a three next to a seven"'
     )
     _sampling(sample)
+    _guidance(sample)
     sample.add_argument("--out", type=Path, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
     sample.add_argument(
         "--strip", type=Path, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
@@ -143,7 +144,12 @@ def _impute(commands: Commands) -> None:
     )
     impute.add_argument("--invert", action="store_true", help="the other way round: white is missing, a name says what is known")
     impute.add_argument("--draws", type=int, default=8, metavar="K", help="fillings-in of each input (default: 8)")
-    impute.add_argument("--method", metavar="NAME", default="repaint", help="repaint (default), replace or langevin")
+    impute.add_argument(
+        "--method",
+        metavar="NAME",
+        default="repaint",
+        help="repaint (default), mmps (a gradient at every step), replace or langevin",
+    )
     impute.add_argument("-n", type=int, metavar="N", help="the first N inputs only (default: all; of held-out 5)")
     impute.add_argument(
         "--class", dest="label", metavar="NAME", default="none", help="a class, or one for each input with commas (default: none)"
@@ -163,6 +169,7 @@ def _evaluate(commands: Commands) -> None:
     )
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
+    _guidance(evaluate)
 
 
 def _likelihood(commands: Commands) -> None:
@@ -227,9 +234,11 @@ def _restore(commands: Commands) -> None:
     )
     restore.add_argument("run", type=Path, help="a run's folder")
     restore.add_argument("input", type=Path, help="what was measured: .npy or .npz (x), or a picture; see --simulate")
-    restore.add_argument("--operator", required=True, metavar="OPERATOR", help="how it was measured, e.g. blur:2")
     restore.add_argument(
-        "--noise", required=True, metavar="STD", help="standard deviation of its noise, in data units, or 5%% of the data's range"
+        "--operator", metavar="OPERATOR", help="how it was measured, e.g. blur:2 (a model trained to be told it knows)"
+    )
+    restore.add_argument(
+        "--noise", metavar="STD", help="standard deviation of its noise, in data units, or 5%% of the data's range"
     )
     restore.add_argument("--simulate", action="store_true", help="INPUT is clean data: measure it first, and show it too")
     restore.add_argument("-n", type=int, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
@@ -278,12 +287,6 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
     )
     strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
     parser.add_argument(
-        "--guide",
-        metavar="WHAT",
-        help="what the scale weighs: classifier (of noisy data; see train-classifier), or the folder of a weaker run "
-        "(default: the model itself, with the class against without)",
-    )
-    parser.add_argument(
         "--sampler",
         metavar="NAME",
         help="few steps: abm, dpm2m, dpm3m, unipc, deis, ddim; one-step solvers: heun, midpoint, rk4, dpm2s, adaptive; with noise: "
@@ -300,3 +303,26 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
     )
     parser.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
     parser.add_argument("--weights", default="ema", help="ema (default) or raw")
+
+
+def _guidance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--guide",
+        metavar="WHAT",
+        help="what the scale weighs: classifier (of noisy data; see train-classifier), or the folder of a weaker run "
+        "(default: the model itself, with the class against without)",
+    )
+    parser.add_argument(
+        "--interval",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="guide only where sigma/alpha lies between the two, such as 0.3 5 (default: everywhere)",
+    )
+    parser.add_argument(
+        "--rescale",
+        type=float,
+        default=0.0,
+        metavar="PHI",
+        help="share of the contrast that guidance adds to take back (default: 0)",
+    )

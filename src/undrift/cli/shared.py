@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from undrift.classifier import load_classifier
 from undrift.config import SAMPLERS
 from undrift.error import OutputError, UndriftError
 from undrift.guidance import NoisyClassifier, guidance_scale
-from undrift.model import Model, load
+from undrift.model import Model, load, write_atomically
 
 
 def console() -> Console:
@@ -32,11 +33,18 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
     return options
 
 
-def guide(arguments: argparse.Namespace, model: Model) -> NoisyClassifier | Model | None:
-    """What `--guide` names: the run's noise-aware classifier, or a weaker model."""
+def guidance_options(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
+    """What `--guide` names (the run's noise-aware classifier, or a weaker model), `--interval` and `--rescale`."""
     if arguments.guide == "classifier":
-        return load_classifier(arguments.run, model)
-    return None if arguments.guide is None else load(arguments.guide)
+        guide: NoisyClassifier | Model | None = load_classifier(arguments.run, model)
+    else:
+        guide = None if arguments.guide is None else load(arguments.guide)
+    interval = None if arguments.interval is None else tuple(arguments.interval)
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        raise UndriftError(f"--interval {interval[0]:g} {interval[1]:g}: two noise levels sigma/alpha, the lower one first")
+    if not 0 <= arguments.rescale <= 1:
+        raise UndriftError(f"--rescale {arguments.rescale:g}: a share between 0 (none) and 1 (all)")
+    return {"guide": guide, "interval": interval, "rescale": arguments.rescale}
 
 
 def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
@@ -53,7 +61,9 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     default = arguments.scale is None and arguments.w is None
     scale = usual.scale if default else float(guidance_scale(arguments.scale, arguments.w))
     by = "" if arguments.guide is None else f" by {arguments.guide}"
-    return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g})"
+    where = "" if arguments.interval is None else " for sigma/alpha from {:g} to {:g}".format(*arguments.interval)
+    less = f", rescaled by {arguments.rescale:g}" if arguments.rescale else ""
+    return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g}){where}{less}"
 
 
 def class_per_sample(text: str, n: int, model: Model) -> list[Any] | None:
@@ -77,21 +87,25 @@ def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> li
     return [texts[i % len(texts)] for i in range(n)]
 
 
-def check_writable(path: Path) -> None:
-    """Before any work: can this file be written?
+def check_writable(path: Path, suffix: str | None = None) -> None:
+    """Before any work: can this file be written, a picture unless a suffix says otherwise?
 
     Raises:
         OutputError: it cannot.
     """
-    if path.exists() and (
-        path.name in ("model.json", "config.yaml", "log.jsonl", "cascade.json") or path.suffix == ".safetensors"
+    if (
+        suffix != ".safetensors"
+        and path.exists()
+        and (path.name in ("model.json", "config.yaml", "log.jsonl", "cascade.json") or path.suffix == ".safetensors")
     ):
         raise OutputError(f"{path} belongs to a run and would be lost; name another file")
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file in it")
-    suffix = path.suffix.lower()
-    if suffix != ".npz" and Image.registered_extensions().get(suffix, "PNG") not in Image.SAVE:
-        raise OutputError(f"{path}: pictures cannot be written as {suffix}; name a .png")
+    mine = path.suffix.lower()
+    if suffix is not None and mine != suffix:
+        raise OutputError(f"{path}: what goes there is written as {suffix}; name a {suffix}")
+    if suffix is None and Image.registered_extensions().get(mine, "PNG") not in Image.SAVE:
+        raise OutputError(f"{path}: pictures cannot be written as {mine}; name a .png")
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
@@ -100,3 +114,13 @@ def check_writable(path: Path) -> None:
             pass
     except OSError:
         raise OutputError(f"{path} cannot be written: {folder} is not a folder that you may write to") from None
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Numpy arrays by name to a `.npz`, whole or not at all. Raises OutputError if it cannot be written."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as handle:
+            np.savez_compressed(handle, **arrays)
+
+    write_atomically(path, write)

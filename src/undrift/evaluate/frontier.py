@@ -47,6 +47,7 @@ class Frontier:
         scale: Guidance scale; None without classes.
         notes: What was left out, and why.
         fitted: The levels of the fitted grid.
+        present: How the model sampled until now; None where its cost is not known beforehand, or its fitted grid was fitted anew.
         best: The row with the best figure of those with the most samples.
         recommended: The cheapest within the error bars of the best.
     """
@@ -56,6 +57,7 @@ class Frontier:
     scale: float | None = None
     notes: tuple[str, ...] = ()
     fitted: tuple[tuple[float, ...], ...] | None = None
+    present: Setting | None = None
     best: Row = field(init=False)
     recommended: Row = field(init=False)
 
@@ -126,6 +128,7 @@ def frontier(
     if "fitted" in wanted:
         tell("fitting a grid")
         fitted = _fit(guided, shape, evaluations, seed)
+        present = None if present is not None and present.grid == "fitted" else present
         if isinstance(model, Model):
             model = replace(model, sampling=model.sampling.model_copy(update={"fitted": fitted.levels}))
     layouts = {name: grid for name in wanted if (grid := GRIDS.get(name, fitted)) is not None}
@@ -134,7 +137,7 @@ def frontier(
         raise UndriftError(f"no setting is left to measure: {'; '.join(notes)}")
     draw = _draw_law(model, seed, layouts) if isinstance(model, GaussianMixture) else _draw_model(model, labels, strength, seed)
     rows, more = race(draw, ruler, settings, n, evaluations, present, tell)
-    return Frontier(rows, ruler, strength, (*notes, *more), None if fitted is None else fitted.levels)
+    return Frontier(rows, ruler, strength, (*notes, *more), None if fitted is None else fitted.levels, present)
 
 
 def _all(given: Sequence[str] | None, usual: Sequence[str], table: Iterable[str]) -> Sequence[str]:

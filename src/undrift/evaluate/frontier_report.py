@@ -9,7 +9,6 @@ from PIL import Image
 from undrift.evaluate.chart import Point, chart
 from undrift.evaluate.frontier import Frontier
 from undrift.evaluate.race import Row
-from undrift.evaluate.setting import Setting
 
 LINES = 12  # samplers in the picture, the best ones
 
@@ -25,14 +24,14 @@ def _plus_minus(value: float, error: float) -> str:
     return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
-def table(found: Frontier, present: Setting | None = None) -> list[str]:
-    """The rows by evaluations, as lines of text; `present` is how the model samples now."""
+def table(found: Frontier) -> list[str]:
+    """The rows by evaluations, as lines of text."""
     others = list(dict.fromkeys(name for row in found.rows for name in row.also))
     head = ["evaluations", "sampler", "grid", "steps", "samples", "figure", *others, "ms/sample", ""]
     lines = [head]
     for row in found.rows:
         s = row.setting
-        marks = {"recommended": row is found.recommended, "best": row is found.best, "now": s == present}
+        marks = {"recommended": row is found.recommended, "best": row is found.best, "now": s == found.present}
         also = [_also(name, row.also[name]) if name in row.also else "" for name in others]
         speed = f"{1000 * row.seconds / row.n:.1f}"
         said = ", ".join(name for name, on in marks.items() if on)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from undrift import picture
-from undrift.cascade import Cascade
-from undrift.cli.shared import check_writable
+from undrift.cascade import Cascade, load_cascade
+from undrift.cli.parser import parse
+from undrift.cli.shared import check_writable, class_per_sample, write_arrays
 from undrift.error import OutputError, UndriftError
 from undrift.model import load
 
@@ -25,3 +26,31 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     cascade.save(out)
     picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, classes or None), drawn)
     print(f"{len(x)} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {drawn}; the cascade is in {out}")
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    """`undrift sample` of a cascade: how many, which classes, and where to."""
+    usual = vars(parse(["sample", str(arguments.run)]))
+    if any(value != usual[name] for name, value in vars(arguments).items() if name not in ("n", "label", "seed", "out", "npz")):
+        raise UndriftError(
+            f"{arguments.run} is a cascade of two models: of the options, only -n, --class, --seed, --out and --npz are for both; "
+            "choose the rest for each in Python (undrift.load_cascade)"
+        )
+    cascade = load_cascade(arguments.run)
+    out, classes = arguments.out or arguments.run / "samples" / "grid.png", len(cascade.spec.classes)
+    check_writable(out)
+    if arguments.npz:
+        check_writable(arguments.npz, ".npz")
+    n = 10 * classes or 64 if arguments.n is None else arguments.n
+    if n < 1:
+        raise UndriftError(f"-n {n}: ask for at least one sample")
+    label = "all" if arguments.label is None else arguments.label
+    labels = class_per_sample(label, n, cascade.low)
+    x = cascade.sample(n, labels, seed=arguments.seed)
+    kinds = classes if label == "all" and classes and n % classes == 0 else None
+    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, kinds), out)
+    if arguments.npz:
+        named = cascade.low.labels(n, labels)
+        write_arrays(arguments.npz, {"x": x.numpy()} | ({} if named is None else {"labels": named.numpy()}))
+    written = ", ".join(str(path) for path in (out, arguments.npz) if path is not None)
+    print(f"{n} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {written}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from undrift.cli.shared import guide, said, sampling_options
+from undrift.cli.shared import guidance_options, said, sampling_options
 from undrift.error import UndriftError
 from undrift.evaluate.captions import judge_captions
 from undrift.evaluate.generative_classifier import classify_held_out
@@ -20,18 +20,27 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             f"{arguments.run} enlarges small pictures and draws none of its own; evaluate the model that draws those"
         )
     if arguments.generative_classifier:
-        if {arguments.scale, arguments.w, arguments.sampler, arguments.steps, arguments.grid} != {None}:
-            raise UndriftError("--generative-classifier draws no samples; leave out --scale, -w, --sampler, --steps and --grid")
+        drawing = (
+            arguments.scale,
+            arguments.w,
+            arguments.sampler,
+            arguments.steps,
+            arguments.grid,
+            arguments.guide,
+            arguments.interval,
+        )
+        if any(value is not None for value in drawing) or arguments.rescale:
+            raise UndriftError("--generative-classifier draws no samples; leave out the options of sampling and guidance")
         for line in classify_held_out(model, arguments.run, arguments.n, arguments.data_dir, seed=arguments.seed).lines():
             print(line)
         return
     if model.reads_text:
-        options = sampling_options(arguments, True)
+        options = sampling_options(arguments, True) | guidance_options(arguments, model)
         print(f"{arguments.n} samples with {said(model, arguments, True)}")
         for line in judge_captions(model, arguments.run, arguments.n, **options).lines():
             print(line)
         return
-    options = sampling_options(arguments, bool(model.spec.classes)) | {"guide": guide(arguments, model)}
+    options = sampling_options(arguments, bool(model.spec.classes)) | guidance_options(arguments, model)
     print(f"{arguments.n} samples with {said(model, arguments, bool(model.spec.classes))}")
     for line in judge_run(model, arguments.run, arguments.n, arguments.data_dir, **options).lines():
         print(line)

@@ -9,7 +9,7 @@ from undrift import picture
 from undrift.cli.shared import check_writable, console
 from undrift.error import UndriftError
 from undrift.evaluate import frontier_report as report
-from undrift.evaluate.frontier import frontier, present_setting, sampling_of
+from undrift.evaluate.frontier import frontier, sampling_of
 from undrift.model import load, save_sampling, write_atomically
 from undrift.train.session import hold
 
@@ -21,8 +21,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     rows = out.with_suffix(".json")
     if out == rows:
         raise UndriftError(f"{out}: the rows go there, and this is where the picture goes; name a .png")
-    for path in (out, rows):
-        check_writable(path)
+    check_writable(out)
+    check_writable(rows, ".json")
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
     with console().status("measuring") as status:
         found = frontier(
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         )
     guided = f", guidance scale {found.scale:g} (w = {found.scale - 1:g})" if found.scale is not None else ""
     print(f"{found.best.n:,} samples of each setting that stayed to the end{guided}")
-    for line in report.table(found, present_setting(model)) + report.words(found) + list(found.notes):
+    for line in report.table(found) + report.words(found) + list(found.notes):
         print(line)
     picture.save_image(report.picture(found), out)
     text = json.dumps(report.as_json(found), indent=1)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample
+from undrift.cli.shared import check_writable, class_per_sample, write_arrays
 from undrift.config import IMPUTATIONS, SAMPLERS
 from undrift.data.files import read_examples, read_mask
 from undrift.error import UndriftError, nearest
 from undrift.evaluate.verdict import data_of
 from undrift.guidance.masks import NAMES, named_mask
-from undrift.model import Model, load, write_atomically
+from undrift.model import Model, load
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -26,9 +25,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if not shown and (arguments.out or not arguments.npz):
         raise UndriftError(f"data of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
     out = arguments.out or (arguments.run / "samples" / "imputed.png" if shown else None)
-    for path in (out, arguments.npz):
+    for path, suffix in ((out, None), (arguments.npz, ".npz")):
         if path is not None:
-            check_writable(path)
+            check_writable(path, suffix)
     if arguments.method not in IMPUTATIONS:
         raise UndriftError(f'method "{arguments.method}" is unknown{nearest(arguments.method, IMPUTATIONS)}')
     if arguments.draws < 1:
@@ -44,12 +43,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         done.append(out)
     if arguments.npz:
         arrays = {"x": draws.numpy(), "mask": mask.numpy()}
-
-        def write(path: Path) -> None:
-            with open(path, "wb") as handle:
-                np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
-
-        write_atomically(arguments.npz, write)
+        write_arrays(arguments.npz, arrays)
         done.append(arguments.npz)
     print(f"{len(x)} x {arguments.draws} draws with {_said(arguments)}: {', '.join(map(str, done))}")
     if mask.all():

@@ -19,6 +19,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         reads = {"reads": f"text of up to {told['length']} words of {len(told['words'])}: {', '.join(told['words'])}"}
     elif (up := model.upscale) is not None:
         reads = {"reads": f"the picture {up.factor} times smaller, with noise of up to {up.augment:g}, and the class"}
+    elif (seen := model.measures) is not None:
+        reads = {"reads": f"{seen.operator} of the picture, with noise of {seen.noise:g}{', and the class' * bool(spec.classes)}"}
     rows = {
         "run": arguments.run,
         "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
@@ -32,5 +34,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         "samples with": f"{usual.sampler}, {usual.steps} steps on the {usual.grid} grid, "
                         f"guidance scale {usual.scale:g} (w = {usual.scale - 1:g})",
     }  # fmt: skip
+    if usual.fitted is not None:
+        steps = ", ".join(str(len(levels)) for levels in usual.fitted)
+        rows["fitted grid"] = f"measured for {steps} steps; other numbers are interpolated from the nearest"
     for name, value in rows.items():
         print(f"{name:>12}  {value}")

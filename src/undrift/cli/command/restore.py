@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console
+from undrift.cli.shared import check_writable, console, write_arrays
 from undrift.error import UndriftError
 from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
-from undrift.model import load, write_atomically
+from undrift.model import Model, load
 from undrift.recipe_operator import named_method, named_operator
 
 
@@ -23,12 +24,12 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if not drawn and (arguments.out or not arguments.npz):
         raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
     out = (arguments.out or arguments.run / "restored.png") if drawn else None
-    for path in (out, arguments.npz):
+    for path, suffix in ((out, None), (arguments.npz, ".npz")):
         if path is not None:
-            check_writable(path)
+            check_writable(path, suffix)
     named_method(arguments.method)
-    operator = named_operator(arguments.operator, model.spec.shape)
-    noise_std = read_noise(arguments.noise, model)
+    name, noise_std = _measurement(arguments, model)
+    operator = named_operator(name, model.spec.shape)
     if arguments.n < 1:
         raise UndriftError(f"-n {arguments.n}: ask for at least one measurement")
     y = read_measured(arguments.input, operator, arguments.simulate, arguments.n)
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     options = {k: getattr(arguments, k) for k in ("draws", "method", "particles", "sampler", "steps", "seed")}
     begun = time.perf_counter()
     with console().status(f"restoring {len(y)}"):
-        draws = model.restore(y, operator, noise_std, cond=arguments.label, **options)
+        how_measured: dict[str, Any] = {} if model.measures else {"operator": operator, "noise_std": noise_std}
+        draws = model.restore(y, **how_measured, cond=arguments.label, **options)
     seconds = time.perf_counter() - begun
     restored = Restored(operator, y, draws, truth)
     done: list[Path] = []
@@ -46,16 +48,29 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         picture.save_image(sheet(restored, model), out)
         done.append(out)
     if arguments.npz:
-
-        def write(path: Path) -> None:
-            with open(path, "wb") as handle:
-                np.savez_compressed(handle, **restored.arrays())
-
-        write_atomically(arguments.npz, write)
+        write_arrays(arguments.npz, restored.arrays())
         done.append(arguments.npz)
     how = f"{arguments.method}, {arguments.particles} particles" if arguments.particles else arguments.method
+    how = "the model itself, which is told them" if model.measures else how
     count = f"{len(y)} measurement{'s' * (len(y) > 1)}"
     print(f"{count}, {arguments.draws} draws each with {how}, {arguments.steps} steps, in {seconds:.1f} s")
-    print(f"misfit of the draws to y: {restored.misfit(noise_std):.2f} of the noise (about 1 where they explain it)")
+    if noise_std:
+        print(f"misfit of the draws to y: {restored.misfit(noise_std):.2f} of the noise (about 1 where they explain it)")
+    else:
+        print(f"misfit of the draws to y: {restored.misfit(1.0):.3g} in the units of y, root mean square")
     columns = f"{'truth, ' * (truth is not None)}y, mean, spread, draws"
     print(f"{', '.join(map(str, done))}" + (f" (columns: {columns})" if out else ""))
+
+
+def _measurement(arguments: argparse.Namespace, model: Model) -> tuple[str, float]:
+    """The operator's name and the standard deviation of its noise, data units: what was asked for, or what the model is told."""
+    told = model.measures
+    if told is None:
+        if arguments.operator is None or arguments.noise is None:
+            raise UndriftError(
+                "how was it measured? name it with --operator, such as blur:2, and its noise with --noise, such as 5%"
+            )
+        return arguments.operator, read_noise(arguments.noise, model)
+    if arguments.operator not in (None, told.operator) or arguments.noise is not None:
+        raise UndriftError(f"this model was trained to be told {told.operator}; leave out --noise and another --operator")
+    return told.operator, told.noise * float(model.spec.units(model.spec.scale, torch.empty(0)))

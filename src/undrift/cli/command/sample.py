@@ -10,17 +10,29 @@ import numpy as np
 import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, guide, prompt_per_sample, said, sampling_options
+from undrift.cli.command import cascade
+from undrift.cli.shared import (
+    check_writable,
+    class_per_sample,
+    guidance_options,
+    prompt_per_sample,
+    said,
+    sampling_options,
+    write_arrays,
+)
 from undrift.data.files import read_examples
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold
-from undrift.model import Model, load, write_atomically
+from undrift.model import Model, load
 from undrift.noise import Noise
 from undrift.sampler import State
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift sample RUN`."""
+    if (arguments.run / "cascade.json").is_file():
+        cascade.sample(arguments)
+        return
     model = load(arguments.run, arguments.weights)
     shown = picture.drawable(model.spec)
     numbers = (arguments.npz, arguments.npy)
@@ -32,9 +44,15 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         raise UndriftError("--npy writes the numbers alone, batch by batch; ask for pictures or --npz in another call")
     if arguments.prompt and not model.reads_text:
         raise UndriftError("this model reads no text; leave out --prompt (a class is named with --class)")
-    for path in (out, arguments.strip, arguments.gif, *numbers):
+    for path, suffix in (
+        (out, None),
+        (arguments.strip, None),
+        (arguments.gif, ".gif"),
+        (arguments.npz, ".npz"),
+        (arguments.npy, ".npy"),
+    ):
         if path is not None:
-            check_writable(path)
+            check_writable(path, suffix)
     classes, texts = len(model.spec.classes), model.reads_text
     start = None if arguments.start is None else read_examples(arguments.start, model.spec)
     usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * classes or 64
@@ -46,9 +64,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.label is None:
         arguments.label = "all" if start is None else "none"
     labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model)
-    weigh = guide(arguments, model)
-    guided = labels is not None or isinstance(weigh, Model)
-    options = sampling_options(arguments, guided) | edits(arguments, model) | {"guide": weigh}
+    guidance = guidance_options(arguments, model)
+    guided = labels is not None or isinstance(guidance["guide"], Model)
+    options = sampling_options(arguments, guided) | edits(arguments, model) | guidance
     if start is not None:
         options |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
     elif arguments.strength != 1:
@@ -72,12 +90,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             arrays["captions"] = np.array(labels)
         elif (found := model.labels(n, labels)) is not None:
             arrays["labels"] = found.numpy()
-
-        def write(path: Path) -> None:
-            with open(path, "wb") as handle:
-                np.savez_compressed(handle, **arrays)  # type: ignore[arg-type]
-
-        write_atomically(arguments.npz, write)
+        write_arrays(arguments.npz, arrays)
         done.append(arguments.npz)
     print(f"{n} samples with {said(model, arguments, guided)}: {', '.join(map(str, done))}")
 
@@ -102,10 +115,13 @@ def film(
     """
     rows = min(n, 10) if len(model.spec.shape) == 3 else n
     states: list[State] = []
-    options = options | ({"start": options["start"][:rows]} if "start" in options else {})
+    if "start" in options:  # what it starts from, in place of pure noise
+        options = options | {"start": options["start"][:rows]}
     model.sample(rows, labels[:rows] if labels else None, callback=states.append, batch_size=rows, **options)
     process, moments = model.denoiser.process, []
-    if "start" not in options:
+    if "start" in options:
+        moments.append(model.to_model(options["start"]).float())
+    else:
         x = process.prior(states[0].x, Noise(range(rows)).fold("sample", options["seed"]))
         moments.append(x / sum(process(states[0].t.new_tensor(process.t_max))))
     for state in states:

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     folder = arguments.run
     model = load(folder)
     for kind in ("json", "safetensors"):
-        check_writable(folder / f"{NAME}.{kind}")
+        check_writable(folder / f"{NAME}.{kind}", f".{kind}")
     recipe = read_recipe(folder / "config.yaml")
     train, held_out = data_of(folder, arguments.data_dir)
     with console().status("training") as status:
