@@ -158,6 +158,7 @@ MISTAKES = [
     (("trian", "digits"), 'command "trian" is unknown — did you mean "train"?'),
     (("sample", f"{TMP}/nowhere"), "no such run folder"),
     (("sample", TMP), "holds no model"),
+    (("sample", RUN, "--scale", "nan"), "finite number"),
     (("sample", RUN, "--sampler", "huen"), 'sampler "huen" is unknown — did you mean "heun"?'),
     (("sample", RUN, "--grid", "karas"), 'grid "karas" is unknown'),
     (("sample", RUN, "--class", "eleven"), 'class "eleven"'),

@@ -169,6 +169,13 @@ def test_other_data_are_noticed(tmp_path):
         train_run("array", {**few, "steps": 5}, tmp_path / "run", False, QUIET, time.perf_counter())
 
 
+def test_where_the_data_are_is_remembered_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.zeros((4, 3), "float32"))
+    assert plan("array", {"data_dir": "a.npy"}, tmp_path / "run", False)[0].data_dir == str(tmp_path / "a.npy")
+    assert plan("array", {"data_dir": "b.npy"}, tmp_path / "run", False)[0].data_dir == "b.npy"  # for the message
+
+
 def test_arrays_of_images_get_a_unet_and_odd_ones_train(tmp_path):
     np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 255, (40, 9, 13, 3), dtype="uint8"))
     few = {"steps": 2, "batch_size": 8, "data_dir": str(tmp_path / "a.npy"), "sample_every": 0}

@@ -48,6 +48,8 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     Raises:
         RecipeError: the run in `out` is of another recipe, or a change would make it another run.
     """
+    if (there := overrides.get("data_dir")) and Path(there).exists():  # commands may be run from elsewhere later
+        overrides = {**overrides, "data_dir": str(Path(there).absolute())}
     wanted = load_recipe(name, overrides)
     if not (out / "config.yaml").is_file():
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
