@@ -62,6 +62,8 @@ OURS = {
     for grid in ("straight", "trailing")
 } | {
     "DPM2M karras": (ud.DPM2M(), grids.karras),
+    "DPM2M log_snr": (ud.DPM2M(), grids.log_snr),
+    "ABM log_snr": (ud.ABM(), grids.log_snr),
     "DPM3M trailing": (ud.DPM3M(), grids.trailing),
     "Heun trailing": (ud.Heun(), grids.trailing),
     "DDIM trailing": (ud.Euler(), grids.trailing),
