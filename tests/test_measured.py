@@ -9,6 +9,7 @@ from rich.console import Console
 
 import undrift as ud
 from conftest import undrift
+from undrift import recipe_condition
 from undrift.error import RecipeError, UndriftError
 from undrift.inverse import blur, greyscale
 from undrift.train.session import plan, prepare, train_run
@@ -80,6 +81,7 @@ def test_restore_tells_the_network_the_measurement_in_its_own_units(run):
 
 
 def test_without_the_picture_it_draws_like_any_other(run):
+    recipe_condition._operator.cache_clear()  # as in a new process
     assert ud.load(run).sample(2, steps=2).shape == (2, 3, 8, 8)
 
 

@@ -140,7 +140,7 @@ def sizes(condition: Mapping[str, Any] | None, shape: tuple[int, ...]) -> dict[s
     if condition is None:
         return {}
     if (measured := measured_of(condition)) is not None:
-        return {"image": measured.build(shape).measured[0]}
+        return {"image": 1 if measured.operator == "greyscale" else shape[0]}
     return {"image": shape[0], "vector": 1} if upscale_of(condition) else {"sequence": condition["width"]}
 
 
