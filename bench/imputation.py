@@ -23,7 +23,7 @@ from undrift.data.order import Order
 from undrift.evaluate.recognition import predict, shifted, train_judge
 from undrift.evaluate.verdict import data_of
 from undrift.guidance.masks import named_mask
-from undrift.inverse.known import measured
+from undrift.inverse.known import PARTICLES, by_particles, measured
 from undrift.nn import Classifier
 from undrift.noise import Noise
 
@@ -37,6 +37,7 @@ METHODS = {
     "repaint, 10 jumps of 5": (guidance.Known, ud.RePaint(jump=5), 50),
     "gradient (mmps)": (measured, ud.Ancestral(), 100),
     "repaint, 40 resamplings": (guidance.Known, ud.RePaint(resamplings=40), 25),
+    "16 particles": (None, ud.Ancestral(), 50),
 }
 
 
@@ -100,8 +101,12 @@ def main() -> None:
         for method, (way, sampler, steps) in METHODS.items():
             if method in options.methods:
                 begun = time.perf_counter()
-                filled = guidance.impute(model.denoiser, x, mask, method=way, sampler=sampler, steps=steps)[0]
-                label = f"{method}, {steps} steps ({sampler.evaluations(steps)})"
+                if way is None:
+                    filled, cost = by_particles(model.denoiser, x, mask, steps=steps)[0], PARTICLES * steps
+                else:
+                    filled = guidance.impute(model.denoiser, x, mask, method=way, sampler=sampler, steps=steps)[0]
+                    cost = sampler.evaluations(steps)
+                label = f"{method}, {steps} steps ({cost})"
                 report(label, filled.clamp(-1, 1), time.perf_counter() - begun)
 
 

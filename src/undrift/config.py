@@ -92,9 +92,10 @@ GRIDS: dict[str, times.Grid] = {
 
 @dataclass(frozen=True)
 class Imputation:
-    """A way to fill in what is missing: the denoiser that knows, the sampler (given the user's, or None), and usual steps."""
+    """A way to fill in what is missing: the denoiser that knows (None: particles), the sampler (given the user's, or None), and usual
+    steps."""
 
-    method: Method
+    method: Method | None
     sampler: Callable[[Sampler | None], Sampler]
     steps: int
 
@@ -103,6 +104,7 @@ IMPUTATIONS: dict[str, Imputation] = {
     "repaint": Imputation(Known, lambda s: RePaint() if s is None else RePaint(s), 50),
     "replace": Imputation(Known, lambda s: s or Ancestral(), 200),
     "mmps": Imputation(measured, lambda s: s or Ancestral(), 100),
+    "particles": Imputation(None, lambda s: Ancestral(), 50),
     "langevin": Imputation(Known, lambda s: AnnealedLangevin() if s is None else AnnealedLangevin(s), 20),
 }
 

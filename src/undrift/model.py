@@ -27,6 +27,7 @@ from undrift.denoiser import AnyDenoiser, Denoiser
 from undrift.error import ModelError, OutputError, UndriftError, nearest
 from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale, impute
 from undrift.inverse import Observation, Operator, Posterior, smc
+from undrift.inverse.known import by_particles
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
 from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
@@ -185,12 +186,12 @@ class Model:
             mask: `shape` or `(B, *shape)` bool, True where the value is known. Default: where `x` is not NaN.
             draws: How many for each input.
             cond: A class or a text for all, or one for each; or a `Condition`. None: whatever fits.
-            method: "repaint", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and
+            method: "repaint", "particles", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and
                 `undrift.inverse.known` say how far each is to be trusted.
             scale, w: Guidance scale, for a class; default: the model's own.
             sampler, steps: A name or a `Sampler`, and a number; default: the method's own.
             grid: A name; default: the model's own.
-            options: Of `undrift.impute`: seed, batch_size, first, callback.
+            options: Of `undrift.impute`: seed, first, batch_size, callback; of particles: seed, first, particles, noise_std.
 
         Returns:
             `(draws, B, *shape)`: known values as in `x`, bit for bit; integers in the dtype of the data, floats in that of `x`.
@@ -214,19 +215,15 @@ class Model:
         denoiser, labels = self._guided(len(y), cond, scale, w, self.sampling.scale)
         chosen = _named("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
         layout = self.sampling.layout(grid)
-        count = way.steps if steps is None else steps
-        drawn = impute(
-            denoiser,
-            y,
-            mask,
-            draws,
-            method=way.method,
-            sampler=way.sampler(chosen),
-            steps=count,
-            cond=labels,
-            grid=layout,
-            **options,
-        )
+        shared = {"steps": way.steps if steps is None else steps, "cond": labels, "grid": layout, **options}
+        if way.method is None:
+            if chosen is not None:
+                raise UndriftError(
+                    "particles move as the ancestral sampler does; leave the sampler out, or choose another method"
+                )
+            drawn = by_particles(denoiser, y, mask.to(y.device), draws, **shared)
+        else:
+            drawn = impute(denoiser, y, mask, draws, method=way.method, sampler=way.sampler(chosen), **shared)
         kind = x.dtype if x.is_floating_point() and not self.spec.integer else self.spec.dtype
         return torch.where(mask, filled.to(kind), self.spec.from_model(drawn.cpu()).to(kind))
 

@@ -148,7 +148,7 @@ def _impute(commands: Commands) -> None:
         "--method",
         metavar="NAME",
         default="repaint",
-        help="repaint (default), mmps (a gradient at every step), replace or langevin",
+        help="repaint (default), particles, mmps (a gradient at every step), replace or langevin",
     )
     impute.add_argument("-n", type=int, metavar="N", help="the first N inputs only (default: all; of held-out 5)")
     impute.add_argument(

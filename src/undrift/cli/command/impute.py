@@ -15,6 +15,7 @@ from undrift.data.files import read_examples, read_mask
 from undrift.error import UndriftError, nearest
 from undrift.evaluate.verdict import data_of
 from undrift.guidance.masks import NAMES, named_mask
+from undrift.inverse.known import PARTICLES
 from undrift.model import Model, load
 
 
@@ -94,5 +95,5 @@ def _said(arguments: argparse.Namespace) -> str:
     sampler = way.sampler(SAMPLERS[arguments.sampler] if arguments.sampler else None)
     steps = way.steps if arguments.steps is None else arguments.steps
     name = f", {arguments.sampler}" if arguments.sampler else ""
-    cost = sampler.evaluations(steps)
+    cost = PARTICLES * steps if way.method is None else sampler.evaluations(steps)
     return f"{arguments.method}{name}, {steps} steps ({'as many' if cost is None else f'{cost:,}'} evaluations{' as it takes' * (cost is None)})"
