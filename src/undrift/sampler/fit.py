@@ -7,7 +7,7 @@ The flow is nearly straight in `u = sigma / (alpha + sigma)`, so the grids tried
 a decides how dense they are at low noise, b at high noise, and a = b = 1 is `straight`. The two are chosen to minimise what a grid
 is for, the measured error of the sampler at the end: the distance to where the flow itself takes the same noise. Levels moved one
 by one cost four times as much and gained nothing at 8 and 10 steps, and a grid of least summed local errors (Sabour et al. 2024,
-"Align your steps", bound a KL divergence by such a sum) was worse at 5 and 8 steps than `straight`: bench/few_steps.md.
+"Align your steps", bound a KL divergence by such a sum) was worse at 5 and 8 steps than `straight`: bench/fit_grid.md.
 """
 
 from __future__ import annotations
