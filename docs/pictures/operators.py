@@ -69,7 +69,7 @@ def main() -> None:
     for run, label in ((options.colour, "greyscale"), (options.told, "greyscale, told")):
         if run:
             tinted = data_of(run, None)[1].raw(torch.tensor([3, 8])).float()
-            parts.append((label, rows(ud.load(run), tinted, "greyscale", 3)))
+            parts.append((label, rows(ud.load(run), tinted, "greyscale", 1)))
     width, label = max(p.width for _, p in parts), 100
     whole = Image.new("RGB", (2 * (label + width), sum(max(a.height, b.height) + 8 for (_, a), (_, b) in pairs(parts))), "white")
     draw, top = ImageDraw.Draw(whole), 0
