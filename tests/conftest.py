@@ -120,6 +120,26 @@ def undrift(*words, capsys):
     return code, captured.out, captured.err
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Decoded pictures go here, not to the user's own cache."""
+    os.environ["UNDRIFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    return tmp_path_factory
+
+
+def write_pictures(folder, names, size=(20, 16), seed=0):
+    """Smooth pictures in colour that differ, PNG or JPEG by their suffix; `size` is (width, height)."""
+    import numpy as np
+    from PIL import Image
+
+    for i, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([seed, i])
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize(size, Image.Resampling.BILINEAR).save(path)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A run folder with a tiny class-conditional model of the embedded digits, 25 steps old."""

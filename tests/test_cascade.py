@@ -17,7 +17,8 @@ from undrift.data import Spec, load_data
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.error import DataError, ModelError, RecipeError, UndriftError
 from undrift.process import as_time, expand
-from undrift.train.session import plan, prepare, train_run
+from undrift.train.plan import plan, prepare
+from undrift.train.session import train_run
 from undrift.upscale import augmented, enlarging, shrink
 
 QUIET = Console(quiet=True)
@@ -114,7 +115,7 @@ def test_a_run_interrupted_and_taken_up_again_is_the_same_bit_for_bit(runs, tmp_
     trainer.save()
     trainer.lock.close()
     train_run("upscale", TINY, tmp_path / "halves", False, QUIET, time.perf_counter())
-    for name in ("model.safetensors", "state/state.safetensors"):
+    for name in ("model.safetensors", "state/step-00000006.safetensors"):
         a, b = load_file(runs / "high" / name), load_file(tmp_path / "halves" / name)
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 

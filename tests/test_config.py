@@ -120,3 +120,36 @@ def test_every_network_is_built_from_its_own_description():
         network = config.build_network({"kind": kind}, shape, 4)
         x = torch.randn(2, *shape)
         assert network(x, torch.zeros(2), torch.tensor([1, -1])).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "levels", "patch"),
+    [
+        ((5,), "mlp", None, None),
+        ((1, 7, 9), "mlp", None, None),
+        ((3, 4), "mlp", None, None),
+        ((1, 8, 8), "unet", 2, 1),
+        ((1, 28, 28), "unet", 2, 2),
+        ((3, 32, 32), "unet", 2, 2),
+        ((3, 64, 96), "unet", 3, 2),
+        ((3, 256, 256), "unet", 5, 2),
+        ((2, 64), "unet", 3, 2),
+        ((1, 16, 16, 16), "unet", 2, 1),
+    ],
+)
+def test_the_network_fits_the_data(shape, kind, levels, patch):
+    network = config.default_network(shape)
+    assert network["kind"] == kind
+    if kind == "unet":
+        assert (len(network["widths"]), network["patch"]) == (levels, patch)
+    assert network.get("attention") == ([levels - 1] if len(shape) == 3 and shape[0] == 3 else None)
+    recipe = load_recipe("images", {"network": network})
+    net = config.build_network(config.kinds(recipe.network), shape, 3)
+    if kind == "unet":
+        assert net.rank == len(shape) - 1
+
+
+def test_a_unet_of_vectors():
+    recipe = load_recipe("images", {"network": {"kind": "unet"}})
+    with pytest.raises(RecipeError, match=r"wants sequences \(C, L\), images .* but these data have shape \(5,\)"):
+        config.build_network(config.kinds(recipe.network), (5,), 0)

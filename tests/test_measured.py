@@ -12,7 +12,8 @@ from conftest import undrift
 from undrift import recipe_condition
 from undrift.error import RecipeError, UndriftError
 from undrift.inverse import blur, greyscale
-from undrift.train.session import plan, prepare, train_run
+from undrift.train.plan import plan, prepare
+from undrift.train.session import train_run
 
 TINY = {
     "network.kind": "unet",

@@ -44,3 +44,23 @@ def test_animation_and_strip(tmp_path):
     assert strip[strip.shape[0] // 6, 5 * strip.shape[1] // 6, 0] == 255
     picture.save_animation([picture.grid(s, spec) for s in states], tmp_path / "a.gif")
     assert (tmp_path / "a.gif").read_bytes()[:3] == b"GIF"
+
+
+def test_of_a_volume_the_middle_slice():
+    spec = Spec.bounded((1, 5, 2, 3), 0, 255, integer=True)
+    y = torch.full((1, 1, 5, 2, 3), -1.0)
+    y[:, :, 2] = 1.0
+    assert picture.drawable(spec)
+    assert (picture.tiles(y, spec) == 255).all()
+    assert picture.tiles(y, spec).shape == (1, 2, 3, 3)
+
+
+def test_sequences_are_curves():
+    spec = Spec.bounded((1, 50), 0, 255, integer=True)
+    y = torch.linspace(-1, 1, 50).view(1, 1, 50)
+    assert picture.drawable(spec)
+    image = picture.tiles(y, spec)[0]
+    height, width = np.argwhere(image[:, :, 0] < 100).T
+    assert np.corrcoef(height, width)[0, 1] < -0.99  # upwards to the right
+    wide, one = (picture.grid(y.expand(n, 1, 50), spec, n) for n in (4, 1))
+    assert (wide.width / wide.height, one.width / one.height) == ((4 * 129 + 1) / 66, 130 / 66)

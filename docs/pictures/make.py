@@ -20,8 +20,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests"))
 
 import undrift as ud  # noqa: E402
+from evaluate import planted  # noqa: E402
 from guidance import tilted_law  # noqa: E402
 from theory import experiments as ex  # noqa: E402
+from undrift.evaluate.budget import report  # noqa: E402
 from undrift.sampler.base import State  # noqa: E402
 
 mpl.use("Agg")
@@ -280,7 +282,17 @@ def posterior() -> None:
     save(figure, "posterior")
 
 
-PICTURES = {f.__name__: f for f in (the_idea, samplers, guidance, imputation, posterior, t1, t2, t3, t4, t5, t6, t7, t8, t9)}
+def diagnose() -> None:
+    """What the command draws, of a denoiser that is wrong at one noise level."""
+    found = ud.diagnose(planted.Dented(planted.LAW, 2.0, 4.0), planted.LAW, 1000, steps=12)
+    image = report.picture(found).quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(HERE / "diagnose.png", optimize=True)
+    print(f"diagnose.png {(HERE / 'diagnose.png').stat().st_size / 1000:.0f} kB")
+
+
+PICTURES = {
+    f.__name__: f for f in (the_idea, samplers, guidance, imputation, posterior, diagnose, t1, t2, t3, t4, t5, t6, t7, t8, t9)
+}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from undrift.condition import Condition
     from undrift.denoiser import AnyDenoiser, Counted, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
     from undrift.error import UndriftError
+    from undrift.evaluate.budget import Budget, diagnose
     from undrift.exact import Empirical, GaussianMixture
     from undrift.guidance import (
         Compose,
@@ -96,6 +97,7 @@ _PLACES = {
     "model": "Model load",
     "classifier": "load_classifier",
     "cascade": "Cascade load_cascade",
+    "evaluate.budget": "diagnose Budget",
     "error": "UndriftError",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}

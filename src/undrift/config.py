@@ -8,6 +8,7 @@ unknown one is answered with the nearest known.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -108,7 +109,15 @@ IMPUTATIONS: dict[str, Imputation] = {
     "langevin": Imputation(Known, lambda s: AnnealedLangevin() if s is None else AnnealedLangevin(s), 20),
 }
 
-_FROM_DATA = ("channels_in", "shape", "classes", "vector", "image", "sequence")  # arguments of networks that the data decide
+_FROM_DATA = (
+    "channels_in",
+    "rank",
+    "shape",
+    "classes",
+    "vector",
+    "image",
+    "sequence",
+)  # arguments of networks that the data decide
 
 
 def _part(kind: str, cls: type) -> type[Options]:
@@ -168,7 +177,13 @@ class SamplingOptions(Options):
 
 
 class Recipe(Options):
-    """Everything that decides a run. Times in steps, lengths in examples where they must not depend on the batch."""
+    """Everything that decides a run. Times in steps, lengths in examples where they must not depend on the batch.
+
+    keep: states on the disk, besides the best by held-out loss. snapshots: at most so many of the averages that `undrift ema`
+    combines; 0: none. monitor_every, monitor_examples: how often the held-out loss is looked at, and on how many examples; 0: never.
+    quality_every: the same for a few samples. patience: stop after so many looks without a better one. until: "converged" stops
+    as soon as the monitor says so.
+    """
 
     recipe: str
     data: dict[str, Any]
@@ -195,7 +210,16 @@ class Recipe(Options):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     log_every: Annotated[int, Field(ge=1)] = 50
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000
+    keep: Annotated[int, Field(ge=1)] = 2
+    snapshots: Annotated[int, Field(ge=0)] = 16
     sample_every: Annotated[int, Field(ge=0)] = 1000
+    monitor_every: Annotated[int, Field(ge=0)] = 250
+    monitor_examples: Annotated[int, Field(ge=2)] = 256
+    quality_every: Annotated[int, Field(ge=0)] = 1000
+    patience: Annotated[int, Field(ge=1)] | None = None
+    until: Literal["end", "converged"] = "end"
+    tensorboard: bool = False
+    wandb: bool = False
     sampling: SamplingOptions = SamplingOptions()
 
 
@@ -217,11 +241,12 @@ def build_network(
     if options.get("energy") and options.get("learned_variance"):
         raise RecipeError("network.energy and network.learned_variance exclude each other; choose one")
     if options["kind"] == "unet":
-        if len(shape) != 3:
+        if len(shape) not in (2, 3, 4):
             raise RecipeError(
-                f"network.kind=unet wants images (C, H, W), but these data have shape {shape}; use network.kind=mlp"
+                f"network.kind=unet wants sequences (C, L), images (C, H, W) or volumes (C, D, H, W), but these data have shape "
+                f"{shape}; use network.kind=mlp"
             )
-        given["channels_in"] = shape[0]
+        given |= {"channels_in": shape[0], "rank": len(shape) - 1}
     elif condition is not None:
         raise RecipeError(f"condition.kind={condition['kind']} is told to pictures; use network.kind=unet")
     else:
@@ -231,10 +256,18 @@ def build_network(
 
 
 def default_network(shape: tuple[int, ...]) -> dict[str, Any]:
-    """What a recipe that names no network gets: a U-Net for images of at least 8 x 8, else an MLP."""
-    if len(shape) == 3 and min(shape[1:]) >= 8:
-        return {"kind": "unet", "widths": [32, 64], "patch": 2 if min(shape[1:]) >= 20 else 1}
-    return {"kind": "mlp", "width": 256, "depth": 4}
+    """What a recipe that names no network gets: an MLP for vectors and for what has a side below 8, else a U-Net by the size.
+
+    A side of 20 or more is halved at once (`patch`); from then on each level halves it again, down to 8 or so. Colour has twice
+    the features of grey, and attention on the coarsest level.
+    """
+    if len(shape) not in (2, 3, 4) or min(shape[1:]) < 8:
+        return {"kind": "mlp", "width": 256, "depth": 4}
+    patch = 2 if min(shape[1:]) >= 20 else 1
+    levels = max(2, min(5, round(math.log2(min(shape[1:]) / patch / 8)) + 1))
+    colour = len(shape) == 3 and shape[0] >= 3
+    widths = [min(32 * 2**i, 128) * (1 + colour) for i in range(levels)]
+    return {"kind": "unet", "widths": widths, "patch": patch} | ({"attention": [levels - 1]} if colour else {})
 
 
 def build_denoiser(
@@ -319,6 +352,8 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError(_explain(error)) from None
     if recipe.steps is None and recipe.minutes is None:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
+    if not recipe.monitor_every and (recipe.patience or recipe.until == "converged"):
+        raise RecipeError("patience and until=converged go by the held-out loss; give monitor_every, such as 250")
     learned = recipe.network is not None and kinds(recipe.network)["learned_variance"]
     check_objective(recipe.objective, kinds(recipe.process)["kind"], learned)
     return recipe

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "ModelError", "OutputError", "RecipeError", "UndriftError", "nearest"]
+__all__ = ["BadFiles", "DataError", "ModelError", "OutputError", "RecipeError", "UndriftError", "nearest"]
 
 
 class UndriftError(Exception):
@@ -18,6 +18,10 @@ class UndriftError(Exception):
 
 class DataError(UndriftError):
     """Data that is missing, damaged, or not of the kind that was asked for."""
+
+
+class BadFiles(DataError):
+    """Several files that cannot be used: the first line says how many and what to do, each further line names one and why."""
 
 
 class ModelError(UndriftError):

@@ -560,8 +560,13 @@ def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, tr
     return Model(denoiser, spec, parts, sampling, trained)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], check: Callable[[Path], object] | None = None) -> None:
     """Write to a temporary file beside `path`, flush it to the disk, and rename: the old file or the new one, never half.
+
+    Args:
+        path: The file.
+        write: Writes it, wherever it is told.
+        check: Reads the temporary file back, and raises ModelError unless it is what it should be; the old file is then kept.
 
     Raises:
         OutputError: it cannot be written.
@@ -572,12 +577,28 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
+            if check is not None and hasattr(os, "posix_fadvise"):  # so that the disk is read, not the memory in front of it
+                os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if check is not None:
+            check(temporary)
         os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+        flush_folder(path.parent)
+    except (OSError, SafetensorError, ModelError) as error:
         raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames in a folder last through a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

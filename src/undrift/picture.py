@@ -14,24 +14,40 @@ from undrift.data.spec import Spec
 from undrift.model import write_atomically
 
 MARGIN = 1
+_COLOURS = ((40, 80, 160), (200, 90, 30), (40, 130, 60), (130, 60, 150))
 
 
 def tiles(y: Tensor, spec: Spec) -> NDArray[np.uint8]:
-    """Images `(N, C, H, W)` in model space as `(N, H, W, 3)` 8-bit colour, the data range mapped to 0..255.
+    """Samples in model space as `(N, H, W, 3)` 8-bit colour, the data range mapped to 0..255.
 
-    One channel is grey, three are red, green and blue, of four the last is alpha over white; two or more than four are
-    averaged to grey.
+    Images `(N, C, H, W)`: one channel is grey, three are red, green and blue, of four the last is alpha over white; two or more
+    than four are averaged to grey. Of volumes `(N, C, D, H, W)` the slice in the middle of D; sequences `(N, C, L)` as curves.
     """
     x = spec.from_model(y).double()
     low = float(x.min()) if spec.low is None else spec.low
     high = float(x.max()) if spec.high is None else spec.high
     unit = ((x - low) / max(high - low, 1e-12)).clamp(0, 1)
+    if unit.ndim == 3:
+        return np.stack([curves(sample) for sample in unit])
+    if unit.ndim == 5:
+        unit = unit[:, :, unit.shape[2] // 2]
     if unit.shape[1] == 4:
         unit = unit[:, :3] * unit[:, 3:] + 1 - unit[:, 3:]
     elif unit.shape[1] != 3:
         unit = unit.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     pixels: NDArray[np.uint8] = unit.mul(255).round().to(torch.uint8).movedim(1, -1).numpy()
     return pixels
+
+
+def curves(sample: Tensor, size: tuple[int, int] = (128, 64)) -> NDArray[np.uint8]:
+    """A sequence `(C, L)` in [0, 1] as `(H, W, 3)`: one curve for each of the first eight channels, upwards."""
+    width, height = size
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    across = np.linspace(1, width - 2, sample.shape[1])
+    for channel, colour in zip(sample.tolist(), _COLOURS * 2, strict=False):
+        draw.line([(x, 1 + (height - 3) * (1 - value)) for x, value in zip(across, channel, strict=True)], fill=colour)
+    return np.asarray(image)
 
 
 def mosaic(pixels: NDArray[np.uint8], columns: int, zoom: int | None = None) -> Image.Image:
@@ -57,13 +73,13 @@ def scatter(points: Tensor, limit: float, size: int = 480) -> Image.Image:
 
 
 def drawable(spec: Spec) -> bool:
-    """Whether samples can be drawn: images, or points in the plane."""
-    return len(spec.shape) == 3 or spec.shape == (2,)
+    """Whether samples can be drawn: images, volumes (a slice), sequences (curves), or points in the plane."""
+    return len(spec.shape) in (2, 3, 4) or spec.shape == (2,)
 
 
 def grid(y: Tensor, spec: Spec, columns: int | None = None) -> Image.Image:
-    """All samples `(N, *shape)` (model space) in one picture: a grid of images, or a scatter plot of points."""
-    if len(spec.shape) == 3:
+    """All samples `(N, *shape)` (model space) in one picture: a grid of images (see `tiles`), or a scatter plot of points."""
+    if len(spec.shape) > 1:
         return mosaic(tiles(y.cpu(), spec), columns or max(1, round(len(y) ** 0.5)))
     return scatter(y.cpu(), 3.0)
 
@@ -71,7 +87,7 @@ def grid(y: Tensor, spec: Spec, columns: int | None = None) -> Image.Image:
 def strip(trajectory: list[Tensor], spec: Spec, moments: int = 10) -> Image.Image:
     """From noise to data, left to right: one row per sample of the states `(N, *shape)`, or one panel per moment for points."""
     chosen = [trajectory[round(i)] for i in np.linspace(0, len(trajectory) - 1, min(moments, len(trajectory)))]
-    if len(spec.shape) == 3:
+    if len(spec.shape) > 1:
         pixels = np.stack([tiles(y.cpu(), spec) for y in chosen], 1)
         return mosaic(pixels.reshape(-1, *pixels.shape[2:]), len(chosen))
     panels = [np.asarray(scatter(y.cpu(), 3.0, 200)) for y in chosen]

@@ -211,12 +211,12 @@ def test_damaged_idx_files(tmp_path, capsys, damage, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_evaluate_says_how_many_are_recognised(copied_run, capsys):
-    code, out, err = undrift("evaluate", copied_run, "-n", 20, "--steps", 2, capsys=capsys)
+def test_evaluate_says_how_many_are_recognised(judged_copy, capsys):
+    code, out, err = undrift("evaluate", judged_copy, "-n", 20, "--steps", 2, capsys=capsys)
     assert (code, err) == (0, "")
     assert "recognised as the class asked for" in out
     assert "held-out real examples" in out
-    assert (copied_run / "classifier.safetensors").is_file()
+    assert (judged_copy / "report.html").is_file()
 
 
 def test_interrupting_sampling_is_quiet(tiny_run, capsys, monkeypatch):

@@ -42,19 +42,22 @@ def test_samples_are_guided_by_the_classifier(guided_run, tmp_path, capsys):
     assert (zero == none).mean() > 0.99 and (by != zero).any()  # at scale 0 the class is not seen
 
 
-def test_a_weaker_run_guides_and_evaluate_takes_a_guide_too(guided_run, tiny_run, capsys, monkeypatch):
+def test_a_weaker_run_guides_and_evaluate_takes_a_guide_too(guided_run, tiny_run, judged_run, capsys, monkeypatch):
     code, out, err = undrift("sample", guided_run, "-n", 2, "--class", "none", "--steps", 2, "--guide", tiny_run, "--scale", 1.5,
                              capsys=capsys)  # fmt: skip
     assert (code, err) == (0, "")
     assert f"by {tiny_run} scale 1.5 (w = 0.5)" in out
+    shutil.copy(judged_run / "classifier.safetensors", guided_run)
     given = {}
+    honest = evaluate.judge
 
-    class Verdict:
-        def lines(self):
-            return []
+    def judge(*words, **options):
+        given.update(options)
+        return honest(*words, **options | {"guide": None})
 
-    monkeypatch.setattr(evaluate, "judge_run", lambda *_, **options: given.update(options) or Verdict())
-    code, out, err = undrift("evaluate", guided_run, "-n", 10, "--guide", "classifier", capsys=capsys)
+    monkeypatch.setattr(evaluate, "judge", judge)
+    words = ("evaluate", guided_run, "-n", 20, "--steps", 1, "--guide", "classifier", "--out", guided_run / "judged")
+    code, out, err = undrift(*words, capsys=capsys)
     assert (code, err) == (0, "") and "by classifier" in out
     assert isinstance(given["guide"], ud.NoisyClassifier)
 

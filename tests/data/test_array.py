@@ -224,3 +224,67 @@ def test_missing_folder_and_unknown_layout(tmp_path):
         array(tmp_path)
     with pytest.raises(DataError, match=r'layout "channel_last" is unknown — did you mean "channels_last"\?'):
         array(npy(tmp_path, pixels(2, 2, 2)), "channel_last")
+
+
+# --- what the examples are, and files larger than memory
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "want"),
+    [
+        ((6, 9), "sequences", (1, 9)),
+        ((6, 2, 9), "sequences", (2, 9)),
+        ((6, 2, 9), "auto", (2, 9)),
+        ((6, 8, 9), "images", (1, 8, 9)),
+        ((6, 8, 9, 3), "images", (3, 8, 9)),
+        ((6, 3, 8, 9), "images", (3, 8, 9)),
+        ((6, 8, 9, 2), "channels_last", (2, 8, 9)),
+        ((6, 5, 8, 9), "volumes", (1, 5, 8, 9)),
+        ((6, 2, 5, 8, 9), "volumes", (2, 5, 8, 9)),
+        ((6, 5, 8, 9, 2), "channels_last", (2, 5, 8, 9)),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_what_the_examples_are(tmp_path, shape, layout, want, kind):
+    if kind == np.uint8 and (shape, layout) == ((6, 2, 9), "auto"):
+        want = (1, 2, 9)  # three axes of bytes are grey images
+    x = RNG.integers(0, 256, shape).astype(kind)
+    data = array(npy(tmp_path, x), layout)
+    assert data.spec.shape == want
+    assert data.raw().double().sum() == x.sum(dtype=np.float64)
+
+
+def test_axes_that_do_not_fit(tmp_path):
+    with pytest.raises(DataError, match=r"data.layout=volumes wants 4 axes, or 5 with channels, not \(6, 9\)"):
+        array(npy(tmp_path, pixels(6, 9)), "volumes")
+
+
+def test_mirrored_in_training(tmp_path):
+    data = array(npy(tmp_path, pixels(6, 8, 7, 3)), flip=True)
+    assert data.augment is not None
+    with pytest.raises(DataError, match=r"data.flip and data.random_crop are for pictures, but these data have shape \(5,\)"):
+        array(npy(tmp_path, pixels(6, 5)), flip=True)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_npz_is_memory_mapped(tmp_path, order):
+    x = np.asarray(RNG.normal(size=(500, 3, 600)).astype(np.float32), order=order)
+    path = npz(tmp_path, labels=np.arange(500) % 3, x=x)
+    data = array(path)
+    base = data._x
+    while base.base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+    assert np.array_equal(data.raw().numpy(), x)
+    assert data.labels.tolist() == [i % 3 for i in range(500)]
+    np.savez_compressed(tmp_path / "small.npz", x=x)
+    assert np.array_equal(array(tmp_path / "small.npz").raw().numpy(), x)
+
+
+def test_a_large_npz_with_a_flipped_bit(tmp_path):
+    path = npz(tmp_path, x=np.zeros((500, 3, 600), np.float32))
+    content = bytearray(path.read_bytes())
+    content[2_000_000] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"the file is damaged .*CRC"):
+        array(path)

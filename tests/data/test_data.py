@@ -13,7 +13,7 @@ from undrift.error import DataError
 
 def test_every_kind_loads(tmp_path):
     np.save(tmp_path / "my.npy", np.zeros((3, 2, 2), np.uint8))
-    assert {*DATA} == {"digits", "captions", "mnist", "toy", "array"}
+    assert {*DATA} == {"digits", "captions", "mnist", "toy", "array", "images"}
     assert load_data("captions", n=5).spec.shape == (1, 16, 16)
     assert load_data("digits").spec.shape == (1, 8, 8)
     assert load_data("array", tmp_path / "my.npy").spec.shape == (1, 2, 2)
@@ -29,9 +29,9 @@ def test_options_reach_the_loader():
     ("kind", "data_dir", "options", "message"),
     [
         ("mnits", None, {}, r'data "mnits" is unknown — did you mean "mnist"\?'),
-        ("imagenet", None, {}, 'data "imagenet" is unknown — known: digits, captions, mnist, toy, array'),
+        ("cars", None, {}, 'data "cars" is unknown — known: digits, captions, mnist, toy, array, images'),
         ("mnist", None, {}, "mnist: .* give --data-dir with the folder with the four IDX files of MNIST"),
-        ("array", None, {}, "array: .* give --data-dir with a .npy or .npz file"),
+        ("array", None, {}, "array: .* give --data-dir with a .npy, .npz or .parquet file"),
         ("digits", "here", {}, "digits: the data come with the library; leave out --data-dir here"),
         ("toy", None, {"sed": 1}, r'toy: option "sed" is unknown — did you mean "seed"\?'),
         ("mnist", "here", {"data_dirs": 1}, 'mnist: option "data_dirs" is unknown — known: split'),

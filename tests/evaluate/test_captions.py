@@ -15,7 +15,8 @@ from undrift.data import captions, digits
 from undrift.error import ModelError, RecipeError, UndriftError
 from undrift.evaluate.captions import CaptionVerdict, judge_captions, look
 from undrift.evaluate.recognition import Judge
-from undrift.train.session import plan, prepare, train_run
+from undrift.train.plan import plan, prepare
+from undrift.train.session import train_run
 
 QUIET = Console(quiet=True)
 TINY = {
@@ -54,7 +55,7 @@ def test_interrupted_and_taken_up_again_is_the_same_bit_for_bit(run, tmp_path):
     trainer.save()
     trainer.lock.close()
     train_run("captions", TINY, tmp_path / "run", False, QUIET, time.perf_counter())
-    for name in ("model.safetensors", "state/state.safetensors"):
+    for name in ("model.safetensors", "state/step-00000012.safetensors"):
         a, b = load_file(run / name), load_file(tmp_path / "run" / name)
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert any("encoder.words" in k for k in a)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.nn import MLP, Classifier, Conditioning, Sinusoids, UNet
+from undrift.nn.unet import fold, unfold
 
 SMALL = {"widths": (8, 16), "blocks": 1, "embedding": 16}
 
@@ -278,3 +279,46 @@ LEVEL = torch.zeros(2)
 def test_errors_say_what_and_where(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# --- sequences and volumes
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 31), (3, 1, 1, 1), (1, 5, 7, 6), (2, 8, 3, 9)])
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("injection", ["adaptive", "instance", "channels"])
+def test_unet_of_any_rank(shape: tuple[int, ...], patch: int, injection: str) -> None:
+    x, level, cond = batch(2, shape)
+    net = unet(shape[0], patch=patch, rank=len(shape) - 1, attention=(1,), sequence=4, injection=injection)
+    out = net(x, level, cond)
+    assert out.shape == x.shape
+    assert out.isfinite().all() and (out != 0).all()
+
+
+@pytest.mark.parametrize(("rank", "axis"), [(1, 3), (3, 2)])
+def test_ranks_agree_where_an_axis_has_length_one(rank: int, axis: int) -> None:
+    """There a convolution sees its middle row only: picture and sequence, volume and picture, are then the same network."""
+    options = {"widths": (8, 8, 16), "attention": (2,), "sequence": 4}
+    large, small = sorted((rank, 2), reverse=True)
+    wide, flat = unet(2, rank=large, **options), unet(2, rank=small, **options)
+    with torch.no_grad():
+        for theirs, ours in zip(wide.parameters(), flat.parameters(), strict=True):
+            if theirs.ndim != ours.ndim:
+                theirs = theirs.select(axis, theirs.shape[axis] // 2)
+            ours.copy_(theirs)
+    x, level, cond = batch(2, (2, *[7, 9][:small]))
+    there = wide(x.unsqueeze(axis), level, cond).squeeze(axis)
+    assert (there - flat(x, level, cond)).abs().max() < 1e-5 * there.abs().max()
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_folding_is_pixel_unshuffle_and_has_an_inverse(patch: int) -> None:
+    x = torch.randn(2, 3, 6, 12)
+    assert torch.equal(fold(x, patch), nn.functional.pixel_unshuffle(x, patch))
+    for y in (torch.randn(2, 3, 6), x, torch.randn(2, 3, 6, 12, 18)):
+        assert torch.equal(unfold(fold(y, patch), patch), y)
+
+
+def test_wrong_rank() -> None:
+    with pytest.raises(ValueError, match="`rank` must be 1, 2 or 3, but is 4"):
+        UNet(1, rank=4)

@@ -1,6 +1,5 @@
 """Training: order, rates, averages, and going on as if nothing had happened."""
 
-import json
 import math
 import os
 import signal
@@ -17,7 +16,9 @@ from undrift.config import load_recipe, make_recipe
 from undrift.data.order import Order
 from undrift.error import ModelError, OutputError, RecipeError, UndriftError
 from undrift.train.ema import EMA
-from undrift.train.session import Stopped, plan, prepare, put_aside, run, train_run
+from undrift.train.log import read_log
+from undrift.train.plan import plan, prepare, put_aside
+from undrift.train.session import Stopped, run, train_run
 from undrift.train.trainer import learning_rate
 
 QUIET = Console(quiet=True)
@@ -75,7 +76,7 @@ def test_the_average_has_its_halflife_and_forgets_the_start():
 
 def test_training_learns(tmp_path):
     folder = trained(tmp_path / "run", steps=150, learning_rate=3e-3)
-    losses = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    losses = [r["loss"] for r in read_log(folder) if "loss" in r]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -96,7 +97,7 @@ def test_a_run_interrupted_and_taken_up_again_is_the_same_bit_for_bit(tmp_path, 
     trainer.save()
     trainer.lock.close()
     train_run(name, overrides, halves, False, QUIET, time.perf_counter())
-    for name in ("model.safetensors", "state/state.safetensors"):
+    for name in ("model.safetensors", "state/step-00000030.safetensors", "state/average-00000016.safetensors"):
         a, b = tensors(whole, name), tensors(halves, name)
         assert a.keys() == b.keys()
         assert all(torch.equal(a[k], b[k]) for k in a)
@@ -105,7 +106,7 @@ def test_a_run_interrupted_and_taken_up_again_is_the_same_bit_for_bit(tmp_path, 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch, number):
     recipe, _ = plan("toy", SMALL, tmp_path / "run", False)
-    trainer, *_ = prepare(recipe, tmp_path / "run")
+    trainer, _, _, held_out = prepare(recipe, tmp_path / "run")
     steps = trainer.run
 
     def interrupted(started=None):
@@ -116,7 +117,7 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(trainer, "run", interrupted)
     with pytest.raises(Stopped, match=r"stopped at step \d+; everything is saved in"):
-        run(trainer, tmp_path / "run", QUIET, time.perf_counter())
+        run(trainer, held_out, QUIET, time.perf_counter())
     step = ud.load(tmp_path / "run").trained["steps"]
     assert 9 <= step <= 10
     trainer.lock.close()
@@ -136,8 +137,8 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
 def test_what_may_change_and_what_may_not(tmp_path):
     folder = trained(tmp_path / "run")
     _, changes = plan("toy", {"steps": 60, "learning_rate": 1e-4}, folder, False)
-    assert any(line.startswith("steps is now 60 (was 30)") for line in changes)
-    assert any("learning_rate" in line for line in changes)
+    assert any(line.startswith("steps is now 60 (was 30): the schedule of the rate is stretched") for line in changes)
+    assert any(line.startswith("learning_rate is now 0.0001 (was 0.002): every step from here on") for line in changes)
     with pytest.raises(RecipeError, match=r"was trained with process.beta_max=20.0, not 15"):
         plan("toy", {"process.beta_max": 15}, folder, False)
     with pytest.raises(RecipeError, match="holds a run of recipe toy"):
@@ -189,22 +190,13 @@ def test_an_explosion_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     folder = trained(tmp_path / "run")
     good = tensors(folder)
     recipe = make_recipe(plan("toy", {"steps": 60}, folder, False)[0].model_dump(mode="json"), {})
-    trainer, *_ = prepare(recipe, folder)
+    trainer, _, _, held_out = prepare(recipe, folder)
     with torch.no_grad():
         next(trainer.denoiser.parameters()).fill_(math.inf)
-    with pytest.raises(UndriftError, match=r"step 30: the loss is .*Lower learning_rate"):
-        run(trainer, folder, QUIET, time.perf_counter())
+    with pytest.raises(UndriftError, match=r"step 31: the loss is .*last good state, of step 30, is kept.*learning_rate=0.0007"):
+        run(trainer, held_out, QUIET, time.perf_counter())
     after = tensors(folder)
     assert all(torch.equal(good[k], after[k]) for k in good)
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:-50], lambda b: b"\x80\x04nonsense", lambda b: b""])
-def test_a_damaged_state_is_said(tmp_path, damage):
-    folder = trained(tmp_path / "run")
-    state = folder / "state" / "state.safetensors"
-    state.write_bytes(damage(state.read_bytes()))
-    with pytest.raises(ModelError, match="cannot be resumed from"):
-        trained(folder, steps=60)
 
 
 def test_labels_are_dropped_per_sample_at_the_rate(tmp_path):
@@ -250,21 +242,6 @@ def test_fresh_moves_only_runs_and_only_when_the_data_are_good(tmp_path):
         train_run("mnist", {}, folder, True, QUIET, time.perf_counter())
     assert ud.load(folder).trained["steps"] == 30
     assert not (tmp_path / "run.1").exists()
-
-
-def test_a_state_without_its_moments_is_refused(tmp_path):
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    folder = trained(tmp_path / "run")
-    path = folder / "state" / "state.safetensors"
-    state = tensors(folder, "state/state.safetensors")
-    with safe_open(path, framework="pt") as file:
-        facts = file.metadata()
-    for cut in ("optimizer.0.exp_avg", "ema."):
-        save_file({k: v for k, v in state.items() if not k.startswith(cut)}, path, facts)
-        with pytest.raises(ModelError, match="lacks averages or optimiser slots"):
-            trained(folder, steps=60)
 
 
 def test_no_gpu_is_said(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `undrift train | sample | cascade | impute | restore | evaluate | likelihood | frontier | info | demo`.
+"""The command line: `undrift train | status | ema | sample | cascade | impute | restore | evaluate | likelihood | frontier | ...`.
 
 Nothing but the standard library is imported until a command runs. Every error that a user can mend is one line on the error
 stream and exit code 2.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from undrift.cli.parser import parse
-from undrift.error import UndriftError
+from undrift.error import BadFiles, UndriftError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,5 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: object) -> int:
-    print(f"undrift: {' '.join(str(error).split())}", file=sys.stderr)
+    text = str(error) if isinstance(error, BadFiles) else " ".join(str(error).split())  # a list keeps its lines
+    print(f"undrift: {text}", file=sys.stderr)
     return 2

@@ -30,7 +30,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 _COMMANDS = (
-    "train", "train-classifier", "sample", "cascade", "impute", "restore", "evaluate", "likelihood", "frontier", "info", "demo",
+    "train", "status", "ema", "train-classifier", "sample", "cascade", "impute", "restore", "evaluate", "likelihood", "frontier",
+    "diagnose", "info", "demo",
 )  # fmt: skip
 
 
@@ -40,7 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"undrift {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
 
-    for add in (_train, _train_classifier, _sample, _cascade, _impute, _restore, _evaluate, _likelihood, _frontier, _info, _demo):
+    for add in (
+        _train, _status, _ema, _train_classifier, _sample, _cascade, _impute, _restore, _evaluate, _likelihood, _frontier,
+        _diagnose, _info, _demo,
+    ):  # fmt: skip
         add(commands)
     return parser
 
@@ -53,9 +57,35 @@ def _train(commands: Commands) -> None:
     )
     train.add_argument("recipe", help=f"one of {', '.join(_RECIPES)}")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. steps=20000 minutes=10 process.beta_max=15")
-    train.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist: a folder; array: a file)")
+    train.add_argument("--data-dir", metavar="PATH", help="where the data are (images, mnist: a folder; array: a file)")
+    train.add_argument(
+        "--skip-bad", action="store_true", help="images: go on without files that cannot be used, and say how many"
+    )
     train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     train.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
+
+
+def _status(commands: Commands) -> None:
+    status = commands.add_parser(
+        "status",
+        help="is it learning? a verdict on a run, also while it trains",
+        description="learning, converged, memorising, diverged, or too early to say; with the evidence and what to do.",
+    )
+    status.add_argument("run", type=Path, help="a run's folder")
+    status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--out", type=Path, metavar="PNG", help="also the curves as a picture")
+
+
+def _ema(commands: Commands) -> None:
+    ema = commands.add_parser(
+        "ema",
+        help="which average of the weights is best? made after the training, chosen by held-out loss",
+        description="Mixes averages of several lengths from the snapshots of a run (Karras et al. 2024), at its end and where the "
+        "held-out loss was lowest, and makes the best one the model that is sampled.",
+    )
+    ema.add_argument("run", type=Path, help="a run's folder")
+    ema.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    ema.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
 
 
 def _train_classifier(commands: Commands) -> None:
@@ -161,12 +191,21 @@ def _impute(commands: Commands) -> None:
 
 
 def _evaluate(commands: Commands) -> None:
-    evaluate = commands.add_parser("evaluate", help="how many samples are recognised as the class asked for; nearest neighbours")
-    evaluate.add_argument("run", type=Path, help="a run's folder")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="how good are the samples? every figure beside that of real held-out data; copies; class frequencies",
+        description="Writes RUN/report.html and RUN/report.json. Several runs of the same data are compared, on the same noise: "
+        "comparison.html and comparison.json in the folder of the first.",
+    )
+    evaluate.add_argument("runs", type=Path, nargs="+", metavar="run", help="a run's folder, or several of the same data")
     evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
     evaluate.add_argument(
         "--generative-classifier", action="store_true", help="instead: does the model itself know the class of held-out examples?"
     )
+    evaluate.add_argument(
+        "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"
+    )
+    evaluate.add_argument("--out", type=Path, metavar="DIR", help="the folder of the report (default: that of the first run)")
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
     _guidance(evaluate)
@@ -223,6 +262,19 @@ def _frontier(commands: Commands) -> None:
     frontier.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
     frontier.add_argument("--seed", type=int, default=0, help="names noise, classes and examples (default: 0)")
     frontier.add_argument("--weights", default="ema", help="ema (default) or raw")
+
+
+def _diagnose(commands: Commands) -> None:
+    diagnose = commands.add_parser(
+        "diagnose", help="why are samples not better, and what to change? the error budget, part by part"
+    )
+    diagnose.add_argument("run", type=Path, help="a run's folder")
+    diagnose.add_argument("-n", type=int, default=1000, metavar="N", help="samples of each stage (default: 1000)")
+    _sampling(diagnose)
+    diagnose.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    diagnose.add_argument(
+        "--out", type=Path, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
+    )
 
 
 def _restore(commands: Commands) -> None:

@@ -11,6 +11,8 @@ from undrift.data.array import array
 from undrift.data.captions import captions
 from undrift.data.dataset import Dataset
 from undrift.data.digits import digits
+from undrift.data.from_torch import from_torch
+from undrift.data.images import images
 from undrift.data.mnist import download_mnist, mnist
 from undrift.data.spec import Spec
 from undrift.data.toys import checkerboard, mixture, mixture_law, moons, swiss_roll, toy
@@ -26,6 +28,8 @@ __all__ = [
     "checkerboard",
     "digits",
     "download_mnist",
+    "from_torch",
+    "images",
     "load_data",
     "load_split",
     "mixture",
@@ -54,7 +58,8 @@ DATA: dict[str, Source] = {
     "captions": Source(captions),
     "mnist": Source(mnist, "the folder with the four IDX files of MNIST"),
     "toy": Source(toy),
-    "array": Source(array, "a .npy or .npz file"),
+    "array": Source(array, "a .npy, .npz or .parquet file"),
+    "images": Source(images, "a folder of pictures"),
 }
 
 

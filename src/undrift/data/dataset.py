@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from undrift.condition import Condition
+from undrift.data.augment import Augment
 from undrift.data.spec import Spec
 from undrift.data.stream import stream
 from undrift.error import DataError
+from undrift.noise import Noise
 
 __all__ = ["Dataset"]
 
@@ -31,6 +34,7 @@ class Dataset:
         labels: (N,) integers in 0..len(spec.classes) - 1, or None.
         spec: Shape, range and classes of one example, and the map to model space.
         name: What to call the data in messages: "digits", or the file it came from.
+        augment: How training may see them at random; `x` is then larger than `spec.shape` by its margin.
 
     Attributes:
         spec: As given.
@@ -46,17 +50,20 @@ class Dataset:
     spec: Spec
     name: str
     labels: NDArray[np.int64] | None
+    augment: Augment | None
 
-    def __init__(self, x: NDArray[Any], labels: ArrayLike | None, spec: Spec, name: str) -> None:
-        _check_values(x, spec, name)
-        self.spec, self.name = spec, name
+    def __init__(self, x: NDArray[Any], labels: ArrayLike | None, spec: Spec, name: str, augment: Augment | None = None) -> None:
+        _check_values(x, spec if augment is None else _stored(spec, augment), name)
+        self.spec, self.name, self.augment = spec, name, augment
         self.labels = None if labels is None else _checked_labels(labels, len(x), spec, name)
         self._x = x
         self._rows: NDArray[np.int64] = np.arange(len(x))
         self._measured = False
 
     @classmethod
-    def measured(cls, x: NDArray[Any], labels: ArrayLike | None, name: str, classes: Sequence[str] = ()) -> Self:
+    def measured(
+        cls, x: NDArray[Any], labels: ArrayLike | None, name: str, classes: Sequence[str] = (), augment: Augment | None = None
+    ) -> Self:
         """Unbounded values, standardised by what the data themselves show (see `Spec.standardised`).
 
         `split` measures again on the training part alone, so nothing of the held-out part leaks into the
@@ -67,7 +74,7 @@ class Dataset:
             spec = Spec.standardised(x, classes)
         else:  # let the constructor say what is wrong
             spec = Spec(tuple(x.shape[1:]) or (1,), None, None, False, 0.0, 1.0, tuple(classes))
-        dataset = cls(x, labels, spec, name)
+        dataset = cls(x, labels, spec, name, augment)
         dataset._measured = True
         return dataset
 
@@ -92,14 +99,14 @@ class Dataset:
             ValueError: `rows` is not one axis of integers.
             IndexError: A row is negative or beyond the end.
         """
-        index = self._rows if rows is None else self._rows[self._index(rows)]
-        return torch.from_numpy(np.ascontiguousarray(self._x[index]))
+        return self._seen(self._rows if rows is None else self._rows[self._index(rows)], None)
 
-    def batch(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def batch(self, rows: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor | None]:
         """Examples in model space with their labels.
 
         Args:
             rows: As in `raw`.
+            noise: One address for each row, where training sees the examples at random (`augment`); None for as they are.
 
         Returns:
             x0, (B, *spec.shape) float32 in model space, and the labels, (B,) int64 or None if there are none.
@@ -109,7 +116,7 @@ class Dataset:
         """
         index = self._index(rows)
         labels = None if self.labels is None else torch.from_numpy(self.labels[index])
-        return self.spec.to_model(self.raw(rows)), labels
+        return self.spec.to_model(self._seen(self._rows[index], noise)), labels
 
     def condition(self, rows: Tensor) -> Tensor | Condition | None:
         """What a network may be told of some examples: here their labels, `(B,)` int64, or None if there are none."""
@@ -166,9 +173,14 @@ class Dataset:
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
+    def _seen(self, index: NDArray[np.int64], noise: Noise | None) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(self._x[index]))
+        return x if self.augment is None else self.augment(x, noise)
+
     def _part(self, mask: NDArray[np.bool_]) -> Self:
         part = object.__new__(type(self))
-        part.spec, part.name, part._x, part._measured = self.spec, self.name, self._x, self._measured
+        part.spec, part.name, part.augment = self.spec, self.name, self.augment
+        part._x, part._measured = self._x, self._measured
         part._rows = self._rows[mask]
         part.labels = None if self.labels is None else self.labels[mask]
         return part
@@ -199,6 +211,16 @@ def _quotas(classes: NDArray[np.int64], fraction: float) -> dict[int, int]:
             quota[i] += 1
             left -= 1
     return dict(zip(labels.tolist(), quota.tolist(), strict=True))
+
+
+def _stored(spec: Spec, augment: Augment) -> Spec:
+    """The spec of what is stored: taller and wider by the margin."""
+    if len(spec.shape) != 3:
+        raise DataError(
+            f"data.flip and data.random_crop are for pictures, but these data have shape {spec.shape}; leave them out"
+        )
+    channels, height, width = spec.shape
+    return replace(spec, shape=(channels, height + augment.margin, width + augment.margin))
 
 
 def _check_values(x: NDArray[Any], spec: Spec, name: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import http.client
 import io
-import os
 import urllib.request
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +14,7 @@ from pathlib import Path
 from undrift.data.dataset import Dataset
 from undrift.data.idx import read_idx
 from undrift.data.spec import Spec
+from undrift.data.whole import write_whole
 from undrift.error import DataError, OutputError, nearest
 
 __all__ = ["FILES", "MIRRORS", "download_mnist", "mnist"]
@@ -111,7 +110,7 @@ def download_mnist(
         folder.mkdir(parents=True, exist_ok=True)
         for name, (sha256, size) in files.items():
             if not _holds(folder / name, sha256, size):
-                _write(folder / name, _fetch(name, files, mirrors, timeout, folder))
+                write_whole(folder / name, _fetch(name, files, mirrors, timeout, folder))
     except OSError as error:
         raise OutputError(f"mnist: cannot write to {folder} ({error.strerror or error}); choose another folder") from error
     return folder
@@ -158,16 +157,3 @@ def _is_content(packed: bytes, sha256: str, size: int) -> bool:
 
 def _holds(path: Path, sha256: str, size: int) -> bool:
     return path.is_file() and _is_content(path.read_bytes(), sha256, size)
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            part.unlink()

@@ -12,6 +12,7 @@ everything measured against it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +52,26 @@ class Estimate:
         return Estimate(self.value - other.value, tuple(a - b for a, b in pairs))
 
 
+def jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
+    """Any statistic of samples with its replicates, its bias left in: what it is *at this sample size*.
+
+    Args:
+        statistic: Row numbers to a number.
+        n: How many rows there are, at least 20.
+    """
+    group = groups(n)
+    without = [statistic(torch.nonzero(group != g).flatten()) for g in range(int(group[-1]) + 1)]
+    return Estimate(statistic(torch.arange(n)), tuple(without))
+
+
+def mean(values: Tensor) -> Estimate:
+    """The mean of `(n,)` values, one for each sample, n of at least 20."""
+    v = values.detach().cpu().double()
+    ones = torch.nn.functional.one_hot(groups(len(v))).double()
+    without = (v.sum() - ones.T @ v) / (len(v) - ones.sum(0))
+    return Estimate(float(v.mean()), tuple(without.tolist()))
+
+
 def groups(n: int) -> Tensor:
     """`(n,)` the group of each sample: blocks of neighbours, 20 or, of fewer than 200 samples, one for every ten.
 
@@ -75,14 +96,14 @@ class Frechet:
     """
 
     def __init__(self, reference: Tensor) -> None:
-        y = _rows(reference)
+        y = checked(reference)
         self.mean, covariance = y.mean(0), y.T.cov().reshape(y.shape[1], y.shape[1])
         values, vectors = torch.linalg.eigh(covariance)
         self.root, self.trace = vectors * values.clamp(min=0).sqrt() @ vectors.T, covariance.trace()
 
     def __call__(self, x: Tensor) -> Estimate:
         """The distance of samples `(n, d)`, n of at least 20, with the 1/n part of its bias removed."""
-        x = _rows(x, self.mean)
+        x = checked(x, self.mean)
         group = groups(len(x))
         ones = torch.nn.functional.one_hot(group).double()
         x = x - self.mean
@@ -109,21 +130,23 @@ class Energy:
 
     Args:
         reference: `(M, *D)`, at least 2 rows.
+        far: `(a, d)` and `(b, d)` rows to their distances `(a, b)`; zero of a row to itself. Of a kernel k,
+            `k(x, x)/2 + k(y, y)/2 - k(x, y)`, which makes this the squared MMD of k, unbiased (Sejdinovic et al. 2013, Theorem 22).
     """
 
-    def __init__(self, reference: Tensor) -> None:
-        self.reference = _rows(reference)
+    def __init__(self, reference: Tensor, far: Callable[[Tensor, Tensor], Tensor] = torch.cdist) -> None:
+        self.reference, self.far = checked(reference), far
         m = len(self.reference)
-        self.within = float(_distances(self.reference, self.reference, None).sum()) / (m * (m - 1))
+        self.within = float(_distances(far, self.reference, self.reference, None).sum()) / (m * (m - 1))
 
     def __call__(self, x: Tensor) -> Estimate:
         """The distance of samples `(n, *D)`, n of at least 20."""
-        x = _rows(x, self.reference[0])
+        x = checked(x, self.reference[0])
         group = groups(len(x))
         ones = torch.nn.functional.one_hot(group).double()
         sizes = ones.sum(0)
-        across = ones.T @ _distances(x, self.reference, None)  # (G,)
-        pairs = ones.T @ _distances(x, x, ones)  # (G, G)
+        across = ones.T @ _distances(self.far, x, self.reference, None)  # (G,)
+        pairs = ones.T @ _distances(self.far, x, x, ones)  # (G, G)
 
         def distance(n: Tensor, across: Tensor, pairs: Tensor) -> Tensor:
             return 2 * across / (n * len(self.reference)) - pairs / (n * (n - 1)) - self.within
@@ -134,17 +157,19 @@ class Energy:
         return Estimate(float(whole), tuple(without.tolist()))
 
 
-def _distances(x: Tensor, y: Tensor, weights: Tensor | None, block: int = 2**22) -> Tensor:
+def _distances(
+    metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, weights: Tensor | None, block: int = 2**22
+) -> Tensor:
     """For each row of x the sum of its distances to all rows of y `(n,)`, or to those of each column of `weights` `(n, G)`."""
     rows = max(1, block // len(y))
     parts = []
     for part in torch.split(x, rows):
-        far = torch.cdist(part, y)
+        far = metric(part, y)
         parts.append(far.sum(1) if weights is None else far @ weights)
     return torch.cat(parts)
 
 
-def _rows(x: Tensor, like: Tensor | None = None) -> Tensor:
+def checked(x: Tensor, like: Tensor | None = None) -> Tensor:
     """Samples as checked float64 rows."""
     rows = x.detach().cpu().double().flatten(1) if x.ndim > 1 else x.detach().cpu().double()[:, None]
     if len(rows) < 2 or (like is not None and rows.shape[1] != len(like)):

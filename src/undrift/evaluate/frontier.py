@@ -22,7 +22,7 @@ from undrift.error import UndriftError
 from undrift.evaluate import yardstick as yardsticks
 from undrift.evaluate.race import Draw, Row, best, race, recommend
 from undrift.evaluate.setting import Setting, names, possible
-from undrift.evaluate.verdict import data_of_model
+from undrift.evaluate.verdict import data_of_model, recognisable
 from undrift.evaluate.yardstick import LEAST, Yardstick
 from undrift.exact import GaussianMixture
 from undrift.guidance import guidance_scale
@@ -118,7 +118,7 @@ def frontier(
         elif scale is not None or w is not None:
             raise UndriftError("a guidance scale needs classes, and these data have none; leave it out")
         tell("reading the data")
-        if labels is not None and len(model.spec.shape) == 3 and min(model.spec.shape[1:]) >= 8:
+        if labels is not None and recognisable(model.spec):
             ruler = yardsticks.of_images(train, held_out, labels, seed, folder / "classifier.safetensors")
         else:
             ruler = yardsticks.of_data(train, held_out, n, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,38 +57,67 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
         seed: For weights and order.
         cache: A safetensors file to keep it in.
     """
-    classes, small = len(train.spec.classes), len(train) < 10_000
-    width, batch, rate = (32, 64, 3e-3) if small else (24, 128, 4e-3)  # tried in bench/unet_trials.md
-    classifier = Classifier(train.spec.shape[0], classes, width)
-    key = f"{train.content_hash()}-{held_out.content_hash()}-{seed}"
-    if cache is not None and (known := _read(cache, key)) is not None:
-        with suppress(RuntimeError):  # of another shape: made anew
-            classifier.load_state_dict(known)
-            classifier.eval()
-            return Judge(classifier, accuracy(classifier, held_out), len(held_out))  # measured, not believed
-    passes = min(60, max(4, 240_000 // len(train)))
-    steps = max(2, passes * len(train) // batch)
+    if cache is not None and (known := cached_judge(train, held_out, cache, seed)) is not None:
+        return known
+    classes, (width, batch, rate) = len(train.spec.classes), _settings(train)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         classifier = Classifier(train.spec.shape[0], classes, width)
-        optimizer = torch.optim.AdamW(classifier.parameters(), lr=rate, weight_decay=0.02, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
-        order = Order(len(train), seed)
-        classifier.train()
-        for step in range(steps):
-            x, labels = train.batch(order.rows(step, batch))
+
+        def loss(x: Tensor, labels: Tensor | None, step: int) -> Tensor:
             assert labels is not None
-            loss = nn.functional.cross_entropy(classifier(shifted(x, Noise(range(len(x))).fold("shift", step))), labels)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-    classifier.eval()
+            return nn.functional.cross_entropy(classifier(shifted(x, Noise(range(len(x))).fold("shift", step))), labels)
+
+        fit(classifier, train, loss, batch, rate, seed)
     share = accuracy(classifier, held_out)
     if cache is not None:
-        state, facts = contiguous(classifier.state_dict()), {"key": key}
+        state, facts = contiguous(classifier.state_dict()), {"key": _key(train, held_out, seed)}
         write_atomically(cache, lambda p: save_file(state, p, facts))
     return Judge(classifier, share, len(held_out))
+
+
+def cached_judge(train: Dataset, held_out: Dataset, cache: Path, seed: int = 0) -> Judge | None:
+    """The classifier that `train_judge` kept in a file, None if there is none of these data."""
+    if (known := read_cache(cache, _key(train, held_out, seed))) is None:
+        return None
+    classifier = Classifier(train.spec.shape[0], len(train.spec.classes), _settings(train)[0])
+    with suppress(RuntimeError):  # of another shape
+        classifier.load_state_dict(known)
+        classifier.eval()
+        return Judge(classifier, accuracy(classifier, held_out), len(held_out))  # measured, not believed
+    return None
+
+
+def _settings(train: Dataset) -> tuple[int, int, float]:
+    """Width, batch size and learning rate for few examples, and for many; tried in bench/unet_trials.md."""
+    return (32, 64, 3e-3) if len(train) < 10_000 else (24, 128, 4e-3)
+
+
+def _key(train: Dataset, held_out: Dataset, seed: int) -> str:
+    return f"{train.content_hash()}-{held_out.content_hash()}-{seed}"
+
+
+def fit(
+    network: nn.Module, data: Dataset, loss: Callable[[Tensor, Tensor | None, int], Tensor], batch: int, rate: float, seed: int
+) -> None:
+    """Train by AdamW over 4 to 60 passes, the fewer the larger the data; the network is in eval mode afterwards.
+
+    Args:
+        loss: Of examples `(B, *shape)` in model space, their labels, and the number of the step.
+    """
+    passes = min(60, max(4, 240_000 // len(data)))
+    steps = max(2, passes * len(data) // batch)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.02, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
+    order = Order(len(data), seed)
+    network.train()
+    for step in range(steps):
+        value = loss(*data.batch(order.rows(step, batch)), step)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+    network.eval()
 
 
 def shifted(x: Tensor, noise: Noise) -> Tensor:
@@ -101,7 +131,7 @@ def shifted(x: Tensor, noise: Noise) -> Tensor:
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
-def _read(path: Path, key: str) -> dict[str, Tensor] | None:
+def read_cache(path: Path, key: str) -> dict[str, Tensor] | None:
     """The cached weights, if the file is whole and of these data."""
     if not path.is_file():
         return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from undrift.config import SAMPLERS
 from undrift.error import UndriftError, nearest
 from undrift.process import Process
+from undrift.sampler import Sampler
 from undrift.times import Grid
 
 
@@ -26,7 +27,11 @@ class Setting:
 
 def deterministic(setting: Setting) -> bool:
     """Whether samples depend on the starting noise alone: no stochastic sampler, or one with its noise turned off."""
-    sampler = SAMPLERS[setting.sampler]
+    return noiseless(SAMPLERS[setting.sampler])
+
+
+def noiseless(sampler: Sampler) -> bool:
+    """Whether a sampler draws no random numbers."""
     return not sampler.stochastic or getattr(sampler, "eta", None) == 0
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from undrift.config import read_recipe
-from undrift.data import Dataset, load_split
+from undrift.data import Dataset, Spec, load_split
 from undrift.error import UndriftError
 from undrift.evaluate.neighbours import nearest_neighbours
 from undrift.evaluate.recognition import train_judge
@@ -23,8 +23,8 @@ class Verdict:
     """What was found.
 
     Attributes:
-        asked: `(N,)` class asked of each sample.
-        seen: `(N,)` class that the judge sees.
+        asked: `(N,)` class asked of each sample, -1 for none.
+        seen: `(N,)` class that the judge sees, or None where the data are no labelled pictures.
         classes: Their names.
         accuracy: The judge's own on `held_out` real examples.
         similarity: `(N,)` cosine of each sample to its nearest training example.
@@ -35,7 +35,7 @@ class Verdict:
     """
 
     asked: Tensor
-    seen: Tensor
+    seen: Tensor | None
     classes: tuple[str, ...]
     accuracy: float
     held_out: int
@@ -48,10 +48,25 @@ class Verdict:
     @property
     def recognised(self) -> float:
         """Share of samples seen as the class that was asked for."""
+        if self.seen is None:
+            raise ValueError("nothing was asked for: the data are no labelled pictures.")
         return float((self.asked == self.seen).double().mean())
 
     def lines(self) -> list[str]:
         """The verdict in words."""
+        return [
+            *self._recognition(),
+            f"nearest training example (cosine): median {self.similarity.median():.3f}, most similar {self.similarity.max():.3f}",
+            f"  real held-out examples: median {self.floor.median():.3f}, most similar {self.floor.max():.3f}"
+            " (samples well above these would be copies)",
+            f"drawn in {self.seconds:.1f} s",
+        ]
+
+    def _recognition(self) -> list[str]:
+        if self.seen is None:
+            return [
+                "no labelled pictures of at least 8 x 8, so nothing to recognise; undrift frontier measures a distance to the data"
+            ]
         n = len(self.asked)
         by_class = [(self.seen[self.asked == k] == k).double().mean().item() for k in range(len(self.classes))]
         each = "  ".join(
@@ -61,15 +76,11 @@ class Verdict:
             f"recognised as the class asked for: {100 * self.recognised:.1f} % of {n} samples",
             f"  by a classifier that is right on {100 * self.accuracy:.1f} % of {self.held_out} held-out real examples",
             f"  by class, in %: {each}",
-            f"nearest training example (cosine): median {self.similarity.median():.3f}, most similar {self.similarity.max():.3f}",
-            f"  real held-out examples: median {self.floor.median():.3f}, most similar {self.floor.max():.3f}"
-            " (samples well above these would be copies)",
-            f"drawn in {self.seconds:.1f} s",
         ]
 
 
 def judge_run(model: Model, folder: Path, n: int, data_dir: str | None = None, **options: Any) -> Verdict:
-    """Draw `n` samples, every class in turn, and judge them.
+    """Draw `n` samples, every class in turn, and judge them; without classes only by how near they come to the training data.
 
     Args:
         model: As loaded from `folder`.
@@ -79,25 +90,28 @@ def judge_run(model: Model, folder: Path, n: int, data_dir: str | None = None, *
         options: For `Model.draw`.
 
     Raises:
-        UndriftError: no classes, no images, or the data cannot be read.
+        UndriftError: the data cannot be read.
     """
     train, held_out = data_of_model(model, folder, data_dir)
-    if not model.spec.classes or len(model.spec.shape) != 3 or min(model.spec.shape[1:]) < 8:
-        raise UndriftError(f"recognition needs labelled images of at least 8 x 8; {train.name} is not")
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
-    asked = torch.arange(n) % len(model.spec.classes)
+    classes = len(model.spec.classes)
+    asked = torch.arange(n) % classes if classes else torch.full((n,), -1)
     start = time.perf_counter()
-    samples = model.draw(n, asked.tolist(), **options)
+    samples = model.draw(n, asked.tolist() if classes else None, **options)
     seconds = time.perf_counter() - start
-    judge = train_judge(train, held_out, cache=folder / "classifier.safetensors")
+    judge = train_judge(train, held_out, cache=folder / "classifier.safetensors") if recognisable(model.spec) else None
     clean = model.spec.to_model(model.spec.from_model(samples))
     similarity, rows = nearest_neighbours(clean, train)
     some = torch.linspace(0, len(held_out) - 1, min(len(held_out), 1000)).long()
     floor, _ = nearest_neighbours(held_out.batch(some)[0], train)
-    return Verdict(
-        asked, judge.classify(clean), model.spec.classes, judge.accuracy, judge.held_out, similarity, floor, rows, clean, seconds
-    )
+    seen, accuracy, known = (None, 0.0, 0) if judge is None else (judge.classify(clean), judge.accuracy, judge.held_out)
+    return Verdict(asked, seen, model.spec.classes, accuracy, known, similarity, floor, rows, clean, seconds)
+
+
+def recognisable(spec: Spec) -> bool:
+    """Whether a classifier can be trained to judge samples by: pictures of at least 8 x 8, of two classes or more."""
+    return len(spec.classes) > 1 and len(spec.shape) == 3 and min(spec.shape[1:]) >= 8
 
 
 def data_of(folder: Path, data_dir: str | None = None) -> tuple[Dataset, Dataset]:

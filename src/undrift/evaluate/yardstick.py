@@ -12,7 +12,7 @@ model that drew from the true law would reach the floor, and no more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -84,17 +84,23 @@ def of_data(train: Dataset, held_out: Dataset, n: int, seed: int = 0) -> Yardsti
     return Yardstick("energy distance to training data", distance(real), which, distance, lambda y, deterministic: {})
 
 
+def of_draws(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
+    """Energy distance to exact draws."""
+    distance = Energy(law.sample(_ENERGY, Noise(range(_ENERGY)).fold("reference", seed)))
+    floor = distance(law.sample(n, Noise(range(n)).fold("floor", seed)))
+    name, real = "energy distance to exact draws", f"{n:,} other exact draws"
+    return Yardstick(name, floor, real, distance, lambda y, deterministic: {})
+
+
 def of_law(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
     """Energy distance to exact draws; and to the exact end of the flow from the noise that `sample` starts with."""
-    distance = Energy(law.sample(_ENERGY, Noise(range(_ENERGY)).fold("reference", seed)))
     start = law.process.prior(torch.empty(n, *(law.shape or ())), Noise(range(n)).fold("sample", seed))
     end = decode(law, start)
 
     def error(y: Tensor, deterministic: bool) -> dict[str, float]:
         return {"rms": float((y - end[: len(y)]).double().square().mean().sqrt())} if deterministic else {}
 
-    floor = distance(law.sample(n, Noise(range(n)).fold("floor", seed)))
-    return Yardstick("energy distance to exact draws", floor, f"{n:,} other exact draws", distance, error)
+    return replace(of_draws(law, n, seed), also=error)
 
 
 def _some(data: Dataset, n: int, seed: int) -> Tensor:

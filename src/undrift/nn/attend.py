@@ -1,6 +1,8 @@
-"""Attention of a picture's pixels: to each other, and to a sequence that describes it."""
+"""Attention of the pixels of a picture (of any rank): to each other, and to a sequence that describes it."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,8 @@ from torch.nn import functional as F
 
 from undrift.nn.embed import zero
 from undrift.nn.inject import norm
+
+CONVOLUTION: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 def heads_for(width: int) -> int:
@@ -21,22 +25,22 @@ class Attention(nn.Module):
     Cost: O((H W)^2 width) a sample. Heads have 32 channels or more.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, rank: int = 2) -> None:
         super().__init__()
         self.heads = heads_for(width)
         self.norm, self.qkv, self.out = (
             norm(width),
-            nn.Conv2d(width, 3 * width, 1),
-            zero(nn.Conv2d(width, width, 1)),
+            CONVOLUTION[rank](width, 3 * width, 1),
+            zero(CONVOLUTION[rank](width, width, 1)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
-        b, width, height, w = x.shape
-        tokens = self.qkv(self.norm(x)).permute(0, 2, 3, 1).reshape(b, height * w, 3, self.heads, -1)
+        b, width, *sides = x.shape
+        tokens = self.qkv(self.norm(x)).movedim(1, -1).reshape(b, math.prod(sides), 3, self.heads, -1)
         q, k, v = tokens.permute(2, 0, 3, 1, 4)  # each (B, heads, H W, width / heads)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (B, H W, heads, width / heads)
-        out: Tensor = x + self.out(mixed.reshape(b, height, w, width).permute(0, 3, 1, 2))
+        out: Tensor = x + self.out(mixed.reshape(b, *sides, width).movedim(-1, 1))
         return out
 
 
@@ -48,25 +52,25 @@ class CrossAttention(nn.Module):
     Source: Vaswani et al. 2017 (section 3.2); for diffusion Rombach et al. 2022 (section 3.3).
     """
 
-    def __init__(self, width: int, sequence: int) -> None:
+    def __init__(self, width: int, sequence: int, rank: int = 2) -> None:
         super().__init__()
         self.heads = heads_for(width)
-        self.norm, self.query = norm(width), nn.Conv2d(width, width, 1)
+        self.norm, self.query = norm(width), CONVOLUTION[rank](width, width, 1)
         self.null = nn.Parameter(torch.zeros(sequence))
         self.words, self.pairs = nn.LayerNorm(sequence), nn.Linear(sequence, 2 * width)
-        self.out = zero(nn.Conv2d(width, width, 1))
+        self.out = zero(CONVOLUTION[rank](width, width, 1))
         nn.init.normal_(self.null)
 
     def forward(self, x: Tensor, sequence: Tensor | None, mask: Tensor | None) -> Tensor:
         """Map (B, width, H, W) to the same shape, reading the sequence (B, L, C) where `mask` (B, L) is True."""
-        b, width, height, w = x.shape
+        b, width, *sides = x.shape
         entries = self.null.expand(b, 1, -1)
         seen = torch.ones(b, 1, dtype=torch.bool, device=x.device)
         if sequence is not None and mask is not None:
             entries = torch.cat([entries, torch.where(mask[..., None], sequence, 0).to(entries)], 1)
             seen = torch.cat([seen, mask], 1)
-        q = self.query(self.norm(x)).flatten(2).transpose(1, 2).reshape(b, height * w, self.heads, -1).transpose(1, 2)
+        q = self.query(self.norm(x)).flatten(2).transpose(1, 2).reshape(b, math.prod(sides), self.heads, -1).transpose(1, 2)
         k, v = self.pairs(self.words(entries)).reshape(b, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None, :]).transpose(1, 2)
-        out: Tensor = x + self.out(mixed.reshape(b, height, w, width).permute(0, 3, 1, 2))
+        out: Tensor = x + self.out(mixed.reshape(b, *sides, width).movedim(-1, 1))
         return out

@@ -46,7 +46,8 @@ class InputChannels(nn.Module):
                 vector = x.new_full((len(x), self.vector), torch.nan) if cond.vector is None else cond.vector.to(x)
                 known = ~vector.isnan().any(1, keepdim=True)
                 columns += [torch.where(known, vector, 0), known.to(x)]
-        parts = [x, *(c[:, :, None, None].expand(-1, -1, *x.shape[2:]) for c in columns)]
+        sides = x.shape[2:]
+        parts = [x, *(c.view(*c.shape, *[1] * len(sides)).expand(-1, -1, *sides) for c in columns)]
         if self.image:
             picture = (
                 x.new_full((len(x), self.image, *x.shape[2:]), torch.nan) if cond.image is None else self._fit(cond.image, x)

@@ -79,7 +79,7 @@ class Instance(Injection):
     def forward(self, h: Tensor, told: Tensor | None) -> Tensor:
         assert told is not None
         gamma, beta, alpha = told.chunk(3, dim=1)
-        variance, mean = torch.var_mean(h, dim=(2, 3), keepdim=True, correction=0)
+        variance, mean = torch.var_mean(h, dim=tuple(range(2, h.ndim)), keepdim=True, correction=0)
         spread, middle = torch.var_mean(mean, dim=1, keepdim=True, correction=0)
         shape = (1 + gamma) * (h - mean) * (variance + EPS).rsqrt()
         return shape + beta + alpha * (mean - middle) * (spread + EPS).rsqrt()

@@ -6,28 +6,33 @@ is a function of (seed, epoch) and the noise of (seed, step, place in the global
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
-from undrift.error import UndriftError
+from undrift.error import OutputError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
 from undrift.recipe_condition import told
 from undrift.recipe_objective import build_objective
-from undrift.train.checkpoint import Progress, load_state, save_state
-from undrift.train.ema import EMA
+from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
+from undrift.train.checkpoint import Progress, load_state, path_of, read_groups, rotate, save_state, steps_of
+from undrift.train.ema import EMA, Average
+from undrift.train.posthoc import Snapshots
+
+NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
+EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,24 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, model: Model, data: Dataset, folder: Path) -> None:
         self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
-        self.lock: Any = None  # holds the folder while this trainer lives
+        self.lock: IO[str] | None = None  # holds the folder while this trainer lives
         self.device = choose_device(recipe.device)
         self.denoiser = model.denoiser.to(self.device).train()
         self.objective = build_objective(recipe.objective, model.parts["sigma_data"])
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
-        self.ema = EMA(self.denoiser, recipe.ema_halflife)
+        self.averages: dict[str, Average] = {"ema": EMA(self.denoiser, recipe.ema_halflife)}
+        self.snapshots = Snapshots(self.denoiser, folder, recipe.snapshots)
+        self.averages |= self.snapshots.averages
         self.order = Order(len(data), recipe.seed)
-        self.progress = load_state(folder, self.denoiser, self.ema, self.optimizer) or Progress()
+        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer)
+        self.progress = at or Progress()
+
+    @property
+    def ema(self) -> dict[str, Tensor]:
+        """The averaged weights that are sampled."""
+        return self.averages["ema"].weights
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is over: by steps, by the clock, whichever is further."""
@@ -92,44 +105,66 @@ class Trainer:
             started: `time.perf_counter()` from which the clock of this session runs; default: now.
 
         Raises:
-            UndriftError: the loss or the gradient is no longer finite; the last saved state is left as it is.
+            Diverged: the loss or the gradient is no longer finite, or the loss has exploded; nothing is saved.
         """
         start, before = time.perf_counter() if started is None else started, self.progress.seconds
-        step = self.progress.step
-        while (fraction := self.fraction(step, before + time.perf_counter() - start)) < 1:
+        while (fraction := self.fraction(self.progress.step, before + time.perf_counter() - start)) < 1:
+            step = self.progress.step
             rate = learning_rate(self.recipe, step, fraction)
             loss, norm = self.step(step, rate)
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise UndriftError(
-                    f"step {step}: the loss is {loss:g} and the gradient norm {norm:g}; the run stopped and the last good state "
-                    f"is kept. Lower learning_rate (now {self.recipe.learning_rate:g}) and run the same command again"
-                )
-            step += 1
-            self.progress = Progress(step, before + time.perf_counter() - start)
-            yield Report(step, loss, norm, rate, self.fraction(step, self.progress.seconds), self.progress.seconds)
+                raise self.diverged(f"the loss is {loss:g} and the gradient norm {norm:g}", step + 1)
+            self.progress = self.progress.after(loss, before + time.perf_counter() - start)
+            if self.exploded():
+                raise self.diverged(f"the loss has exploded: {self.progress.loss:.4g}, its lowest was {self.progress.lowest:.4g}")
+            self.snapshots.take(step + 1)
+            yield Report(step + 1, loss, norm, rate, self.fraction(step + 1, self.progress.seconds), self.progress.seconds)
+        # Looks and saves after the last step may have taken what was left of the clock: the run is over all the same.
+        self.progress = replace(self.progress, seconds=max(self.progress.seconds, before + time.perf_counter() - start))
+
+    def exploded(self) -> bool:
+        """Whether the smoothed loss is far above where it was; only of losses that cannot be negative."""
+        return self.recipe.objective.kind in NOT_NEGATIVE and self.progress.loss > EXPLOSION * self.progress.lowest
+
+    def diverged(self, what: str, step: int | None = None) -> Diverged:
+        """What to say of a run that went wrong at a step (default: the last one); states from when it was going wrong are put aside."""
+        cause = find_cause(self, self.progress.step)
+        newest = max(steps_of(self.folder), default=None)
+        last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
+        if last is not None and last != newest:
+            self.publish(last, last)
+        return Diverged(step or self.progress.step, what, cause, last, self.recipe, self.folder)
 
     def step(self, step: int, rate: float) -> tuple[float, float]:
         """One optimiser step: the mean loss and the gradient's norm."""
-        recipe, size = self.recipe, self.recipe.batch_size
-        rows = self.order.rows(step, size)
-        x0 = self.data.batch(rows)[0]
-        noise = Noise(torch.arange(size, device=self.device)).fold("train", recipe.seed, step)
-        x0 = x0.to(self.device)
-        cond = for_samples(self.data.condition(rows), size, self.device)
-        cond = told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
-        cond = drop(cond, recipe.label_dropout, noise.fold("label"))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.autocast(), self.dropout_address(step):
-            loss = self.objective(self.denoiser, x0, noise, cond).mean()
+        loss = self.losses(step).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), recipe.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip)
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
         if all(map(math.isfinite, values)):
             self.optimizer.step()
-            self.ema.update(self.denoiser, step, size)
+            for average in self.averages.values():
+                average.update(self.denoiser, step, self.recipe.batch_size)
         return values[0], values[1]
+
+    def losses(self, step: int) -> Tensor:
+        """The loss of each example of the batch of a step, `(B,)`: a function of the weights and the step."""
+        recipe, size = self.recipe, self.recipe.batch_size
+        rows = self.order.rows(step, size)
+        noise = Noise(torch.arange(size, device=self.device)).fold("train", recipe.seed, step)
+        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)).fold("train", recipe.seed, step, "augment"))
+        cond = drop(cond, recipe.label_dropout, noise.fold("label"))
+        with self.autocast(), self.dropout_address(step):
+            return self.objective(self.denoiser, x0, noise, cond)
+
+    def examples(self, data: Dataset, rows: Tensor, noise: Noise, augment: Noise | None = None) -> tuple[Tensor, Any]:
+        """Examples in model space on the device, as they are or seen at random, and all that the network may be told of them."""
+        x0 = data.batch(rows, augment)[0].to(self.device)
+        cond = for_samples(data.condition(rows), len(rows), self.device)
+        return x0, told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
 
     @contextmanager
     def dropout_address(self, step: int) -> Iterator[None]:
@@ -148,31 +183,56 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def save(self) -> None:
-        """Write the state and the model, each atomically."""
-        self.model.trained.update(
-            recipe=self.recipe.recipe, steps=self.progress.step, seconds=round(self.progress.seconds, 1),
-            examples=self.progress.step * self.recipe.batch_size, data=self.data.name, data_examples=len(self.data),
-        )  # fmt: skip
-        save_state(self.folder, self.progress, self.denoiser, self.ema, self.optimizer)
-        save(self.model, {"raw": self.denoiser.state_dict(), "ema": self.ema.weights}, self.folder)
+    def save(self, best: int | None = None) -> None:
+        """Write the state and the model, each atomically; older states go, but the newest `keep` and that of the `best` step.
+
+        Raises:
+            OutputError: they cannot be written; the states that were there are still there.
+        """
+        self.model.trained.update(self.facts())
+        try:
+            save_state(self.folder, self.progress, self.denoiser, self.averages, self.optimizer)
+            save(self.model, {"raw": self.denoiser.state_dict(), "ema": self.ema}, self.folder)
+        except OutputError as error:
+            last = max((s for s in steps_of(self.folder) if path_of(self.folder, s).is_file()), default=None)
+            kept = "no state was written yet" if last is None else f"the state of step {last} is whole and is gone on from"
+            raise OutputError(f"{error}; {kept}: make room or mend the folder, then run the same command again") from None
+        rotate(self.folder, self.recipe.keep, best)
+
+    def publish(self, step: int, steps: int) -> None:
+        """Write the model of a saved state, in place of that of the weights as they are.
+
+        Args:
+            step: The state's.
+            steps: How far the run is, for model.json.
+        """
+        groups, _ = read_groups(path_of(self.folder, step))
+        self.model.trained.update(self.facts(), steps=steps, weights_of_step=step)
+        save(self.model, {"raw": groups["raw"], "ema": groups["ema"]}, self.folder)
+
+    def facts(self) -> dict[str, Any]:
+        """What model.json says of the training."""
+        return {
+            "recipe": self.recipe.recipe, "steps": self.progress.step, "seconds": round(self.progress.seconds, 1),
+            "examples": self.progress.step * self.recipe.batch_size, "data": self.data.name, "data_examples": len(self.data),
+        }  # fmt: skip
 
     def averaged(self, use: Callable[[Model], Any]) -> Any:
         """Call `use` on the model with the EMA weights in place."""
+        with self.holding(self.ema):
+            return use(self.model)
+
+    @contextmanager
+    def holding(self, weights: dict[str, Tensor]) -> Iterator[None]:
+        """Other weights in place for a while, and the network in evaluation mode."""
         raw = {k: v.clone() for k, v in self.denoiser.state_dict().items()}
         try:
-            self.denoiser.load_state_dict(self.ema.weights)
+            self.denoiser.load_state_dict(weights)
             self.denoiser.eval()
-            return use(self.model)
+            yield
         finally:
             self.denoiser.load_state_dict(raw)
             self.denoiser.train()
-
-
-def append_log(folder: Path, record: dict[str, Any]) -> None:
-    """Add one line to log.jsonl."""
-    with open(folder / "log.jsonl", "a") as handle:
-        handle.write(json.dumps(record) + "\n")
 
 
 def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -3,44 +3,85 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
-from undrift.cli.shared import guidance_options, said, sampling_options
+from undrift.cli.shared import check_writable, console, guidance_options, said, sampling_options
 from undrift.error import UndriftError
+from undrift.evaluate import report
 from undrift.evaluate.captions import judge_captions
 from undrift.evaluate.generative_classifier import classify_held_out
-from undrift.evaluate.verdict import judge_run
-from undrift.model import load
+from undrift.evaluate.judgement import ground, judge
+from undrift.evaluate.likelihood import likelihood_of_run, notes, table
+from undrift.model import Model, load, write_atomically
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift evaluate RUN`."""
-    model = load(arguments.run, arguments.weights)
-    if model.upscale is not None:
-        raise UndriftError(
-            f"{arguments.run} enlarges small pictures and draws none of its own; evaluate the model that draws those"
-        )
-    if arguments.generative_classifier:
-        drawing = (
-            arguments.scale,
-            arguments.w,
-            arguments.sampler,
-            arguments.steps,
-            arguments.grid,
-            arguments.guide,
-            arguments.interval,
-        )
-        if any(value is not None for value in drawing) or arguments.rescale:
-            raise UndriftError("--generative-classifier draws no samples; leave out the options of sampling and guidance")
-        for line in classify_held_out(model, arguments.run, arguments.n, arguments.data_dir, seed=arguments.seed).lines():
-            print(line)
+    """`undrift evaluate RUN [RUN ...]`."""
+    folders = list(dict.fromkeys(arguments.runs))
+    models = {folder: load(folder, arguments.weights) for folder in folders}
+    for folder, model in models.items():
+        if model.upscale is not None:
+            raise UndriftError(f"{folder} enlarges small pictures and draws none of its own; evaluate the model that draws those")
+    model, alone = models[folders[0]], _of(arguments, folders[0])
+    if arguments.generative_classifier or any(m.reads_text for m in models.values()):
+        if len(folders) > 1 or arguments.likelihood or arguments.out is not None:
+            what = "--generative-classifier" if arguments.generative_classifier else "a model of captions"
+            raise UndriftError(f"{what} is judged alone and without a report; name one run, without --likelihood and --out")
+        (_generative if arguments.generative_classifier else _captions)(model, alone)
         return
-    if model.reads_text:
-        options = sampling_options(arguments, True) | guidance_options(arguments, model)
-        print(f"{arguments.n} samples with {said(model, arguments, True)}")
-        for line in judge_captions(model, arguments.run, arguments.n, **options).lines():
-            print(line)
-        return
-    options = sampling_options(arguments, bool(model.spec.classes)) | guidance_options(arguments, model)
-    print(f"{arguments.n} samples with {said(model, arguments, bool(model.spec.classes))}")
-    for line in judge_run(model, arguments.run, arguments.n, arguments.data_dir, **options).lines():
+    _report(models, arguments)
+
+
+def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
+    """Judge all runs, then write both files and print the summary."""
+    folders = list(models)
+    name = "report" if len(folders) == 1 else "comparison"
+    files = [(arguments.out or folders[0]) / f"{name}.{kind}" for kind in ("html", "json")]
+    for file in files:
+        check_writable(file, file.suffix)
+    drawing = {}
+    for folder, model in models.items():
+        own, guided = _of(arguments, folder), bool(model.spec.classes)
+        drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
+    with console().status("training what judges") as status:
+        on = ground({str(f): m for f, m in models.items()}, folders, arguments.n, arguments.data_dir, arguments.seed)
+        found = []
+        for folder, model in models.items():
+            status.update(f"judging {folder}")
+            options, drawn = drawing[folder]
+            likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
+            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **options))
+    data = report.as_data(found, on.train.content_hash())
+    texts = report.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
+    for file, text in zip(files, texts, strict=True):
+        write_atomically(file, lambda p, text=text: p.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+    for line in report.lines(found):
         print(line)
+    print(f"report: {files[0]}, all numbers: {files[1]}")
+
+
+def _likelihood(model: Model, arguments: argparse.Namespace) -> list[str]:
+    """Of 256 examples of the training and of the held-out data, by the flow and by the bound."""
+    measured = likelihood_of_run(model, arguments.run, data_dir=arguments.data_dir, seed=arguments.seed)
+    return table(measured) + notes(model, measured, "hutchinson", 1, None)
+
+
+def _captions(model: Model, arguments: argparse.Namespace) -> None:
+    options = sampling_options(arguments, True) | guidance_options(arguments, model)
+    print(f"{arguments.n} samples with {said(model, arguments, True)}")
+    for line in judge_captions(model, arguments.run, arguments.n, **options).lines():
+        print(line)
+
+
+def _generative(model: Model, arguments: argparse.Namespace) -> None:
+    names = ("scale", "w", "sampler", "steps", "grid", "guide", "interval")
+    if any(getattr(arguments, name) is not None for name in names) or arguments.rescale:
+        raise UndriftError("--generative-classifier draws no samples; leave out the options of sampling and guidance")
+    for line in classify_held_out(model, arguments.run, arguments.n, arguments.data_dir, seed=arguments.seed).lines():
+        print(line)
+
+
+def _of(arguments: argparse.Namespace, folder: Path) -> argparse.Namespace:
+    """The arguments as if for one run alone."""
+    return argparse.Namespace(**{**vars(arguments), "run": folder})

@@ -11,7 +11,7 @@ from undrift.error import UndriftError
 from undrift.evaluate import frontier_report as report
 from undrift.evaluate.frontier import frontier, sampling_of
 from undrift.model import load, save_sampling, write_atomically
-from undrift.train.session import hold
+from undrift.train.plan import hold
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

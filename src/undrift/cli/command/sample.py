@@ -113,7 +113,7 @@ def film(
 
     Images: up to 10 samples, one row each. Points: all of them in every panel.
     """
-    rows = min(n, 10) if len(model.spec.shape) == 3 else n
+    rows = min(n, 10) if len(model.spec.shape) > 1 else n
     states: list[State] = []
     if "start" in options:  # what it starts from, in place of pure noise
         options = options | {"start": options["start"][:rows]}

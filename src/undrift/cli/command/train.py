@@ -16,6 +16,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
         overrides["data_dir"] = str(arguments.data_dir)
+    if arguments.skip_bad:
+        overrides["data.skip_bad"] = True
     try:
         train_run(arguments.recipe, overrides, out, arguments.fresh, console(), started)
     except Stopped as stop:

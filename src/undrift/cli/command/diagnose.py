@@ -1,0 +1,52 @@
+"""`undrift diagnose`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from undrift import picture
+from undrift.cli.shared import check_writable, console
+from undrift.error import UndriftError
+from undrift.evaluate.budget import diagnose, report
+from undrift.evaluate.budget.budget import other_weights
+from undrift.model import load, write_atomically
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift diagnose RUN`."""
+    model = load(arguments.run, arguments.weights)
+    out = arguments.out or arguments.run / "diagnose.png"
+    numbers = out.with_suffix(".json")
+    if out == numbers:
+        raise UndriftError(f"{out}: the numbers go there, and this is where the picture goes; name a .png")
+    check_writable(out)
+    check_writable(numbers, ".json")
+    name, other = other_weights(arguments.run, arguments.weights)
+    with console().status("diagnosing") as status:
+        found = diagnose(
+            model,
+            n=arguments.n,
+            folder=arguments.run,
+            data_dir=arguments.data_dir,
+            sampler=arguments.sampler,
+            steps=arguments.steps,
+            grid=arguments.grid,
+            scale=arguments.scale,
+            w=arguments.w,
+            other=other,
+            seed=arguments.seed,
+            tell=status.update,
+        )
+    way = found.way
+    guided = "" if found.task.cond is None else f", guidance scale {way.scale:g} (w = {way.scale - 1:g})"
+    sampler = arguments.sampler or model.sampling.sampler
+    print(
+        f"{arguments.run}: {sampler}, {way.steps} step{'s' * (way.steps != 1)}{guided}; weights {arguments.weights}, against {name}"
+    )
+    for line in [*report.table(found), "", *report.words(found)]:
+        print(line)
+    picture.save_image(report.picture(found), out)
+    text = json.dumps(report.as_json(found), indent=1)
+    write_atomically(numbers, lambda p: p.write_text(text + "\n"))
+    print(f"picture: {out}; all numbers: {numbers}")

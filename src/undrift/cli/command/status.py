@@ -1,0 +1,48 @@
+"""`undrift status`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from undrift.cli.shared import check_writable
+from undrift.config import read_recipe
+from undrift.error import ModelError
+from undrift.picture import save_image
+from undrift.train.curves import lines, picture
+from undrift.train.log import NAME, read_log
+from undrift.train.status import status_of
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift status RUN`."""
+    folder: Path = arguments.run
+    if not (folder / "config.yaml").is_file():
+        raise ModelError(f"{folder} holds no run (no config.yaml); train one with `undrift train digits --out {folder}`")
+    if arguments.out is not None:
+        check_writable(arguments.out)
+    recipe, records = read_recipe(folder / "config.yaml"), read_log(folder)
+    status = status_of(records, recipe)
+    age = time.time() - (folder / NAME).stat().st_mtime if records else None
+    if arguments.json:
+        print(json.dumps({"run": str(folder), "seconds_since_last_record": age, **status.as_json()}, indent=1))
+    else:
+        end = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
+        last = "" if age is None else f"; last record {_ago(age)} ago"
+        over = next((f"; ended: {r['ended']}" for r in records[-1:] if "ended" in r), last)
+        print(f"{folder}: step {status.figures['step']}, of {end}{over}")
+        for line in status.lines() + lines(records, status.figures):
+            print(line)
+    if arguments.out is not None:
+        save_image(picture(records), arguments.out)
+        if not arguments.json:
+            print(f"picture: {arguments.out}")
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,36 @@
+"""Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no."""
+
+from __future__ import annotations
+
+import math
+
+from scipy.stats import norm, t
+
+from undrift.evaluate.distance import Estimate
+
+LEVEL = 0.95
+
+
+def student(estimate: Estimate) -> tuple[float, float]:
+    """`value -+ t_{G-1} standard error`, G groups having been left out in turn (Tukey 1958). NaN of fewer than two groups.
+
+    The jackknife and not the bootstrap: a bootstrap draws samples twice, and two equal samples are neighbours at distance zero and
+    pairs that no U-statistic has, so that k-nearest-neighbour figures, KID, MMD and the Frechet distance are all pulled one way.
+    Groups that are left out leave the rest distinct.
+    """
+    half = float(t.ppf((1 + LEVEL) / 2, max(1, len(estimate.replicates) - 1))) * estimate.standard_error
+    return estimate.value - half, estimate.value + half
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The interval of a share of `n` independent answers; sensible at 0 and at 1 too (Wilson 1927).
+
+    Raises:
+        ValueError: a share outside [0, 1], or n below 1.
+    """
+    if not 0 <= share <= 1 or n < 1:
+        raise ValueError(f"a share must lie in [0, 1] of at least one answer, but is {share} of {n}.")
+    z2 = float(norm.ppf((1 + LEVEL) / 2)) ** 2
+    centre, width = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
+    low, high = (centre - width) / (1 + z2 / n), (centre + width) / (1 + z2 / n)
+    return (0.0 if share == 0 else low), (1.0 if share == 1 else high)

@@ -1,0 +1,107 @@
+"""Memorisation: are samples nearer to the training data than unseen real examples are?
+
+How near a sample comes to its nearest training example says nothing alone: real examples that nobody has copied have near neighbours
+too. So the same is asked of held-out examples, and the two sets of similarities are compared: under the true law both are independent
+draws from one law, given the training data.
+
+Samples may also be near to the training data because they are all typical, as guidance makes them. Then they are as near to held-out
+examples. So each sample is also asked for its nearest example among as many training as held-out ones: a model that copies finds it
+among the former, a model that is merely typical among both alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import mannwhitneyu
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from undrift.data import Dataset
+from undrift.data.stream import stream
+from undrift.evaluate.neighbours import directions, nearest_neighbours
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Likeness to the nearest training example, of samples and of held-out examples.
+
+    Attributes:
+        space: What it is measured in.
+        likeness: `(n,)` of the samples; higher is more like.
+        real: `(m,)` of held-out examples.
+        rows: `(n,)` the training examples nearest to the samples.
+        drawn_to: Share of samples whose nearest example, among as many training as held-out ones, is a training one; ties are
+            halves. 1/2 where nothing is copied, up to what the two sets have of chance.
+    """
+
+    space: str
+    likeness: Tensor
+    real: Tensor
+    rows: Tensor
+    drawn_to: float
+
+    @property
+    def odds(self) -> float:
+        """Chance that a sample is more like its neighbour than a held-out example is like its own; 1/2 where nothing is copied."""
+        u = mannwhitneyu(self.likeness.numpy(), self.real.numpy(), alternative="greater").statistic
+        return float(u) / (len(self.likeness) * len(self.real))
+
+    @property
+    def p(self) -> float:
+        """One-sided Mann & Whitney 1947: small where samples are *more* like training examples than held-out ones are."""
+        return float(mannwhitneyu(self.likeness.numpy(), self.real.numpy(), alternative="greater").pvalue)
+
+    @property
+    def beyond(self) -> int:
+        """How many samples are more like a training example than any held-out example is."""
+        return int((self.likeness > self.real.max()).sum())
+
+    @property
+    def p_beyond(self) -> float:
+        """Chance that so many of equal laws are: that the first `beyond` of all n + m in order are samples. It sees a few copies.
+
+        n! (n + m - b)! / ((n - b)! (n + m)!)
+        """
+        n, m, b = len(self.likeness), len(self.real), self.beyond
+        return math.exp(math.lgamma(n + 1) + math.lgamma(n + m - b + 1) - math.lgamma(n - b + 1) - math.lgamma(n + m + 1))
+
+    def suspects(self, count: int = 10) -> Tensor:
+        """Row numbers of the samples most like a training example, the most suspicious first."""
+        return self.likeness.argsort(descending=True, stable=True)[:count]
+
+
+def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
+    """Cosine, as of `nearest_neighbours`; `(n, *shape)` and `(m, *shape)` in model space."""
+    likeness, rows = nearest_neighbours(samples, train)
+    some = torch.from_numpy(_some(len(train), len(held_out)))
+    held, known = (directions(y, train.spec) for y in (held_out, train.batch(some)[0]))
+    own = directions(samples, train.spec)
+    share = _share((own @ known.T).max(1).values, (own @ held.T).max(1).values)
+    return Memory("cosine", likeness, nearest_neighbours(held_out, train)[0], rows, share)
+
+
+def by_distance(space: str, samples: Tensor, held_out: Tensor, train: Tensor) -> Memory:
+    """Minus the Euclidean distance, in some space: `(n, d)`, `(m, d)`, `(M, d)`."""
+    y, held, known = (part.flatten(1).double().numpy() for part in (samples, held_out, train))
+    search = NearestNeighbors(n_neighbors=1).fit(known)
+    far, rows = search.kneighbors(y)
+    real, _ = search.kneighbors(held)
+    to = [
+        NearestNeighbors(n_neighbors=1).fit(part).kneighbors(y)[0][:, 0] for part in (known[_some(len(known), len(held))], held)
+    ]
+    share = _share(*(-torch.from_numpy(t) for t in to))
+    return Memory(space, -torch.from_numpy(far[:, 0]), -torch.from_numpy(real[:, 0]), torch.from_numpy(rows[:, 0]), share)
+
+
+def _some(total: int, n: int) -> NDArray[np.int64]:
+    """`n` row numbers of `total`, or all of them."""
+    return stream(0, "as many").permutation(total)[:n].copy()
+
+
+def _share(to_train: Tensor, to_held_out: Tensor) -> float:
+    return float(((to_train > to_held_out).double() + (to_train == to_held_out).double() / 2).mean())

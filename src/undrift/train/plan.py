@@ -1,0 +1,185 @@
+"""Setting a run up, or taking it up again: its recipe, its data, its model, and its folder on the disk."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import torch
+import yaml
+
+from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
+from undrift.data import Dataset, load_split
+from undrift.error import ModelError, OutputError, RecipeError
+from undrift.model import build_model, read_description, write_atomically
+from undrift.recipe_condition import describe_condition
+from undrift.train.checkpoint import FOLDER
+from undrift.train.trainer import Trainer, parts_of
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
+
+_SCHEDULE = "the schedule of the rate is stretched or cut to the new end, and goes on from where the run is on it"
+_NUMERICS = "sums are rounded otherwise from here on: as good, but not bit for bit what it would have been"
+_READING = "how the data are read; what is read must be the same: that is checked"
+_LOOKS = "weights are not touched by it"
+
+# What may change between two sessions of one run, and what that means. Everything else decides what is learnt, and stays.
+_MAY_CHANGE = {
+    "steps": _SCHEDULE, "minutes": _SCHEDULE,
+    "learning_rate": "every step from here on is scaled by it; what was learnt stays",
+    "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
+    "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
+    "device": _NUMERICS, "precision": _NUMERICS,
+    "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
+    "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,
+    "wandb": _LOOKS, "checkpoint_every": "at most so many steps are lost by a crash", "keep": "so many states stay on the disk",
+    "sampling": "samples are drawn so from now on; the training does not see it",
+    "data_dir": "the data must be the same: that is checked",
+}  # fmt: skip
+
+
+def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[Recipe, list[str]]:
+    """The recipe of a session: a new run's, or that of the run found in `out` with what may be changed.
+
+    Returns:
+        The recipe, and one line for each change to a run taken up again.
+
+    Raises:
+        RecipeError: the run in `out` is of another recipe, or a change would make it another run.
+    """
+    if (there := overrides.get("data_dir")) and Path(there).exists():  # commands may be run from elsewhere later
+        overrides = {**overrides, "data_dir": str(Path(there).absolute())}
+    wanted = load_recipe(name, overrides)
+    if not (out / "config.yaml").is_file():
+        if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
+            raise OutputError(f"{out} is not empty and holds no run; choose another --out")
+        return wanted, []
+    if fresh:
+        return wanted, []
+    saved = read_recipe(out / "config.yaml")
+    if saved.recipe != wanted.recipe:
+        raise RecipeError(f"{out} holds a run of recipe {saved.recipe}; choose another --out, or --fresh to put that one aside")
+    if (out / "model.json").is_file():  # how the model samples may have been chosen since: `undrift frontier`
+        saved = make_recipe(saved.model_dump(mode="json") | {"sampling": read_description(out)[0].get("sampling", {})}, {})
+    recipe = make_recipe(saved.model_dump(mode="json"), overrides)
+    before, after = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+    changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
+    frozen = [k for k in changed if _meaning(k) is None]
+    if frozen:
+        k = frozen[0]
+        raise RecipeError(
+            f"{out} was trained with {k}={before.get(k)}, not {after.get(k)}: that would be another run; "
+            "choose another --out, or --fresh to put the old one aside"
+        )
+    return recipe, [f"{k} is now {after.get(k)} (was {before.get(k)}): {_meaning(k)}" for k in changed]
+
+
+def _meaning(key: str) -> str | None:
+    """What a change of this key means for a run; None where it would be another run."""
+    return _MAY_CHANGE.get(key) or _MAY_CHANGE.get(key.partition(".")[0])
+
+
+def put_aside(out: Path) -> Path:
+    """Rename a folder to `out.1`, `out.2`, ...: nothing is deleted."""
+    number = 1
+    while (aside := out.with_name(f"{out.name}.{number}")).exists():
+        number += 1
+    try:
+        return out.rename(aside)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be put aside: {error.strerror}") from None
+
+
+def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Recipe, Dataset, Dataset]:
+    """Data, model and trainer of a run, and its folder on the disk.
+
+    Raises:
+        UndriftError: data that are missing or damaged, a recipe that does not fit them, a folder that cannot be written.
+    """
+    options = {k: v for k, v in recipe.data.items() if k != "kind"}
+    train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
+    if recipe.network is None:
+        recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
+    build_process(recipe.model_dump(mode="json")["process"])
+    told, digest = describe_condition(recipe.condition, train), train.content_hash()
+    if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
+        put_aside(out)
+    lock, reached = hold(out), 0
+    sweep(out)
+    if (out / "model.json").is_file():
+        description, spec = read_description(out)
+        if description.get("trained", {}).get("data_hash", digest) != digest:
+            raise ModelError(f"{out} was trained on other data than {train.name}; give the same --data-dir, or --fresh")
+        sigma_data, reached = description["sigma_data"], description.get("trained", {}).get("steps", 0)
+    else:
+        spec, sigma_data = train.spec, measure(train)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    write_atomically(out / "config.yaml", lambda p: p.write_text(text))
+    trainer = Trainer(recipe, model, train, out)
+    trainer.lock = lock
+    if trainer.progress.step == 0 < reached:
+        raise ModelError(
+            f"{out} holds a model of step {reached}, but no state to go on from ({out / FOLDER} has none); the model can be used "
+            "as it is, and --fresh starts over, keeping it aside"
+        )
+    if trainer.progress.step < reached and not trainer.notes:
+        trainer.notes.append(
+            f"the newest state is gone: the model is of step {reached}; going on from the state of step {trainer.progress.step}"
+        )
+    return trainer, recipe, train, held_out
+
+
+def sweep(out: Path) -> None:
+    """Remove what a killed session left half-written; the folder is ours, so nobody is still at it."""
+    names = ("model.safetensors", "model.json", "config.yaml", "log.jsonl")
+    left = [p for name in names for p in out.glob(f".{name}.*.tmp")] + list((out / FOLDER).glob(".*.tmp"))
+    for path in left:
+        with suppress(OSError):
+            path.unlink()
+
+
+def hold(out: Path) -> IO[str]:
+    """Take the folder for this process, for as long as the returned file is open.
+
+    Raises:
+        OutputError: another training holds it, or it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = open(out / ".lock", "w")  # noqa: SIM115 (kept open on purpose)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise OutputError(
+                f"another training is at work in {out}, or a frontier that will write to it; wait for it, or choose another folder"
+            ) from None
+    return handle
+
+
+def measure(train: Dataset) -> float:
+    """Standard deviation of the data in model space, over all entries of at most 10,000 examples, or fewer large ones."""
+    rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000, max(64, 2**23 // train.spec.size))).long()
+    return round(float(train.batch(rows)[0].double().std()), 4)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

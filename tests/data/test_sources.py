@@ -1,0 +1,262 @@
+"""Parquet, Hugging Face datasets and PyTorch datasets: real files where the packages are installed, the seams everywhere."""
+
+import io
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import TensorDataset
+
+from conftest import write_pictures
+from undrift.data import array, from_torch, images
+from undrift.error import BadFiles, DataError, OutputError
+
+
+def png(value, size=(5, 4)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (value, 0, 255 - value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+BROKEN = png(1)[:40]
+ROWS = [png(10), png(20), png(30), png(40)]
+
+
+def reds(data):
+    return data.raw()[:, 0, 0, 0].tolist()
+
+
+# --- a dataset of the package `datasets`, real or a stand-in with the few names that are used
+
+
+class Image_:
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class ClassLabel:
+    def __init__(self, names):
+        self.names = names
+
+
+class Table:
+    """Columns, as `datasets.Dataset` gives them."""
+
+    cache_files = []
+
+    def __init__(self, **columns):
+        self.columns = columns
+
+    def __len__(self):
+        return len(self["image"])
+
+    @property
+    def features(self):
+        return {"image": Image_(), "label": ClassLabel(["cat", "dog"])}
+
+    def cast_column(self, column, kind):
+        assert column == "image" and kind.decode is False
+        return self
+
+    def __getitem__(self, key):
+        if isinstance(key, list):
+            return {name: [values[i] for i in key] for name, values in self.columns.items()}
+        return self.columns[key]
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """The package, with the dataset that it loads and the calls to it."""
+    package = types.ModuleType("datasets")
+    table = Table(image=[{"bytes": row, "path": None} for row in ROWS], label=[1, 0, 0, 1])
+    calls = []
+    package.Image, package.ClassLabel = Image_, ClassLabel
+    package.load_dataset = lambda name, config, split: calls.append((name, config, split)) or table
+    package.load_from_disk = lambda place: calls.append(place) or {"train": table}
+    package.table, package.calls = table, calls
+    monkeypatch.setitem(sys.modules, "datasets", package)
+    return package
+
+
+def test_a_dataset_of_the_hub(stand_in):
+    data = images("hf:owner/pets", size=[4, 5], config="small")
+    assert stand_in.calls == [("owner/pets", "small", "train")]
+    assert data.name == "owner/pets"
+    assert reds(data) == [10, 20, 30, 40]
+    assert data.spec.classes == ("cat", "dog")
+    assert data.labels.tolist() == [1, 0, 0, 1]
+
+
+def test_a_dataset_on_the_disk(stand_in, tmp_path):
+    (tmp_path / "dataset_dict.json").touch()
+    stand_in.table["image"][1] = {"bytes": None, "path": str(write_pictures(tmp_path, ["a.png"], (5, 4)) / "a.png")}
+    stand_in.table["image"][2] = {"bytes": BROKEN, "path": "x.png"}
+    stand_in.table["label"][3] = -1
+    with pytest.raises(BadFiles) as caught:
+        images(tmp_path, size=[4, 5])
+    lines = [line.strip() for line in str(caught.value).splitlines()]
+    assert lines[1] == "train[3]: has no class: label is -1"
+    assert lines[2].startswith("train[2]: is not a picture")
+    data = images(tmp_path, size=[4, 5], skip_bad=True)
+    assert data.labels.tolist() == [1, 0]
+    with pytest.raises(DataError, match=r'data.part "tran" is unknown — did you mean "train"'):
+        images(tmp_path, part="tran")
+
+
+def test_a_dataset_that_does_not_load(stand_in):
+    def gone(*_, **__):
+        raise ConnectionError("no route\nto host")
+
+    stand_in.load_dataset = gone
+    with pytest.raises(DataError, match=r"hf:a/b: cannot be loaded .no route.; check its name, data.part=train and the network"):
+        images("hf:a/b")
+
+
+@pytest.mark.parametrize(("place", "package", "extra"), [("hf:a/b", "datasets", "datasets"), ("x.parquet", "pyarrow", "parquet")])
+def test_packages_that_are_missing(monkeypatch, tmp_path, place, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.parquet", None)
+    (tmp_path / "x.parquet").touch()
+    where = place if place.startswith("hf:") else str(tmp_path / place)
+    with pytest.raises(DataError, match=rf"needs the package {package}; install it: pip install 'undrift\[{extra}\]'"):
+        images(where)
+
+
+def test_a_real_dataset_saved_to_disk(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["dog", "cat"])})
+    rows = {"picture": [{"bytes": row, "path": None} for row in ROWS], "kind": [0, 1, 1, 0]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.save_to_disk(str(tmp_path / "one"))
+    datasets.DatasetDict({"train": made, "test": made.select([2])}).save_to_disk(str(tmp_path / "two"))
+    for place, options, want in [("one", {}, [10, 20, 30, 40]), ("two", {}, [10, 20, 30, 40]), ("two", {"part": "test"}, [30])]:
+        data = images(tmp_path / place, size=[4, 5], **options)
+        assert reds(data) == want
+        assert data.spec.classes == ("dog", "cat")
+    made.to_parquet(str(tmp_path / "three.parquet"))
+    data = images(tmp_path / "three.parquet", size=[4, 5], label_column="kind")
+    assert (reds(data), data.labels.tolist(), data.spec.classes) == ([10, 20, 30, 40], [0, 1, 1, 0], ("dog", "cat"))
+
+
+# --- Parquet
+
+
+@pytest.fixture
+def parquet():
+    pytest.importorskip("pyarrow")
+    import pyarrow
+    from pyarrow import parquet
+
+    return lambda path, **columns: parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
+
+
+def test_pictures_in_parquet(parquet, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    parquet(folder / "b.parquet", image=ROWS[2:], label=["dog", "cat"])
+    parquet(folder / "a.parquet", image=ROWS[:2], label=["cat", "cat"])
+    data = images(folder, size=[4, 5])
+    assert reds(data) == [10, 20, 30, 40]
+    assert [data.spec.classes[i] for i in data.labels] == ["cat", "cat", "dog", "cat"]
+    parquet(folder / "b.parquet", image=[ROWS[3], BROKEN, None], label=["dog", "cat", "cat"])
+    with pytest.raises(BadFiles) as caught:
+        images(folder, size=[4, 5])
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == ["b.parquet#1", "b.parquet#2"]
+    assert reds(images(folder, size=[4, 5], skip_bad=True)) == [10, 20, 40]
+
+
+@pytest.mark.parametrize(("columns", "options", "message"), [
+    ({"a": [1, 2]}, {}, "no column holds pictures .bytes of files.; it has a. For numbers: undrift train array"),
+    ({"image": ROWS[:2]}, {"image_column": "img"}, 'data.image_column "img" is unknown — did you mean "image"'),
+    ({"image": ROWS[:2]}, {"label_column": "kind"}, 'data.label_column "kind" is unknown — known: image'),
+    ({"image": ROWS[:0]}, {}, "(has no rows|no column holds)"),
+])  # fmt: skip
+def test_wrong_parquet(parquet, tmp_path, columns, options, message):
+    parquet(tmp_path / "x.parquet", **columns)
+    with pytest.raises(DataError, match=message):
+        images(tmp_path / "x.parquet", **options)
+
+
+def test_a_table_of_numbers(parquet, tmp_path):
+    parquet(tmp_path / "t.parquet", a=[1, 2, 3], b=[0.5, 1.5, 2.5], label=["x", "y", "x"])
+    data = array(tmp_path / "t.parquet")
+    assert np.array_equal(data.raw().numpy(), np.array([[1, 0.5], [2, 1.5], [3, 2.5]], np.float32))
+    assert (data.spec.classes, data.labels.tolist()) == (("x", "y"), [0, 1, 0])
+    parquet(tmp_path / "l.parquet", series=[[1.0, 2.0], [3.0, 4.0]])
+    assert array(tmp_path / "l.parquet", "sequences").spec.shape == (1, 2)
+
+
+@pytest.mark.parametrize(("columns", "message"), [
+    ({"a": ["x", "y"]}, 'column "a" holds string; keep columns of numbers'),
+    ({"a": [1.0, None]}, 'column "a" lacks 1 of 2 values'),
+    ({"a": [[1.0], [1.0, 2.0]]}, "the lists have from 1 to 2 numbers"),
+])  # fmt: skip
+def test_wrong_tables(parquet, tmp_path, columns, message):
+    parquet(tmp_path / "t.parquet", **columns)
+    with pytest.raises(DataError, match=message):
+        array(tmp_path / "t.parquet")
+
+
+def test_no_parquet(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(DataError, match=r"is not a readable Parquet file"):
+        images(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"no such file"):
+        array(tmp_path / "y.parquet")
+
+
+# --- PyTorch
+
+
+class Pictures:
+    classes = ("zebra", "ant")
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return Image.new("RGB", (5, 4), (10 * i, 0, 0)), i % 2
+
+
+def test_pytorch_pictures(tmp_path):
+    data = from_torch(Pictures(), tmp_path / "p.npz")
+    assert data.spec.shape == (3, 4, 5)
+    assert reds(data) == [0, 10, 20]
+    assert [data.spec.classes[i] for i in data.labels] == ["zebra", "ant", "zebra"]
+    assert torch.equal(array(tmp_path / "p.npz", "channels_first").raw(), data.raw())
+
+
+def test_pytorch_tensors(tmp_path):
+    x = torch.randn(5, 2, 7, dtype=torch.float64)
+    data = from_torch(TensorDataset(x), tmp_path / "t.npz")
+    assert torch.equal(data.raw(), x.float())
+    assert data.labels is None
+    data = from_torch(TensorDataset(x, torch.tensor([0, 2, 1, 0, 0])), tmp_path / "t.npz")
+    assert data.spec.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(("items", "message"), [
+    ([], "the dataset is empty"),
+    ([torch.zeros(2), torch.zeros(3)], r"dataset\[1\] is \(3,\) float32, but dataset\[0\] is \(2,\) float32"),
+    ([torch.zeros(2, dtype=torch.int64)], r"dataset\[0\] holds int64; give uint8"),
+    ([torch.tensor(1.0)], r"dataset\[0\] is a single number"),
+    ([(torch.zeros(2), 0), (torch.zeros(2), "a")], r"dataset\[1\] has the label 'a'; give integers"),
+    ([(torch.zeros(2), 0), torch.zeros(2)], r"dataset\[1\] has no label, but others have"),
+])  # fmt: skip
+def test_wrong_pytorch(tmp_path, items, message):
+    with pytest.raises(DataError, match=message):
+        from_torch(items, tmp_path / "x.npz")
+    assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def test_wrong_files_for_pytorch(tmp_path):
+    with pytest.raises(DataError, match=r"name a file that ends in .npz"):
+        from_torch([torch.zeros(2)], tmp_path / "x.npy")
+    with pytest.raises(OutputError, match=r"cannot be written"):
+        from_torch([torch.zeros(2)], tmp_path / "no" / "x.npz")
+    with pytest.raises(DataError, match=r"a label is 3, but there are 2 classes"):
+        from_torch([(torch.zeros(2), 3)], tmp_path / "x.npz", classes=["a", "b"])
