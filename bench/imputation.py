@@ -37,6 +37,7 @@ METHODS = {
     "repaint, 10 jumps of 5": (guidance.Known, ud.RePaint(jump=5), 50),
     "gradient (mmps)": (measured, ud.Ancestral(), 100),
     "repaint, 40 resamplings": (guidance.Known, ud.RePaint(resamplings=40), 25),
+    "repaint, 100 resamplings": (guidance.Known, ud.RePaint(resamplings=100), 20),
     "16 particles": (None, ud.Ancestral(), 50),
 }
 
