@@ -231,7 +231,12 @@ def write(options, model, found, first, floor, gap):
             f"{short[0].value:.2f}, 1,000 steps of ancestral sampling {long[0].value:.2f}: "
             f"{difference.value:+.2f} ± {difference.standard_error:.2f} apart; recognised {short[1]:.1f} % and {long[1]:.1f} %.",
         ]
-    lines += ["", "Every setting, the first 200 samples (the distance is corrected for their number to first order only: compare rows of as many):", "", *head]
+    lines += [
+        "",
+        "Every setting, the first 200 samples (the distance is corrected for their number to first order only: compare rows of as many):",
+        "",
+        *head,
+    ]
     order = sorted(first.items(), key=lambda item: (item[0][1], item[1][0].value))
     lines += [line(b, min(200, options.n), "", name, figures) for (name, b), figures in order]
     options.out.write_text("\n".join(lines) + "\n")
