@@ -29,14 +29,16 @@ _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2^64 / golden ratio, as a signed integer
 
 def philox(counter: Sequence[Tensor], key: tuple[int, int], rounds: int = 10) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox4x32: four int64 counter words below 2^32, of shapes that broadcast, and two key words to four random words."""
-    # int64 products wrap, and wrapped or not their 64 bits are those of the unsigned product, which is all we read.
-    c0, c1, c2, c3 = counter
+    # int64 products wrap, and wrapped or not their 64 bits are those of the unsigned product, which is all we read. All is done
+    # in place: on a CPU new memory costs more than the arithmetic.
+    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(*counter))
+    high = torch.empty_like(c0)
     k0, k1 = key
     for _ in range(rounds):
-        p0, p1 = c0 * _M0, c2 * _M1
-        c0 = ((p1 >> 32) ^ c1).bitwise_xor_(k0).bitwise_and_(_MASK)
-        c2 = ((p0 >> 32) ^ c3).bitwise_xor_(k1).bitwise_and_(_MASK)
-        c1, c3 = p1, p0  # their upper halves are masked away wherever they go
+        for even, odd, m, k in ((c2, c1, _M1, k0), (c0, c3, _M0, k1)):
+            torch.bitwise_right_shift(even.mul_(m), 32, out=high)
+            odd.bitwise_xor_(high).bitwise_xor_(k).bitwise_and_(_MASK)
+        c0, c1, c2, c3 = c1, c2, c3, c0  # the products' upper halves are masked away wherever they go
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
     return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
@@ -96,18 +98,17 @@ class Noise:
         shape, dtype, device = self._target(like)
         # A word w becomes (w + 1/2) / 2^32, above 0, so the logarithm is finite and |z| stays below 6.8.
         wide = torch.float64 if dtype == torch.float64 else torch.float32
-        words = self._words(shape, device).to(wide).add_(0.5).mul_(2.0**-32)
+        words = self._words(shape, device, wide).add_(0.5).mul_(2.0**-32)
         a, b = words.chunk(2, 1)
-        radius = a.log().mul_(-2).sqrt_()
-        angle = b * (2 * math.pi)
+        radius, angle = a.log().mul_(-2).sqrt_(), b.mul_(2 * math.pi)
         torch.mul(radius, angle.cos(), out=a)
-        torch.mul(radius, angle.sin_(), out=b)
+        b.sin_().mul_(radius)
         return self._rows(words, shape).to(dtype)
 
     def uniform(self, like: Tensor | Sequence[int]) -> Tensor:
         """Uniforms in the open interval (0, 1), `(B, *D)`; otherwise as `normal`."""
         shape, dtype, device = self._target(like)
-        words = self._words(shape, device).to(torch.float64).add_(0.5).mul_(2.0**-32)
+        words = self._words(shape, device, torch.float64).add_(0.5).mul_(2.0**-32)
         # Rounding to fewer digits could give 1 itself.
         return self._rows(words, shape).to(dtype).clamp(max=1 - torch.finfo(dtype).eps / 2)
 
@@ -134,13 +135,16 @@ class Noise:
             return shape, like.dtype, like.device  # type: ignore[union-attr]
         return shape, torch.get_default_dtype(), torch.device("cpu")
 
-    def _words(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Random words for `shape`, `(B, 4 blocks)` with at least as many per row as asked for: four per counter."""
+    def _words(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Random words for `shape`, `(B, 4 blocks)` of `dtype`, at least as many per row as asked for: four per counter."""
         seeds = torch.as_tensor(self.seeds).to(device)[:, None]
         blocks = torch.arange(-(-math.prod(shape[1:]) // 4), device=device)
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
         key = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
-        return torch.cat(philox((blocks, torch.zeros_like(blocks), seeds & _MASK, seeds >> 32), key), 1)
+        words = torch.empty(len(self), 4 * len(blocks), dtype=dtype, device=device)
+        for part, word in zip(words.chunk(4, 1), philox((blocks, torch.zeros_like(blocks), seeds & _MASK, seeds >> 32), key), strict=True):
+            part.copy_(word)
+        return words
 
     @staticmethod
     def _rows(words: Tensor, shape: tuple[int, ...]) -> Tensor:
