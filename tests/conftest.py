@@ -120,6 +120,21 @@ def undrift(*words, capsys):
     return code, captured.out, captured.err
 
 
+def refused(words, message, folder, capsys):
+    """A mistake is one line with `message` and exit code 2, and nothing in the folder is made, lost or changed."""
+
+    def files():
+        return {p: p.is_file() and p.read_bytes() for p in folder.rglob("*") if p.name != ".lock"}
+
+    before = files()
+    code, _, err = undrift(*words, capsys=capsys)
+    assert code == 2
+    assert message in err
+    assert err.startswith("undrift: ")
+    assert err.count("\n") == 1
+    assert files() == before
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Decoded pictures go here, not to the user's own cache."""

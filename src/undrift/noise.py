@@ -142,7 +142,9 @@ class Noise:
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
         key = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
         words = torch.empty(len(self), 4 * len(blocks), dtype=dtype, device=device)
-        for part, word in zip(words.chunk(4, 1), philox((blocks, torch.zeros_like(blocks), seeds & _MASK, seeds >> 32), key), strict=True):
+        for part, word in zip(
+            words.chunk(4, 1), philox((blocks, torch.zeros_like(blocks), seeds & _MASK, seeds >> 32), key), strict=True
+        ):
             part.copy_(word)
         return words
 

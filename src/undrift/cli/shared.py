@@ -90,6 +90,20 @@ def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> li
     return [texts[i % len(texts)] for i in range(n)]
 
 
+def picture_and_numbers(picture: Path) -> tuple[Path, Path]:
+    """Before any work: where the picture goes, and beside it, as `.json`, the numbers behind it.
+
+    Raises:
+        OutputError: one of the two cannot be written.
+    """
+    numbers = picture.with_suffix(".json")
+    if picture == numbers:
+        raise OutputError(f"{picture}: the numbers go there, and this is where the picture goes; name a .png")
+    check_writable(picture)
+    check_writable(numbers, ".json")
+    return picture, numbers
+
+
 def check_writable(path: Path, suffix: str | None = None) -> None:
     """Before any work: can this file be written, a picture unless a suffix says otherwise?
 

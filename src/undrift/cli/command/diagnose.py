@@ -6,8 +6,7 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console
-from undrift.error import UndriftError
+from undrift.cli.shared import console, picture_and_numbers
 from undrift.evaluate.budget import diagnose, report
 from undrift.evaluate.budget.budget import other_weights
 from undrift.model import load, write_atomically
@@ -16,12 +15,7 @@ from undrift.model import load, write_atomically
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift diagnose RUN`."""
     model = load(arguments.run, arguments.weights)
-    out = arguments.out or arguments.run / "diagnose.png"
-    numbers = out.with_suffix(".json")
-    if out == numbers:
-        raise UndriftError(f"{out}: the numbers go there, and this is where the picture goes; name a .png")
-    check_writable(out)
-    check_writable(numbers, ".json")
+    out, numbers = picture_and_numbers(arguments.out or arguments.run / "diagnose.png")
     name, other = other_weights(arguments.run, arguments.weights)
     with console().status("diagnosing") as status:
         found = diagnose(

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console
+from undrift.cli.shared import console, picture_and_numbers
 from undrift.error import UndriftError
 from undrift.evaluate import frontier_report as report
 from undrift.evaluate.frontier import frontier, sampling_of
@@ -17,12 +17,7 @@ from undrift.train.plan import hold
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift frontier RUN`."""
     model = load(arguments.run, arguments.weights)
-    out = arguments.out or arguments.run / "frontier.png"
-    rows = out.with_suffix(".json")
-    if out == rows:
-        raise UndriftError(f"{out}: the rows go there, and this is where the picture goes; name a .png")
-    check_writable(out)
-    check_writable(rows, ".json")
+    out, rows = picture_and_numbers(arguments.out or arguments.run / "frontier.png")
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
     with console().status("measuring") as status:
         found = frontier(
