@@ -31,7 +31,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int], rounds: int = 10) ->
     """Philox4x32: four int64 counter words below 2^32, of shapes that broadcast, and two key words to four random words."""
     # int64 products wrap, and wrapped or not their 64 bits are those of the unsigned product, which is all we read. All is done
     # in place: on a CPU new memory costs more than the arithmetic.
-    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(*counter))
+    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(*counter))  # type: ignore[no-untyped-call]
     high = torch.empty_like(c0)
     k0, k1 = key
     for _ in range(rounds):
