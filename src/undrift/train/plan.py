@@ -16,6 +16,7 @@ from undrift.error import ModelError, OutputError, RecipeError
 from undrift.model import build_model, read_description, write_atomically
 from undrift.recipe_condition import describe_condition
 from undrift.train.checkpoint import FOLDER
+from undrift.train.processes import Processes
 from undrift.train.trainer import Trainer, parts_of
 
 fcntl: ModuleType | None
@@ -35,7 +36,7 @@ _MAY_CHANGE = {
     "learning_rate": "every step from here on is scaled by it; what was learnt stays",
     "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
     "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
-    "device": _NUMERICS, "precision": _NUMERICS,
+    "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS,
     "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
     "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,
     "wandb": _LOOKS, "checkpoint_every": "at most so many steps are lost by a crash", "keep": "so many states stay on the disk",
@@ -96,8 +97,10 @@ def put_aside(out: Path) -> Path:
         raise OutputError(f"{out} cannot be put aside: {error.strerror}") from None
 
 
-def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Recipe, Dataset, Dataset]:
-    """Data, model and trainer of a run, and its folder on the disk.
+def prepare(
+    recipe: Recipe, out: Path, fresh: bool = False, processes: Processes | None = None
+) -> tuple[Trainer, Recipe, Dataset, Dataset]:
+    """Data, model and trainer of a run, and its folder on the disk, which only the first process touches.
 
     Raises:
         UndriftError: data that are missing or damaged, a recipe that does not fit them, a folder that cannot be written.
@@ -110,8 +113,10 @@ def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Re
     told, digest = describe_condition(recipe.condition, train), train.content_hash()
     if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
         put_aside(out)
-    lock, reached = hold(out), 0
-    sweep(out)
+    processes = processes or Processes()
+    lock, reached = hold(out) if processes.first else None, 0
+    if processes.first:
+        sweep(out)
     if (out / "model.json").is_file():
         description, spec = read_description(out)
         if description.get("trained", {}).get("data_hash", digest) != digest:
@@ -123,8 +128,9 @@ def prepare(recipe: Recipe, out: Path, fresh: bool = False) -> tuple[Trainer, Re
         torch.manual_seed(recipe.seed)
         model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    write_atomically(out / "config.yaml", lambda p: p.write_text(text))
-    trainer = Trainer(recipe, model, train, out)
+    if processes.first:
+        write_atomically(out / "config.yaml", lambda p: p.write_text(text))
+    trainer = Trainer(recipe, model, train, out, processes)
     trainer.lock = lock
     if trainer.progress.step == 0 < reached:
         raise ModelError(

@@ -15,6 +15,7 @@ from undrift.data import Dataset
 from undrift.train.autopsy import Diverged
 from undrift.train.boards import Boards
 from undrift.train.plan import plan, prepare
+from undrift.train.processes import FAIL, GO_ON, STOP, Left, Lost, joined
 from undrift.train.trainer import Report, Trainer
 from undrift.train.watch import Watch, peak_memory
 
@@ -39,23 +40,45 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
             task = bar.add_task("training", total=1.0, facts="")
             try:
                 for report in trainer.run(started):
-                    watch.after(report)
+                    with trainer.processes.failing():
+                        watch.after(report)
                     facts = _facts(report, watch)
                     bar.update(task, completed=report.fraction, facts=facts)
                     if not console.is_terminal and time.perf_counter() - spoken > 15:
                         spoken = time.perf_counter()
                         console.print(f"training {100 * report.fraction:3.0f} %  {facts}", highlight=False)
-                    if stop.asked or watch.enough:
+                    stop.asked |= trainer.processes.agree(STOP if stop.asked else GO_ON) >= STOP
+                    if trainer.processes.told(float(stop.asked or bool(watch.enough))):
                         break
             except Diverged as error:
                 watch.diverged(error)
                 raise
+            except Lost as error:  # the step that could not be summed has changed nothing
+                watch.save()
+                raise Lost(
+                    f"{error}; the run is saved at step {trainer.progress.step}: go on with the same command, on any number of processes"
+                ) from None
         at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
         if stop.asked and not at_its_end:
             watch.save()
             raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
         watch.finish()
     return watch
+
+
+def follow(trainer: Trainer, started: float) -> None:
+    """The same training in a process that is not the first: no log, no looks, no files.
+
+    Raises:
+        Left: the first process failed.
+        Lost: another process is gone.
+    """
+    with Polite() as stop:
+        for _ in trainer.run(started):
+            if trainer.processes.agree(STOP if stop.asked else GO_ON) >= FAIL:
+                raise Left
+            if trainer.processes.told(0.0):
+                break
 
 
 class Polite:
@@ -96,16 +119,30 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
         UndriftError: see `plan` and `prepare`.
         Stopped, Diverged: see `run`.
     """
-    recipe, changes = plan(name, overrides, out, fresh)
-    for change in changes:
-        console.print(change)
-    trainer, recipe, train, held_out = prepare(recipe, out, fresh)
+    with joined() as processes:
+        with processes.one_first():
+            fresh = fresh and processes.first
+            recipe, changes = plan(name, overrides, out, fresh)
+            if processes.first:
+                for change in changes:
+                    console.print(change)
+            trainer, _, train, held_out = prepare(recipe, out, fresh, processes)
+        processes.same("data or a run at a step", f"{train.content_hash()} {trainer.progress.step}")
+        if processes.first:
+            _lead(trainer, train, held_out, out, console, started)
+        elif not processes.told(0.0):
+            follow(trainer, started)
+
+
+def _lead(trainer: Trainer, train: Dataset, held_out: Dataset, out: Path, console: Console, started: float) -> None:
+    """The session of the first process, or of the only one."""
+    recipe = trainer.recipe
     for note in trainer.notes:
         console.print(note)
     at = trainer.progress
     watch = Watch(trainer, held_out)
     over = trainer.fraction(at.step, at.seconds) >= 1
-    if over or watch.enough:
+    if trainer.processes.told(float(over or bool(watch.enough))):
         watch.finish()  # a session may have been killed between its last step and here
         end = watch.enough or (f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}")
         more = "To go on give a larger one" if over else "To go on change patience or until"
@@ -116,6 +153,7 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
     console.print(
         f"{verb}: {train.name}, {len(train):,} examples of shape {train.spec.shape}, {len(train.spec.classes)} classes; "
         f"{trainer.model.parameters:,} parameters; {goal} on {trainer.device.type}"
+        + (f", {trainer.processes.size} processes" if trainer.processes.size > 1 else "")
     )
     watch = run(trainer, held_out, console, started)
     at = trainer.progress

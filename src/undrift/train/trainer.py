@@ -21,7 +21,7 @@ from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
-from undrift.error import OutputError, UndriftError
+from undrift.error import OutputError, RecipeError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
 from undrift.recipe_condition import told
@@ -30,6 +30,7 @@ from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
 from undrift.train.checkpoint import Progress, load_state, path_of, read_groups, rotate, save_state, steps_of
 from undrift.train.ema import EMA, Average
 from undrift.train.posthoc import Snapshots
+from undrift.train.processes import Left, Processes
 
 NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
@@ -51,7 +52,9 @@ def choose_device(name: str) -> torch.device:
     """ "auto" is the GPU where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UndriftError("device=cuda, but torch sees no GPU here; use device=cpu or device=auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    return (
+        torch.device("cuda", torch.cuda.current_device()) if name != "cpu" and torch.cuda.is_available() else torch.device("cpu")
+    )
 
 
 def learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
@@ -69,10 +72,20 @@ class Trainer:
         model: With fresh weights; trained in place.
         data: The training part.
         folder: Where the run lives; a state found there is continued.
+        processes: Those that share the work; default: this one alone.
+
+    Raises:
+        RecipeError: a batch that cannot be divided among so many processes and parts.
     """
 
-    def __init__(self, recipe: Recipe, model: Model, data: Dataset, folder: Path) -> None:
+    def __init__(self, recipe: Recipe, model: Model, data: Dataset, folder: Path, processes: Processes | None = None) -> None:
         self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
+        self.processes = processes or Processes()
+        if recipe.batch_size < (parts := self.processes.size * recipe.accumulate):
+            raise RecipeError(
+                f"batch_size={recipe.batch_size} cannot be divided into {parts} parts ({self.processes.size} processes, "
+                f"accumulate={recipe.accumulate}); take a larger batch_size or fewer of them"
+            )
         self.lock: IO[str] | None = None  # holds the folder while this trainer lives
         self.device = choose_device(recipe.device)
         self.denoiser = model.denoiser.to(self.device).train()
@@ -108,7 +121,7 @@ class Trainer:
             Diverged: the loss or the gradient is no longer finite, or the loss has exploded; nothing is saved.
         """
         start, before = time.perf_counter() if started is None else started, self.progress.seconds
-        while (fraction := self.fraction(self.progress.step, before + time.perf_counter() - start)) < 1:
+        while (fraction := self.told_fraction(before + time.perf_counter() - start)) < 1:
             step = self.progress.step
             rate = learning_rate(self.recipe, step, fraction)
             loss, norm = self.step(step, rate)
@@ -117,10 +130,15 @@ class Trainer:
             self.progress = self.progress.after(loss, before + time.perf_counter() - start)
             if self.exploded():
                 raise self.diverged(f"the loss has exploded: {self.progress.loss:.4g}, its lowest was {self.progress.lowest:.4g}")
-            self.snapshots.take(step + 1)
+            if self.processes.first:
+                self.snapshots.take(step + 1)
             yield Report(step + 1, loss, norm, rate, self.fraction(step + 1, self.progress.seconds), self.progress.seconds)
         # Looks and saves after the last step may have taken what was left of the clock: the run is over all the same.
         self.progress = replace(self.progress, seconds=max(self.progress.seconds, before + time.perf_counter() - start))
+
+    def told_fraction(self, seconds: float) -> float:
+        """How much of the run is over by the first process's clock: no two clocks agree, and all must stop after the same step."""
+        return self.processes.told(self.fraction(self.progress.step, seconds))
 
     def exploded(self) -> bool:
         """Whether the smoothed loss is far above where it was; only of losses that cannot be negative."""
@@ -128,6 +146,8 @@ class Trainer:
 
     def diverged(self, what: str, step: int | None = None) -> Diverged:
         """What to say of a run that went wrong at a step (default: the last one); states from when it was going wrong are put aside."""
+        if not self.processes.first:
+            raise Left  # the first process sees the same numbers, and says so
         cause = find_cause(self, self.progress.step)
         newest = max(steps_of(self.folder), default=None)
         last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
@@ -136,12 +156,20 @@ class Trainer:
         return Diverged(step or self.progress.step, what, cause, last, self.recipe, self.folder)
 
     def step(self, step: int, rate: float) -> tuple[float, float]:
-        """One optimiser step: the mean loss and the gradient's norm."""
+        """One optimiser step: the mean loss and the gradient's norm, of the whole batch whoever computed which part of it.
+
+        Raises:
+            Lost: another process is gone; nothing was changed.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self.losses(step).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = torch.zeros((), device=self.device)
+        for part in self.processes.share(self.recipe.batch_size, self.recipe.accumulate):
+            mine = self.losses(step, part).sum() / self.recipe.batch_size
+            mine.backward()  # type: ignore[no-untyped-call]
+            loss += mine.detach()
+        self.processes.sum([loss, *(p.grad for p in self.denoiser.parameters() if p.grad is not None)])
         norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip)
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
         if all(map(math.isfinite, values)):
@@ -150,14 +178,14 @@ class Trainer:
                 average.update(self.denoiser, step, self.recipe.batch_size)
         return values[0], values[1]
 
-    def losses(self, step: int) -> Tensor:
-        """The loss of each example of the batch of a step, `(B,)`: a function of the weights and the step."""
+    def losses(self, step: int, part: slice = slice(None)) -> Tensor:
+        """The loss of each example of the batch of a step, or of a part of it, `(B,)`: a function of the weights and the step."""
         recipe, size = self.recipe, self.recipe.batch_size
-        rows = self.order.rows(step, size)
-        noise = Noise(torch.arange(size, device=self.device)).fold("train", recipe.seed, step)
-        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)).fold("train", recipe.seed, step, "augment"))
+        rows = self.order.rows(step, size)[part]
+        noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", recipe.seed, step)
+        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", recipe.seed, step, "augment"))
         cond = drop(cond, recipe.label_dropout, noise.fold("label"))
-        with self.autocast(), self.dropout_address(step):
+        with self.autocast(), self.dropout_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
 
     def examples(self, data: Dataset, rows: Tensor, noise: Noise, augment: Noise | None = None) -> tuple[Tensor, Any]:
@@ -167,13 +195,16 @@ class Trainer:
         return x0, told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
 
     @contextmanager
-    def dropout_address(self, step: int) -> Iterator[None]:
-        """Dropout inside the network draws from torch's own generator: give that an address too, and put it back."""
+    def dropout_address(self, step: int, start: int = 0) -> Iterator[None]:
+        """Dropout inside the network draws from torch's own generator: give that an address too, and put it back.
+
+        Its masks belong to a part of a batch and not to an example: other parts, other masks.
+        """
         if not any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in self.denoiser.modules()):
             yield
             return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(self.recipe.seed * 1_000_003 + step)
+            torch.manual_seed((self.recipe.seed * 1_000_003 + step) + (start << 40))
             yield
 
     def autocast(self) -> Any:

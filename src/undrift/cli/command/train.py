@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from undrift.cli.shared import console
 from undrift.config import parse_overrides
+from undrift.train.processes import Left
 from undrift.train.session import Stopped, train_run
 
 
@@ -20,6 +22,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         overrides["data.skip_bad"] = True
     try:
         train_run(arguments.recipe, overrides, out, arguments.fresh, console(), started)
+    except Left:
+        sys.exit(2)
     except Stopped as stop:
         print(f"\nundrift: {stop}. Go on with: undrift train {arguments.recipe} --out {out}")
         raise KeyboardInterrupt from None

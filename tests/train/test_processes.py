@@ -1,0 +1,156 @@
+"""Two real processes on one machine: the same training as one, and a clean end when one of them dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import undrift
+from undrift.config import parse_overrides
+from undrift.error import RecipeError
+from undrift.train.plan import plan, prepare
+from undrift.train.processes import Processes
+
+TRAIN = [
+    "train",
+    "toy",
+    "data.name=mixture",
+    "data.n=1000",
+    "network.width=32",
+    "batch_size=50",
+    "monitor_every=20",
+    "quality_every=0",
+    "sample_every=0",
+    "warmup=5",
+    "decay_from=1",
+    "log_every=1",
+    "device=cpu",
+]
+
+
+def start(n, out, *options):
+    """So many processes of one run, in the environment that torchrun makes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    told = {"WORLD_SIZE": n, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "undrift", *TRAIN, "--out", out, *options],
+            env={**os.environ, **{k: str(v) for k, v in {**told, "RANK": rank, "LOCAL_RANK": rank}.items()}},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(n)
+    ]  # fmt: skip
+
+
+def ended(started):
+    """`(code, output, error)` of each."""
+    return [(p.returncode, *text) for p, text in [(p, p.communicate(timeout=90)) for p in started]]
+
+
+def log(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def losses(out):
+    return np.array([r["batch_loss"] for r in log(out) if "batch_loss" in r])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Sixty steps by one process that never stopped."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert ended(start(1, out, "steps=60"))[0][0] == 0
+    return out
+
+
+def assert_same_training(out, alone):
+    assert len(losses(out)) == 60
+    np.testing.assert_allclose(losses(out), losses(alone), rtol=2e-4)  # a batch of the wrong noise is off by tenths
+    ours, theirs = load_file(out / "model.safetensors"), load_file(alone / "model.safetensors")
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=2e-4)
+    held = [[r["held_out"] for r in log(o) if "held_out" in r] for o in (out, alone)]
+    np.testing.assert_allclose(*held, rtol=1e-4)
+
+
+def test_two_processes_follow_the_curve_of_one(alone, tmp_path):
+    first, second = ended(start(2, tmp_path / "run", "steps=60", "accumulate=2"))
+    assert (first[0], first[2], second) == (0, "", (0, "", ""))  # one of them speaks
+    assert "2 processes" in first[1]
+    assert_same_training(tmp_path / "run", alone)
+
+
+def test_a_run_goes_from_one_process_to_two_and_back(alone, tmp_path):
+    out = tmp_path / "run"
+    for n, steps in ((1, 20), (2, 40), (1, 60)):
+        assert [code for code, *_ in ended(start(n, out, f"steps={steps}"))] == [0] * n
+    assert_same_training(out, alone)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_run_and_it_goes_on(victim, tmp_path, capsys):
+    out = tmp_path / "run"
+    started = start(2, out, "steps=1000000", "checkpoint_every=20")
+    try:
+        until = time.monotonic() + 60
+        while not (out / "state").is_dir() or len(list((out / "state").glob("*.safetensors"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        started[victim].send_signal(signal.SIGKILL)
+        code, _, error = ended(started)[1 - victim]
+    finally:
+        for process in started:
+            process.kill()
+    assert code == 2
+    assert error.startswith("undrift: another process of this run is gone") and error.count("\n") == 1
+    reached = max(int(p.stem.split("-")[-1]) for p in (out / "state").glob("*.safetensors"))
+    if victim == 1:
+        assert f"saved at step {reached}" in error
+    code, said, error = undrift(*TRAIN, "--out", out, f"steps={reached + 5}", capsys=capsys)
+    assert (code, error) == (0, "")
+    assert f"going on at step {reached}" in said
+
+
+def test_a_mistake_is_said_once(tmp_path):
+    first, second = ended(start(2, tmp_path / "run", "steps=10", "network.kind=mpl"))
+    assert first[0] == second[0] == 2
+    assert first[2].startswith("undrift: ") and first[2].count("\n") == 1
+    assert second[1:] == ("", "")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("n", "size", "parts"), [(50, 1, 1), (50, 3, 1), (7, 2, 3), (64, 4, 4), (5, 5, 1)])
+def test_shares_are_the_batch(n, size, parts):
+    rows = [range(n)[part] for rank in range(size) for part in Processes(rank, size).share(n, parts)]
+    assert [i for some in rows for i in some] == list(range(n))
+    assert len(rows) == size * parts and all(rows)
+    assert max(map(len, rows)) - min(map(len, rows)) <= 1
+
+
+def test_accumulated_parts_are_the_whole_batch(tmp_path):
+    """One step on the batch in seven uneven parts: loss, gradient norm and new weights are those of the undivided one."""
+    words = [w for w in TRAIN[2:] if "device" not in w]
+    found = []
+    for parts in (1, 7):
+        overrides = parse_overrides([*words, "steps=3", f"accumulate={parts}"])
+        trainer, *_ = prepare(plan("toy", overrides, tmp_path / str(parts), False)[0], tmp_path / str(parts))
+        found.append((*trainer.step(0, 1e-3), *trainer.denoiser.parameters()))
+        trainer.lock.close()
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_smaller_than_its_parts_is_refused(tmp_path):
+    recipe = plan("toy", {"steps": 3, "batch_size": 4, "accumulate": 5}, tmp_path / "run", False)[0]
+    with pytest.raises(RecipeError, match="batch_size=4 cannot be divided into 5 parts"):
+        prepare(recipe, tmp_path / "run")
