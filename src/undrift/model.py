@@ -30,10 +30,11 @@ from undrift.inverse import Observation, Operator, Posterior, smc
 from undrift.inverse.known import by_particles
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
+from undrift.processes import here
 from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
 from undrift.recipe_operator import named_method, named_operator
 from undrift.sampler import Sampler, State, batches, sample
-from undrift.sampler.run import write_array
+from undrift.sampler.run import Part, write_array
 
 FORMAT = 1
 Asked = int | str | Sequence[int | str] | Condition | None  # a class or a text for all, one for each, or a `Condition`
@@ -151,7 +152,14 @@ class Model:
         chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
         count = self.sampling.steps if steps is None else steps
         layout, shape = self.sampling.layout(grid), (n, *self.spec.shape)
-        return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
+        crew = here()
+        if not crew.listened_to or n < crew.size or "callback" in options:
+            return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
+        job = Part(
+            denoiser, shape, chosen, count if isinstance(count, Tensor) else layout(denoiser.process, count), labels, options
+        )
+        many = crew.size * int(options.get("batch_size", 256))
+        return (crew.spread(job, slice(low, min(low + many, n))) for low in range(0, n, many))
 
     def guided(
         self,

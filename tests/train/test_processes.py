@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from conftest import undrift
 from undrift.config import parse_overrides
 from undrift.error import RecipeError
+from undrift.processes import Processes
 from undrift.train.plan import plan, prepare
-from undrift.train.processes import Processes
 
 TRAIN = [
     "train",
@@ -37,14 +37,19 @@ TRAIN = [
 
 
 def start(n, out, *options):
-    """So many processes of one run, in the environment that torchrun makes."""
+    """So many processes that train one run."""
+    return command(n, *TRAIN, "--out", out, *options)
+
+
+def command(n, *words):
+    """A command in so many processes, in the environment that torchrun makes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     told = {"WORLD_SIZE": n, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "undrift", *TRAIN, "--out", out, *options],
+            [sys.executable, "-m", "undrift", *map(str, words)],
             env={**os.environ, **{k: str(v) for k, v in {**told, "RANK": rank, "LOCAL_RANK": rank}.items()}},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
@@ -84,10 +89,34 @@ def assert_same_training(out, alone):
 
 
 def test_two_processes_follow_the_curve_of_one(alone, tmp_path):
-    first, second = ended(start(2, tmp_path / "run", "steps=60", "accumulate=2"))
+    first, second = ended(start(2, tmp_path / "run", "steps=60", "accumulate=2", "sample_every=30"))
     assert (first[0], first[2], second) == (0, "", (0, "", ""))  # one of them speaks
     assert "2 processes" in first[1]
     assert_same_training(tmp_path / "run", alone)
+    assert len(list((tmp_path / "run" / "samples").glob("step-*.png"))) == 2  # the previews were drawn by both
+
+
+def test_two_processes_draw_the_samples_of_one(alone, tmp_path):
+    ask = ("sample", alone, "-n", 301, "--sampler", "ancestral", "--steps", 5, "--npz")
+    assert ended(command(1, *ask, tmp_path / "one.npz"))[0][0] == 0
+    first, second = ended(command(2, *ask, tmp_path / "two.npz"))
+    assert (first[0], first[2], second) == (0, "", (0, "", ""))
+    one, two = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "two"))
+    assert one["x"].shape == (301, 2)
+    np.testing.assert_array_equal(one["labels"], two["labels"])
+    np.testing.assert_allclose(one["x"], two["x"], rtol=1e-4, atol=1e-5)  # a network rounds otherwise in a batch of another size
+
+
+def test_what_goes_wrong_while_drawing_is_said_once(alone, tmp_path):
+    first, second = ended(command(2, "sample", alone, "--scale", "1e38", "--npz", tmp_path / "x.npz"))
+    assert (first[0], second) == (2, (2, "", ""))
+    assert "not finite" in first[2] and first[2].count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_that_shares_nothing_is_refused(alone):
+    for code, _, error in ended(command(2, "info", alone)):
+        assert code == 2 and "undrift info is not shared out over processes" in error
 
 
 def test_a_run_goes_from_one_process_to_two_and_back(alone, tmp_path):

@@ -6,6 +6,7 @@ stream and exit code 2.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(argv)
         command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
-        command.run(arguments, started)
+        if os.environ.get("WORLD_SIZE", "1") in ("", "1") or arguments.command == "train":
+            command.run(arguments, started)
+        else:
+            share = import_module("undrift.cli.several").share
+            return int(share(command, arguments, started))
     except KeyboardInterrupt:
         print("undrift: interrupted", file=sys.stderr)
         return 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,33 @@ def batches(
             yield state.x
 
     return draw()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the samples of a call of `batches`, wherever they are drawn: a function of their rows."""
+
+    denoiser: AnyDenoiser
+    shape: tuple[int, ...]
+    sampler: Sampler
+    times: Tensor
+    cond: Any
+    options: dict[str, Any]
+
+    def __call__(self, rows: slice) -> Tensor:
+        options, denoiser = dict(self.options), self.denoiser
+        device = next(denoiser.parameters(), torch.empty(0)).device
+        if device.type == "cuda":  # sent by another process, of another GPU
+            device = torch.device("cuda", torch.cuda.current_device())
+            denoiser = denoiser.to(device)
+        first = options.pop("first", 0)
+        numbers = first if isinstance(first, Tensor) else torch.arange(first, first + self.shape[0])
+        if options.get("start") is not None:
+            options["start"] = options["start"][rows]
+        cond = condition.for_samples(self.cond, self.shape[0], device)
+        shape = (rows.stop - rows.start, *self.shape[1:])
+        cond = None if cond is None else condition.rows(cond, rows)
+        return torch.cat(list(batches(denoiser, shape, self.sampler, self.times, cond=cond, first=numbers[rows], **options)))
 
 
 def _prior(process: Process, t: Tensor, like: Tensor, noise: Noise) -> Tensor:

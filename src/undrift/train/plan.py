@@ -14,9 +14,9 @@ from undrift.config import Recipe, build_process, default_network, load_recipe, 
 from undrift.data import Dataset, load_split
 from undrift.error import ModelError, OutputError, RecipeError
 from undrift.model import build_model, read_description, write_atomically
+from undrift.processes import Processes
 from undrift.recipe_condition import describe_condition
 from undrift.train.checkpoint import FOLDER
-from undrift.train.processes import Processes
 from undrift.train.trainer import Trainer, parts_of
 
 fcntl: ModuleType | None

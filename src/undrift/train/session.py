@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from undrift.data import Dataset
+from undrift.processes import GO_ON, STOP, Lost, joined
 from undrift.train.autopsy import Diverged
 from undrift.train.boards import Boards
 from undrift.train.plan import plan, prepare
-from undrift.train.processes import FAIL, GO_ON, STOP, Left, Lost, joined
 from undrift.train.trainer import Report, Trainer
 from undrift.train.watch import Watch, peak_memory
 
@@ -40,7 +40,7 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
             task = bar.add_task("training", total=1.0, facts="")
             try:
                 for report in trainer.run(started):
-                    with trainer.processes.failing():
+                    with trainer.processes.helped():
                         watch.after(report)
                     facts = _facts(report, watch)
                     bar.update(task, completed=report.fraction, facts=facts)
@@ -59,15 +59,16 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
                     f"{error}; the run is saved at step {trainer.progress.step}: go on with the same command, on any number of processes"
                 ) from None
         at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
-        if stop.asked and not at_its_end:
-            watch.save()
-            raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
-        watch.finish()
+        with trainer.processes.helped():
+            if stop.asked and not at_its_end:
+                watch.save()
+                raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
+            watch.finish()
     return watch
 
 
 def follow(trainer: Trainer, started: float) -> None:
-    """The same training in a process that is not the first: no log, no looks, no files.
+    """The same training in a process that is not the first: no log, no looks, no files, but help with previews.
 
     Raises:
         Left: the first process failed.
@@ -75,10 +76,11 @@ def follow(trainer: Trainer, started: float) -> None:
     """
     with Polite() as stop:
         for _ in trainer.run(started):
-            if trainer.processes.agree(STOP if stop.asked else GO_ON) >= FAIL:
-                raise Left
+            trainer.processes.serve()
+            trainer.processes.agree(STOP if stop.asked else GO_ON)
             if trainer.processes.told(0.0):
                 break
+    trainer.processes.serve()
 
 
 class Polite:

@@ -24,13 +24,13 @@ from undrift.data.order import Order
 from undrift.error import OutputError, RecipeError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
+from undrift.processes import Left, Processes
 from undrift.recipe_condition import told
 from undrift.recipe_objective import build_objective
 from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
 from undrift.train.checkpoint import Progress, load_state, path_of, read_groups, rotate, save_state, steps_of
 from undrift.train.ema import EMA, Average
 from undrift.train.posthoc import Snapshots
-from undrift.train.processes import Left, Processes
 
 NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there

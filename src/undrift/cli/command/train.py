@@ -8,7 +8,7 @@ from pathlib import Path
 
 from undrift.cli.shared import console
 from undrift.config import parse_overrides
-from undrift.train.processes import Left
+from undrift.processes import Left
 from undrift.train.session import Stopped, train_run
 
 

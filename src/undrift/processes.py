@@ -1,7 +1,7 @@
-"""Several processes that train one model: each takes a share of every batch, and the gradients are summed.
+"""Several processes that train or sample one model: each takes a share of every batch.
 
 Noise, order and augmentation are addressed by an example's place in the whole batch, so the batch, and with it the loss curve, is the
-same for any number of processes, to rounding. Gradients are summed after the backward pass and not by hooks in the middle of it
+same for any number of processes, to rounding; samples are the same, too. Gradients are summed after the backward pass and not by hooks in the middle of it
 (DistributedDataParallel): objectives that differentiate twice, energies and accumulated parts are then all alike.
 
 The environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) is what `torchrun`, `accelerate launch` and SLURM scripts for
@@ -11,10 +11,12 @@ torch set. Without it there is one process, and nothing here costs anything.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,8 +24,8 @@ from torch import Tensor
 
 from undrift.error import UndriftError
 
-GO_ON, STOP, FAIL = 0.0, 1.0, 2.0  # what a process says to the others after a step; the largest counts
-PATIENCE = timedelta(minutes=30)  # for a process that is looking, saving or drawing a preview
+GO_ON, STOP, FAIL, ASK = 0.0, 1.0, 2.0, 3.0  # what processes say to each other; of several words the largest counts
+PATIENCE = timedelta(minutes=30)  # for a process that is looking or saving
 
 
 class Lost(UndriftError):
@@ -43,6 +45,7 @@ class Processes:
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
+        self.listened_to = False  # whether the others wait for what the first will ask
 
     @property
     def first(self) -> bool:
@@ -110,13 +113,67 @@ class Processes:
             self.agree()
 
     @contextmanager
-    def failing(self) -> Iterator[None]:
-        """What only the first process does: if it fails, the others are told where they next ask."""
+    def helped(self) -> Iterator[None]:
+        """What only the first process does, while the others `serve` it; if it fails they are told."""
+        self.listened_to = self.size > 1
         try:
             yield
         except BaseException:
-            self.agree(FAIL)
+            self.told(FAIL)
             raise
+        finally:
+            self.listened_to = False
+        self.told(GO_ON)
+
+    def serve(self) -> None:
+        """Do a share of whatever the first process asks for, until it needs no more help.
+
+        Raises:
+            Left: it failed.
+            Lost: a process is gone.
+        """
+        while (word := self.told(GO_ON)) == ASK:
+            self._do(None)
+        if word == FAIL:
+            raise Left
+
+    def spread(self, job: Callable[[slice], Tensor], rows: slice) -> Tensor:
+        """`job(rows)`, computed by all processes, each for a part of the rows; alone where the others do not listen.
+
+        Args:
+            job: A function of rows that depends on nothing else; one that cannot be pickled is done alone.
+
+        Raises:
+            Lost: a process is gone.
+            Exception: what the job raised, in whichever process.
+        """
+        asked = _pickled((job, rows))
+        if not self.listened_to or rows.stop - rows.start < self.size or asked is None:
+            return job(rows)
+        self.told(ASK)
+        parts = self._do(asked)
+        for part in parts:
+            if isinstance(part, Exception):
+                raise part
+        return torch.cat(parts)  # type: ignore[arg-type]
+
+    def _do(self, asked: bytes | None) -> list[Tensor | Exception]:
+        """A share of what was asked, and in the first process the shares of all."""
+        sent = [asked]
+        with _together():
+            dist.broadcast_object_list(sent, 0)
+        assert sent[0] is not None
+        job, rows = pickle.loads(sent[0])
+        [mine] = self.share(rows.stop - rows.start)
+        part: Tensor | Exception
+        try:
+            part = job(slice(rows.start + mine.start, rows.start + mine.stop)).cpu()
+        except Exception as error:  # the first process raises it, and all go on together
+            part = error
+        parts: list[Any] = [None] * self.size
+        with _together():
+            dist.gather_object(part, parts if self.first else None, 0)
+        return parts
 
     def same(self, what: str, value: str) -> None:
         """Check that all processes see the same.
@@ -132,6 +189,13 @@ class Processes:
         odd = [rank for rank, other in enumerate(values) if other != values[0]]
         if odd:
             raise UndriftError(f"process {odd[0]} of {self.size} has {what} other than process 0: give all of them the same")
+
+
+def _pickled(value: Any) -> bytes | None:
+    try:
+        return pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
 
 
 @contextmanager
@@ -154,10 +218,21 @@ def joined() -> Iterator[Processes]:
         dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise UndriftError(f"process {rank} of {size} cannot join the others: {str(error).splitlines()[0]}") from None
+    global _here
+    _here = Processes(rank, size)
     try:
-        yield Processes(rank, size)
+        yield _here
     finally:
+        _here = Processes()
         dist.destroy_process_group()
+
+
+def here() -> Processes:
+    """The processes that this one has `joined`: itself alone, if none."""
+    return _here
+
+
+_here = Processes()
 
 
 def _number(name: str, default: int) -> int:
