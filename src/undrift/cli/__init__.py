@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 
+from undrift.cli.allocator import keep_freed_memory
 from undrift.cli.parser import parse
 from undrift.error import BadFiles, UndriftError
 
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     try:
         arguments = parse(argv)
+        keep_freed_memory()
         command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
         if os.environ.get("WORLD_SIZE", "1") in ("", "1") or arguments.command == "train":
             command.run(arguments, started)
