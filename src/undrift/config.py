@@ -198,6 +198,8 @@ class Recipe(Options):
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 128
     accumulate: Annotated[int, Field(ge=1)] = 1
+    recompute: bool = False
+    compile: bool = False
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from undrift.condition import Condition
 from undrift.nn.attend import CONVOLUTION, Attention, CrossAttention
@@ -105,10 +106,12 @@ class Block(nn.Module):
 class Stage(nn.ModuleList):
     """Blocks at one resolution, one after the other."""
 
+    recompute = False  # in training: keep only what goes in, and compute the rest again for the gradient
+
     def forward(self, h: Tensor, told: Told) -> Tensor:
         """Map (B, width_in, H, W) and what is told to (B, width, H, W)."""
         for block in self:
-            h = block(h, told)
+            h = checkpoint(block, h, told, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else block(h, told)
         return h
 
 

@@ -71,6 +71,7 @@ def find_cause(trainer: Trainer, step: int) -> Cause:
 
     leaves = {name: m for name, m in trainer.denoiser.named_modules() if not list(m.children())}
     with ExitStack() as hooks:
+        hooks.enter_context(torch.compiler.set_stance("force_eager"))  # a compiled network calls no hooks
         first = trainer.denoiser.net.register_forward_pre_hook(lambda module, given: seen.append(given[1].detach()))
         hooks.callback(first.remove)
         for name, module in leaves.items():

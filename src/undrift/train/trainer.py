@@ -31,6 +31,7 @@ from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
 from undrift.train.checkpoint import Progress, load_state, path_of, read_groups, rotate, save_state, steps_of
 from undrift.train.ema import EMA, Average
 from undrift.train.posthoc import Snapshots
+from undrift.train.thrift import compile_network, recompute
 
 NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
@@ -99,6 +100,10 @@ class Trainer:
         self.order = Order(len(data), recipe.seed)
         at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer)
         self.progress = at or Progress()
+        if recipe.recompute:
+            recompute(self)
+        if recipe.compile and (note := compile_network(self)):
+            self.notes.append(note)
 
     @property
     def ema(self) -> dict[str, Tensor]:
