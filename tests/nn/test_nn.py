@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import undrift as ud
 from undrift.nn import MLP, Classifier, Conditioning, Sinusoids, UNet
+from undrift.nn.attend import attend
 from undrift.nn.unet import fold, unfold
 
 SMALL = {"widths": (8, 16), "blocks": 1, "embedding": 16}
@@ -322,3 +324,11 @@ def test_folding_is_pixel_unshuffle_and_has_an_inverse(patch: int) -> None:
 def test_wrong_rank() -> None:
     with pytest.raises(ValueError, match="`rank` must be 1, 2 or 3, but is 4"):
         UNet(1, rank=4)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("tokens", [9, 64, 65, 300])  # written out below a limit, torch's own kernel above
+def test_attention_is_attention(tokens, dtype, tolerance):
+    q, k, v = ud.Noise(range(6)).normal((6, 2, tokens, 16)).to(dtype).chunk(3)
+    wanted = ((q.double() @ k.double().mT) / 4).softmax(-1) @ v.double()
+    torch.testing.assert_close(attend(q, k, v).double(), wanted, rtol=tolerance, atol=tolerance)

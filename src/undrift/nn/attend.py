@@ -19,6 +19,17 @@ def heads_for(width: int) -> int:
     return next(h for h in range(max(1, width // 32), 0, -1) if width % h == 0)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d)) v over the last two axes of (B, heads, N, d), as the library computes it or, on a CPU where N is small,
+    written out: its fused kernel's backward pass in bfloat16 takes five times as long there (bench/attention.py).
+    """
+    limit = 256 if q.dtype == torch.bfloat16 else 64
+    if mask is not None or q.device.type != "cpu" or k.shape[-2] > limit:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return logits.softmax(-1).to(v.dtype) @ v
+
+
 class Attention(nn.Module):
     """Self-attention over the pixels of a (B, width, H, W) map, added to it; starts as the identity.
 
@@ -39,7 +50,7 @@ class Attention(nn.Module):
         b, width, *sides = x.shape
         tokens = self.qkv(self.norm(x)).movedim(1, -1).reshape(b, math.prod(sides), 3, self.heads, -1)
         q, k, v = tokens.permute(2, 0, 3, 1, 4)  # each (B, heads, H W, width / heads)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (B, H W, heads, width / heads)
+        mixed = attend(q, k, v).transpose(1, 2)  # (B, H W, heads, width / heads)
         out: Tensor = x + self.out(mixed.reshape(b, *sides, width).movedim(-1, 1))
         return out
 
@@ -71,6 +82,6 @@ class CrossAttention(nn.Module):
             seen = torch.cat([seen, mask], 1)
         q = self.query(self.norm(x)).flatten(2).transpose(1, 2).reshape(b, math.prod(sides), self.heads, -1).transpose(1, 2)
         k, v = self.pairs(self.words(entries)).reshape(b, -1, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None, :]).transpose(1, 2)
+        mixed = attend(q, k, v, seen[:, None, None, :]).transpose(1, 2)
         out: Tensor = x + self.out(mixed.reshape(b, *sides, width).movedim(-1, 1))
         return out
