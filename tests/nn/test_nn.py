@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import undrift as ud
 from undrift.nn import MLP, Classifier, Conditioning, Sinusoids, UNet
 from undrift.nn.attend import attend
-from undrift.nn.unet import fold, unfold
+from undrift.nn.unet import double, fold, unfold
 
 SMALL = {"widths": (8, 16), "blocks": 1, "embedding": 16}
 
@@ -332,3 +332,13 @@ def test_attention_is_attention(tokens, dtype, tolerance):
     q, k, v = ud.Noise(range(6)).normal((6, 2, tokens, 16)).to(dtype).chunk(3)
     wanted = ((q.double() @ k.double().mT) / 4).softmax(-1) @ v.double()
     torch.testing.assert_close(attend(q, k, v).double(), wanted, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_doubling_is_nearest_interpolation(rank):
+    x = ud.Noise(range(2)).normal((2, 3, *[4, 5, 2][:rank])).requires_grad_()
+    wanted = nn.functional.interpolate(x, scale_factor=2)
+    assert torch.equal(double(x), wanted)
+    slope = ud.Noise(range(2)).fold("slope").normal(wanted)
+    ours, theirs = (torch.autograd.grad(y, x, slope)[0] for y in (double(x), wanted))
+    torch.testing.assert_close(ours, theirs)

@@ -80,3 +80,36 @@ def test_a_compiled_network_follows_the_same_curve(tmp_path, monkeypatch):
     for step in range(3):
         assert trainer.step(step, 1e-3) == pytest.approx(usual.step(step, 1e-3), rel=1e-5)
     assert set(trainer.denoiser.state_dict()) == set(usual.denoiser.state_dict())
+
+
+def test_a_compiler_that_is_wrong_is_found_out(tmp_path, monkeypatch):
+    """One that loses the gradient of a part of the network, as torch's own did of `interpolate` in bfloat16."""
+
+    class Losing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 0 * grad
+
+    def wrong(model, inputs):
+        return lambda *given: [Losing.apply(out) if out.requires_grad else out for out in model.forward(*given)]
+
+    usual = trainer_of("toy", TOY, tmp_path / "usual")
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_with(self, backend=wrong))
+    trainer = trainer_of("toy", f"{TOY} compile=true", tmp_path / "run")
+    assert trainer.notes == [
+        "compile=true is not possible here (the compiled network's gradients are off by 100 %); going on without"
+    ]
+    assert usual.step(0, 1e-3) == trainer.step(0, 1e-3)
+
+
+def test_dropout_is_compiled_with_other_masks(tmp_path, monkeypatch):
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_with(self, backend="aot_eager"))
+    trainer = trainer_of("digits", f"{DIGITS} compile=true", tmp_path / "run")
+    assert trainer.notes == []
+    assert all(m.training for m in trainer.denoiser.modules())

@@ -52,6 +52,17 @@ def unfold(x: Tensor, patch: int) -> Tensor:
     return split.permute(order).reshape(batch, channels // patch**rank, *(side * patch for side in sides))
 
 
+def double(x: Tensor) -> Tensor:
+    """(B, C, *sides) to (B, C, *2 sides), every entry twice along each side.
+
+    As `interpolate(x, scale_factor=2)`, whose gradient torch 2.13 compiles to zeros in bfloat16 on a CPU.
+    """
+    x = x.movedim(1, -1)  # as it lies in memory
+    for axis in range(1, x.ndim - 1):
+        x = torch.stack((x, x), axis + 1).flatten(axis, axis + 1)
+    return x.movedim(-1, 1)
+
+
 def cut(x: Tensor, sides: tuple[int, ...]) -> Tensor:
     """The first entries of each of the last axes, as many as `sides` says."""
     for axis, side in enumerate(sides, x.ndim - len(sides)):
@@ -231,7 +242,7 @@ class UNet(nn.Module):
             h = stage(h, told)
         for stage in list(self.up)[::-1]:
             skip = skips.pop()
-            h = cut(F.interpolate(h, scale_factor=2), skip.shape[2:])
+            h = cut(double(h), skip.shape[2:])
             h = stage(torch.cat([h, skip], dim=1), told)
         h = unfold(self.head(F.silu(self.norm(h))), self.patch)
         return cut(h, sides).contiguous()
