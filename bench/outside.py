@@ -1,9 +1,10 @@
 """How much of a sampling run is spent outside the network: samplers, schedules, addressed noise, bookkeeping.
 
-    python bench/outside.py [--batch 64] [--rounds 7]
+    python bench/outside.py [RUN] [--batch 64] [--rounds 7]
 
-The U-Net of the mnist recipe with random weights (what it computes does not matter, only how long it takes), a batch of 64 images of
-28 x 28. The time inside the network is measured by a hook, the rest of the wall clock is "outside"; medians over rounds.
+A trained model of classes, or by default the U-Net of the mnist recipe with random weights (what it computes does not matter, only how
+long it takes), and a batch of 64. The time inside the network is measured by a hook, the rest of the wall clock is "outside"; medians over
+rounds. As in the command line, freed memory is kept.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from statistics import median
 import torch
 
 import undrift as ud
+from undrift.cli.allocator import keep_freed_memory
 from undrift.config import SAMPLERS, build_denoiser, kinds, load_recipe
 
 
@@ -32,14 +34,21 @@ class Timed(torch.nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", nargs="?", help="a run's folder")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    recipe = load_recipe("mnist")
-    denoiser = build_denoiser(kinds(recipe.network), kinds(recipe.process), "karras", 0.6, (1, 28, 28), 10).eval()
+    keep_freed_memory()
+    if options.run:
+        denoiser = ud.load(options.run).denoiser
+    else:
+        recipe = load_recipe("mnist")
+        denoiser = build_denoiser(kinds(recipe.network), kinds(recipe.process), "karras", 0.6, (1, 28, 28), 10).eval()
     timed = denoiser.net = Timed(denoiser.net)
-    labels = torch.arange(options.batch) % 10
-    print(f"{options.batch} images of 28 x 28, {torch.get_num_threads()} threads\n")
+    shape = (options.batch, *denoiser.shape)
+    labels = torch.arange(options.batch) % timed.net.classes
+    weights = sum(p.numel() for p in denoiser.parameters())
+    print(f"a batch of shape {shape}, {weights:,} parameters, {torch.get_num_threads()} threads\n")
     print("| sampler | evaluations | outside, % (guided) | outside, % (unguided) |\n|---|---|---|---|")
     for name in (
         "abm",
@@ -61,7 +70,7 @@ def main():
             seen = []
             for _ in range(options.rounds + 1):
                 timed.seconds, start = 0.0, time.perf_counter()
-                ud.sample(model, (options.batch, 1, 28, 28), sampler, steps, cond=labels)
+                ud.sample(model, shape, sampler, steps, cond=labels)
                 total = time.perf_counter() - start
                 seen.append(100 * (1 - timed.seconds / total))
             shares.append(median(seen[1:]))  # the first one warms up

@@ -361,8 +361,8 @@ def _guidance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guide",
         metavar="WHAT",
-        help="what the scale weighs: classifier (of noisy data; see train-classifier), or the folder of a weaker run "
-        "(default: the model itself, with the class against without)",
+        help="what the scale weighs: classifier (of noisy data; see train-classifier), the number of an earlier step of this run, or "
+        "the folder of a weaker one (default: the model itself, with the class against without)",
     )
     parser.add_argument(
         "--interval",

@@ -17,6 +17,7 @@ from undrift.config import SAMPLERS
 from undrift.error import OutputError, UndriftError
 from undrift.guidance import NoisyClassifier, guidance_scale
 from undrift.model import Model, load, write_atomically
+from undrift.train.earlier import load_earlier
 
 
 def console() -> Console:
@@ -37,9 +38,13 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
 
 
 def guidance_options(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
-    """What `--guide` names (the run's noise-aware classifier, or a weaker model), `--interval` and `--rescale`."""
+    """What `--guide` names (the run's noise-aware classifier, itself at an earlier step, or a weaker model), `--interval`, `--rescale`."""
+    guide: NoisyClassifier | Model | None
     if arguments.guide == "classifier":
-        guide: NoisyClassifier | Model | None = load_classifier(arguments.run, model)
+        guide = load_classifier(arguments.run, model)
+    elif arguments.guide is not None and arguments.guide.isdecimal():
+        guide = load_earlier(arguments.run, int(arguments.guide))
+        arguments.guide = f"step {guide.trained['weights_of_step']}"
     else:
         guide = None if arguments.guide is None else load(arguments.guide)
     interval = None if arguments.interval is None else tuple(arguments.interval)
