@@ -97,6 +97,8 @@ def test_replicates_of_the_four_are_the_figures_without_a_group():
         rest = manifold(x[group != g])
         for name, e in whole.items():
             assert e.replicates[g] == pytest.approx(rest[name].value, abs=1e-12)
+    for size in (1, 700, 10**6):  # distances held at once
+        assert Manifold(y, block=size)(x) == whole
 
 
 def test_sliced_wasserstein_of_shifted_and_scaled_normals():

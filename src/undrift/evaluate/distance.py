@@ -99,28 +99,28 @@ class Frechet:
         y = checked(reference)
         self.mean, covariance = y.mean(0), y.T.cov().reshape(y.shape[1], y.shape[1])
         values, vectors = torch.linalg.eigh(covariance)
-        self.root, self.trace = vectors * values.clamp(min=0).sqrt() @ vectors.T, covariance.trace()
+        self.root, self.trace = vectors * values.clamp(min=0).sqrt(), covariance.trace()
 
     def __call__(self, x: Tensor) -> Estimate:
         """The distance of samples `(n, d)`, n of at least 20, with the 1/n part of its bias removed."""
         x = checked(x, self.mean)
-        group = groups(len(x))
-        ones = torch.nn.functional.one_hot(group).double()
-        x = x - self.mean
-        sums = ones.T @ x
-        squares = torch.stack([x[group == g].T @ x[group == g] for g in range(ones.shape[1])])
-        whole = self.between(sums.sum(0), squares.sum(0), torch.tensor(float(len(x))))
-        without = self.between(sums.sum(0) - sums, squares.sum(0) - squares, len(x) - ones.sum(0))
-        count = len(without)
-        return Estimate(float(count * whole - (count - 1) * without.mean()), tuple(without.tolist()))
+        plain = jackknife(lambda kept: self.plain(x[kept]), len(x))
+        count = len(plain.replicates)
+        return Estimate(count * plain.value - (count - 1) / count * math.fsum(plain.replicates), plain.replicates)
 
-    def between(self, total: Tensor, squares: Tensor, n: Tensor) -> Tensor:
-        """The distance from sums `(..., d)` and sums of outer products `(..., d, d)` of n `(...)` deviations from our mean."""
-        shift = total / n[..., None]
-        covariance = (squares - n[..., None, None] * shift[..., :, None] * shift[..., None, :]) / (n - 1)[..., None, None]
-        shared = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp(min=0).sqrt().sum(-1)
-        trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-        return shift.square().sum(-1) + trace + self.trace - 2 * shared
+    def plain(self, x: Tensor) -> float:
+        """The distance between the moments as they are, of rows `(n, d)` in float64: too high by order 1/n.
+
+        With R R^T = C' and centred rows X the shared part is `tr (R^T C R)^1/2`, the sum of the singular values of X R over
+        `sqrt(n - 1)`: the spectrum is taken on the smaller side, of n or d.
+        """
+        n = len(x)
+        gap = x - x.mean(0)
+        seen = gap @ self.root
+        side = seen @ seen.T if n < seen.shape[1] else seen.T @ seen
+        shared = torch.linalg.eigvalsh(side / (n - 1)).clamp(min=0).sqrt().sum()
+        shift = (x.mean(0) - self.mean).square().sum()
+        return float(shift + gap.square().sum() / (n - 1) + self.trace - 2 * shared)
 
 
 class Energy:

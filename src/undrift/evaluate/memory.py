@@ -81,7 +81,7 @@ def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
     some = torch.from_numpy(_some(len(train), len(held_out)))
     held, known = (directions(y, train.spec) for y in (held_out, train.batch(some)[0]))
     own = directions(samples, train.spec)
-    share = _share((own @ known.T).max(1).values, (own @ held.T).max(1).values)
+    share = _share(*(torch.cat([(some @ part.T).max(1).values for some in own.split(1000)]) for part in (known, held)))
     return Memory("cosine", likeness, nearest_neighbours(held_out, train)[0], rows, share)
 
 
