@@ -205,6 +205,12 @@ def _evaluate(commands: Commands) -> None:
     evaluate.add_argument(
         "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"
     )
+    evaluate.add_argument(
+        "--inception",
+        type=Path,
+        metavar="FILE",
+        help="also FID and others in the features of the Inception network: its weights, pt_inception-2015-12-05-6726825d.pth (slow)",
+    )
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the folder of the report (default: that of the first run)")
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)

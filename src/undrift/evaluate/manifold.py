@@ -50,7 +50,7 @@ class Manifold:
             whole, *without = self._balls(x, rows, group)
             inside, over = far <= self.radius, far <= whole[:, None]
             precise[rows], held[rows] = inside.any(1), inside.sum(1) / self.k
-            for g in mine.unique().tolist():  # by some sample of this group
+            for g in sorted(set(mine.tolist())):  # by some sample of this group
                 visited[g] |= inside[mine == g].any(0)
                 recalled[g] |= over[mine == g].any(0)
             for g, ball in enumerate(without):  # by a ball that grows where this group is left out
@@ -74,7 +74,8 @@ class Manifold:
         """
         apart = _apart(x, rows)
         parts = [
-            part.topk(min(self.k, part.shape[1]), largest=False).values for part in apart.split(group.bincount().tolist(), 1)
+            part.topk(min(self.k, part.shape[1]), largest=False).values
+            for part in torch.split(apart, group.bincount().tolist(), 1)
         ]
         near, whose = torch.cat(parts, 1), torch.cat([torch.full((p.shape[1],), g) for g, p in enumerate(parts)])
         for g in range(-1, len(parts)):
