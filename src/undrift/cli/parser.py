@@ -276,6 +276,14 @@ def _diagnose(commands: Commands) -> None:
     )
     diagnose.add_argument("run", type=Path, help="a run's folder")
     diagnose.add_argument("-n", type=int, default=1000, metavar="N", help="samples of each stage (default: 1000)")
+    diagnose.add_argument(
+        "--smaller",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="two runs or more of the same data and process with smaller networks or shorter trainings: the floor of the loss is "
+        "extrapolated over their sizes",
+    )
     _sampling(diagnose)
     diagnose.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     diagnose.add_argument(
