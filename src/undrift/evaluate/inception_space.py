@@ -91,5 +91,6 @@ def features(network: Inception, y: Tensor, spec: Spec, tell: Callable[[str], No
     for part in torch.split(y, BATCH):
         tell(f"{BATCH * len(found):,} of {len(y):,} pictures")
         pixels = torch.from_numpy(picture.tiles(part.cpu(), spec)).movedim(-1, 1)
-        found.append(network.features(pixels.to(device)).cpu())
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):  # all 24 bits on a card too
+            found.append(network.features(pixels.to(device)).cpu())
     return torch.cat(found) if found else torch.empty(0, FEATURES)
