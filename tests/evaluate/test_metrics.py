@@ -130,6 +130,7 @@ def test_columns_are_kolmogorov_smirnov_with_holm():
     assert widest_gap(x, y).value == pytest.approx(direct[2].statistic)
     assert max(c.p for c in found) <= 1
     assert [c.gap.value for c in found] == pytest.approx(sorted((t.statistic for t in direct), reverse=True))
+    assert all(0 <= c.interval[0] <= c.gap.value <= c.interval[1] for c in found)
     kept = groups(150) != 3
     assert found[0].gap.replicates[3] == pytest.approx(ks_2samp(x[kept, 2].numpy(), y[:, 2].numpy()).statistic)
 

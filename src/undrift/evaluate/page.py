@@ -15,7 +15,6 @@ from undrift import __version__, picture
 from undrift.data import Dataset
 from undrift.evaluate.balance import Balance
 from undrift.evaluate.figure import Figure, Share
-from undrift.evaluate.interval import student
 from undrift.evaluate.judgement import Judgement
 from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import Memory
@@ -82,8 +81,7 @@ def _section(run: Judgement, train: Dataset) -> list[str]:
     )
     if run.columns:
         rows = [
-            [str(c.number), number(c.gap), span(student(c.gap), c.gap.standard_error), p_value(c.p)]
-            for c in run.columns[:SUSPECTS]
+            [str(c.number), number(c.gap), span(c.interval, c.gap.standard_error), p_value(c.p)] for c in run.columns[:SUSPECTS]
         ]
         parts += ["<h3>Columns, the furthest off first</h3>", _table(["column", "widest gap", "95 %", "p (Holm)"], rows)]
     parts.append("<h3>Remembered or made?</h3>")

@@ -65,7 +65,7 @@ def _summary(run: Judgement) -> list[str]:
         said += _columns(rows)
     for c in run.columns[:3]:
         said.append(
-            f"  column {c.number}: gap {number(c.gap)} ({span(student(c.gap), c.gap.standard_error)}), p = {p_value(c.p)} (Holm)"
+            f"  column {c.number}: gap {number(c.gap)} ({span(c.interval, c.gap.standard_error)}), p = {p_value(c.p)} (Holm)"
         )
     for what, b in run.balances.items():
         said.append(f"classes of {what}{' drawn without a class' * (what == 'samples')}: {balanced(b)}")
@@ -188,7 +188,7 @@ def _run(run: Judgement) -> dict[str, Any]:
         ],
         "classes": {what: {"names": b.classes, "counts": b.counts, "expected": b.expected, "intervals": b.intervals(), "p": b.p}
                     for what, b in run.balances.items()},
-        "columns": [{"number": c.number, "gap": _estimate(c.gap, student(c.gap)), "p": c.p} for c in run.columns],
+        "columns": [{"number": c.number, "gap": _estimate(c.gap, c.interval), "p": c.p} for c in run.columns],
         "likelihood": run.likelihood,
         "warnings": run.warnings,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from undrift.data.stream import stream
 from undrift.evaluate.distance import Estimate, checked, jackknife, jackknives, mean
+from undrift.evaluate.interval import student
 
 LEVELS = 200  # quantiles at which laws on a line are compared
 
@@ -75,6 +76,12 @@ class Column:
     number: int
     gap: Estimate
     p: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, of the gap."""
+        low, high = student(self.gap)
+        return max(0.0, low), high
 
 
 def columns(x: Tensor, reference: Tensor) -> list[Column]:
