@@ -23,7 +23,7 @@ import undrift as ud  # noqa: E402
 from evaluate import planted  # noqa: E402
 from guidance import tilted_law  # noqa: E402
 from theory import experiments as ex  # noqa: E402
-from undrift.evaluate.budget import report  # noqa: E402
+from undrift.evaluate.budget.picture import draw  # noqa: E402
 from undrift.sampler.base import State  # noqa: E402
 
 mpl.use("Agg")
@@ -285,7 +285,7 @@ def posterior() -> None:
 def diagnose() -> None:
     """What the command draws, of a denoiser that is wrong at one noise level."""
     found = ud.diagnose(planted.Dented(planted.LAW, 2.0, 4.0), planted.LAW, 1000, steps=12)
-    image = report.picture(found).quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image = draw(found).quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     image.save(HERE / "diagnose.png", optimize=True)
     print(f"diagnose.png {(HERE / 'diagnose.png').stat().st_size / 1000:.0f} kB")
 

@@ -62,6 +62,18 @@ def test_fewer_examples_than_features_or_samples_is_said(tmp_path, capsys):
     assert "only 70 held-out examples for 80 samples" in out
 
 
+def test_one_class_only_is_judged_by_distance_and_not_by_a_classifier(tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 255, (300, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "one.npz", x=x, labels=np.full(300, "thing"))
+    network = ("network={kind: unet, widths: [8], blocks: 1, embedding: 16}", "steps=2", "batch_size=16", "sample_every=0")
+    words = ("train", "array", "--data-dir", tmp_path / "one.npz", "--out", tmp_path / "run", *network)
+    assert undrift(*words, capsys=capsys)[0] == 0
+    code, out, err = undrift("diagnose", tmp_path / "run", *SMALL, capsys=capsys)
+    assert (code, err) == (0, "") and "figure: energy distance to training data" in out
+    assert "one class only, so no classifier to judge by: the figure is the energy distance" in out
+    assert not (tmp_path / "run" / "classifier.safetensors").exists()
+
+
 def test_too_few_examples(tmp_path, capsys):
     run = made(200, 2, tmp_path, capsys)
     code, _, err = undrift("diagnose", run, *SMALL, capsys=capsys)

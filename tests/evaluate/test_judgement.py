@@ -14,8 +14,9 @@ from undrift.data import Dataset, Spec, digits
 from undrift.data.array import array
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.features import Encoder, features, train_encoder
-from undrift.evaluate.gauge import KINDS, gauge
-from undrift.evaluate.judgement import Figure
+from undrift.evaluate.figure import Figure
+from undrift.evaluate.gauge import gauge
+from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import Memory, by_cosine, by_distance
 
 
@@ -74,16 +75,19 @@ def test_the_autoencoder_learns_without_labels_and_is_cached(tmp_path):
     assert torch.equal(features(again, y), features(encoder, y)) and features(encoder, y).shape == (20, 96)
     (tmp_path / "encoder.safetensors").write_bytes(b"broken")
     ruler = gauge(train, held_out, 100, cache=tmp_path)
-    assert ruler.judge is None and {"frechet", "kernel", "coverage"} <= set(ruler.floor) and "inception" not in ruler.floor
+    (space,) = ruler.spaces
+    assert ruler.judge is None and {"frechet", "kernel", "coverage"} <= set(space.floor)
+    assert space.missing == {"inception": "the data have no classes", "diversity": "the data have no classes"}
 
 
 def test_vectors_beside_their_floor_and_a_wrong_law_is_worse():
     train, held_out = table(600, 0), table(300, 1)
     ruler = gauge(train, held_out, 300)
-    assert set(ruler.floor) == {"energy", "mmd", "sliced", "marginal", "correlation", "told_apart"}
+    (space,) = ruler.spaces
+    assert set(space.floor) == {"energy", "mmd", "sliced", "marginal", "correlation", "told_apart"}
     good, bad = torch.from_numpy(table(300, 2).raw().numpy()), 2.5 * torch.from_numpy(table(300, 3).raw().numpy())
     for y, wanted in ((good, {"as real data"}), (bad, {"worse than real data"})):
-        own = {k: Figure(KINDS[k], e, ruler.floor[k], ruler.shares.get(k, 0)) for k, e in ruler.figures(y, None).items()}
+        own = {k: Figure(KINDS[k], e, space.floor[k], ruler.shares.get(k, 0)) for k, e in space.figures(y, None).items()}
         assert {own[k].verdict for k in ("energy", "mmd", "sliced", "marginal")} == wanted
 
 
@@ -163,6 +167,19 @@ def test_vectors_of_a_toy_are_judged_by_columns(tmp_path, capsys):
     )
 
 
+def test_fewer_samples_than_columns_is_said_and_what_takes_more_is_not_measured(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(200, 50)).astype(np.float32))
+    words = ("steps=1", "network.kind=mlp", "network.width=8", "sample_every=0", "--data-dir", tmp_path / "x.npy")
+    assert undrift("train", "array", *words, "--out", tmp_path / "run", capsys=capsys)[0] == 0
+    code, out, err = undrift("evaluate", tmp_path / "run", "-n", 30, "--steps", 2, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "careful: 30 samples of 50 columns: fewer samples than columns, so only large differences between laws are seen" in out
+    (line,) = [line for line in out.splitlines() if "told apart" in line]
+    assert "not measured  30 samples are too few to train on half of them; 40 are the least" in line
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "fewer samples than columns" in page and "too few to train on half of them" in page
+
+
 def test_one_class_only_is_said_and_measured_without(tmp_path, capsys):
     x = digits().raw(torch.arange(300))[:, 0].numpy() * 15
     np.savez(tmp_path / "one.npz", x=x.astype(np.uint8), labels=np.full(300, "digit"))
@@ -171,7 +188,16 @@ def test_one_class_only_is_said_and_measured_without(tmp_path, capsys):
     code, _, err = undrift(*words, capsys=capsys)
     assert code == 0, err
     code, out, err = undrift("evaluate", tmp_path / "run", "-n", 30, "--steps", 1, capsys=capsys)
-    assert (code, err) == (0, "") and "careful: one class only" in out and "recognised" not in out
+    assert (code, err) == (0, "") and "careful: one class only" in out
+    for what in ("recognised as the class asked for: ", "inception score, by the data's classifier", "class frequencies: "):
+        (line,) = [line for line in out.splitlines() if line.strip().startswith(what)]
+        assert "not measured" in line and "one class only" in line
+    page, run = (
+        (tmp_path / "run" / "report.html").read_text(),
+        json.loads((tmp_path / "run" / "report.json").read_text())["runs"][0],
+    )
+    assert page.count("one class only") >= 4 and set(run["not measured"]) == {"recognised", "inception", "balances"}
+    assert run["recognised"] is None and "frechet" in run["figures"]
     assert array(tmp_path / "one.npz").spec.classes == ("digit",)
 
 

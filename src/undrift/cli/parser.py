@@ -205,6 +205,12 @@ def _evaluate(commands: Commands) -> None:
     evaluate.add_argument(
         "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"
     )
+    evaluate.add_argument(
+        "--inception",
+        type=Path,
+        metavar="FILE",
+        help="also FID and others in the features of the Inception network: its weights, pt_inception-2015-12-05-6726825d.pth (slow)",
+    )
     evaluate.add_argument("--out", type=Path, metavar="DIR", help="the folder of the report (default: that of the first run)")
     evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
@@ -270,6 +276,14 @@ def _diagnose(commands: Commands) -> None:
     )
     diagnose.add_argument("run", type=Path, help="a run's folder")
     diagnose.add_argument("-n", type=int, default=1000, metavar="N", help="samples of each stage (default: 1000)")
+    diagnose.add_argument(
+        "--smaller",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="two runs or more of the same data and process with smaller networks or shorter trainings: the floor of the loss is "
+        "extrapolated over their sizes",
+    )
     _sampling(diagnose)
     diagnose.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     diagnose.add_argument(

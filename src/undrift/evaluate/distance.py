@@ -59,9 +59,14 @@ def jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
         statistic: Row numbers to a number.
         n: How many rows there are, at least 20.
     """
+    return jackknives(lambda kept: [statistic(kept)], n)[0]
+
+
+def jackknives(statistics: Callable[[Tensor], list[float]], n: int) -> list[Estimate]:
+    """Several statistics that are found together; as `jackknife`."""
     group = groups(n)
-    without = [statistic(torch.nonzero(group != g).flatten()) for g in range(int(group[-1]) + 1)]
-    return Estimate(statistic(torch.arange(n)), tuple(without))
+    without = [statistics(torch.nonzero(group != g).flatten()) for g in range(int(group[-1]) + 1)]
+    return [Estimate(value, rest) for value, rest in zip(statistics(torch.arange(n)), zip(*without, strict=True), strict=True)]
 
 
 def mean(values: Tensor) -> Estimate:
@@ -97,30 +102,33 @@ class Frechet:
 
     def __init__(self, reference: Tensor) -> None:
         y = checked(reference)
-        self.mean, covariance = y.mean(0), y.T.cov().reshape(y.shape[1], y.shape[1])
-        values, vectors = torch.linalg.eigh(covariance)
-        self.root, self.trace = vectors * values.clamp(min=0).sqrt() @ vectors.T, covariance.trace()
+        self.mean = y.mean(0)
+        gap = (y - self.mean) / math.sqrt(len(y) - 1)
+        self.root, self.trace = gap.T, gap.square().sum()  # root root^T is the covariance
+        if len(y) > y.shape[1]:
+            values, vectors = torch.linalg.eigh(gap.T @ gap)
+            self.root = vectors * values.clamp(min=0).sqrt()
 
     def __call__(self, x: Tensor) -> Estimate:
         """The distance of samples `(n, d)`, n of at least 20, with the 1/n part of its bias removed."""
         x = checked(x, self.mean)
-        group = groups(len(x))
-        ones = torch.nn.functional.one_hot(group).double()
-        x = x - self.mean
-        sums = ones.T @ x
-        squares = torch.stack([x[group == g].T @ x[group == g] for g in range(ones.shape[1])])
-        whole = self.between(sums.sum(0), squares.sum(0), torch.tensor(float(len(x))))
-        without = self.between(sums.sum(0) - sums, squares.sum(0) - squares, len(x) - ones.sum(0))
-        count = len(without)
-        return Estimate(float(count * whole - (count - 1) * without.mean()), tuple(without.tolist()))
+        seen = x @ self.root
+        plain = jackknife(lambda kept: self.between(x[kept], seen[kept]), len(x))
+        count = len(plain.replicates)
+        return Estimate(count * plain.value - (count - 1) / count * math.fsum(plain.replicates), plain.replicates)
 
-    def between(self, total: Tensor, squares: Tensor, n: Tensor) -> Tensor:
-        """The distance from sums `(..., d)` and sums of outer products `(..., d, d)` of n `(...)` deviations from our mean."""
-        shift = total / n[..., None]
-        covariance = (squares - n[..., None, None] * shift[..., :, None] * shift[..., None, :]) / (n - 1)[..., None, None]
-        shared = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp(min=0).sqrt().sum(-1)
-        trace = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-        return shift.square().sum(-1) + trace + self.trace - 2 * shared
+    def between(self, x: Tensor, seen: Tensor) -> float:
+        """The distance of the moments as they are, too high by order 1/n: of rows `x` `(n, d)`, and `seen = x @ root`.
+
+        With R R^T = C' and centred rows X the shared part is `tr (R^T C R)^1/2`, the sum of the singular values of X R over
+        `sqrt(n - 1)`: the spectrum is taken on the smaller side, of n or d.
+        """
+        n, shift = len(x), x.mean(0)
+        along = seen - seen.mean(0)
+        side = along @ along.T if n < along.shape[1] else along.T @ along
+        shared = torch.linalg.eigvalsh(side / (n - 1)).clamp(min=0).sqrt().sum()
+        trace = (x - shift).square().sum() / (n - 1)
+        return float((shift - self.mean).square().sum() + trace + self.trace - 2 * shared)
 
 
 class Energy:

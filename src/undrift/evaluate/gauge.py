@@ -5,11 +5,9 @@ The reference is the training data throughout, as in `yardstick`: a model that d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,37 +25,28 @@ from undrift.evaluate.memory import Memory, by_cosine, by_distance
 from undrift.evaluate.recognition import Judge, predict, train_judge
 
 LEAST = 20  # samples, and held-out examples, below which there are no error bars
-_REFERENCE, _PAIRS = 10_000, 5_000  # training examples that distances are measured to: by moments, by pairs
+REFERENCE, _PAIRS = 10_000, 5_000  # training examples that distances are measured to: by moments, by pairs
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a figure is called, which way is better, and what it can and cannot see."""
+class Space:
+    """Where samples are measured.
+
+    Attributes:
+        name: In words.
+        size: How many numbers an example has there.
+        figures: `(m, *shape)` samples in model space and `(m,)` their classes (or None) to estimates, by a key of `KINDS`.
+        floor: What as many held-out examples get.
+        missing: What cannot be measured, by a key of `KINDS`, and why.
+        careful: What a reader must know of it.
+    """
 
     name: str
-    better: Literal["lower", "higher"]
-    sees: str
-    most: float = math.inf  # no interval goes beyond it
-
-
-KINDS = {
-    "frechet": Kind("Fréchet distance", "lower", "mean and covariance of the features; nothing beyond them"),
-    "kernel": Kind("kernel distance (KID) x 1000", "lower", "the first three moments of the features; fair to few samples"),
-    "inception": Kind("inception score, by the data's classifier", "higher", "sure classes, all of them; not how samples look"),
-    "precision": Kind("precision", "higher", "are samples where data are? nothing of what is missing"),
-    "recall": Kind("recall", "higher", "are data where samples are? one outlier covers much", 1.0),
-    "density": Kind("density", "higher", "as precision, but robust against real outliers; 1 for equal laws"),
-    "coverage": Kind("coverage", "higher", "is every part of the data visited? nothing of bad samples", 1.0),
-    "diversity": Kind("diversity within classes", "higher", "do samples of one class differ as data do? 1 is as much"),
-    "energy": Kind("energy distance", "lower", "any difference of laws; in many columns chiefly that of means"),
-    "mmd": Kind("MMD² x 1000, Gaussian kernel", "lower", "any difference at about the median distance of examples"),
-    "sliced": Kind("sliced Wasserstein distance", "lower", "any difference that shows in projections on lines"),
-    "marginal": Kind(
-        "widest gap of a column (Kolmogorov-Smirnov)", "lower", "each column alone; nothing of how they hang together"
-    ),
-    "correlation": Kind("difference of correlations", "lower", "linear dependence of pairs of columns"),
-    "told_apart": Kind("told apart by a classifier", "lower", "whatever a forest of trees finds; 0.5 is a coin"),
-}
+    size: int
+    figures: Callable[[Tensor, Tensor | None], dict[str, Estimate]]
+    floor: dict[str, Estimate]
+    missing: dict[str, str]
+    careful: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,33 +54,36 @@ class Gauge:
     """How samples are judged.
 
     Attributes:
-        space: Where distances are measured, in words.
-        size: How many numbers an example has there.
         samples: How many samples are measured: as many as there are real ones to compare with.
-        figures: `(m, *shape)` samples in model space and `(m,)` their classes (or None) to estimates, by a key of `KINDS`.
-        floor: What as many held-out examples get.
-        classes: `(samples,)` theirs, or None: samples are drawn of the same ones, so that classes do not differ by chance.
+        spaces: Where, one after the other.
+        classes: `(samples,)` those of the held-out examples, or None: samples are drawn of the same ones, so that classes do not
+            differ by chance.
         memories: All samples in model space to likenesses to training examples.
         judge: The classifier, where there is one.
         shares: Of figures that are shares of independent answers: of how many.
     """
 
-    space: str
-    size: int
     samples: int
-    figures: Callable[[Tensor, Tensor | None], dict[str, Estimate]]
-    floor: dict[str, Estimate]
+    spaces: tuple[Space, ...]
     classes: Tensor | None
     memories: Callable[[Tensor], list[Memory]]
     judge: Judge | None
     shares: dict[str, int]
 
 
-def gauge(train: Dataset, held_out: Dataset, n: int, seed: int = 0, cache: Path | None = None) -> Gauge:
+def gauge(
+    train: Dataset,
+    held_out: Dataset,
+    n: int,
+    seed: int = 0,
+    cache: Path | None = None,
+    more: Callable[[Dataset, Dataset, int], Space] | None = None,
+) -> Gauge:
     """The figures for `n` samples of these data: those of images where these are images of at least 8 x 8, else those of vectors.
 
     Args:
         cache: A folder to keep the trained network in.
+        more: Another space to measure in: of training data, held-out data and number of samples, such as `inception_space`.
 
     Raises:
         UndriftError: fewer than 20 samples, held-out or training examples.
@@ -102,8 +94,21 @@ def gauge(train: Dataset, held_out: Dataset, n: int, seed: int = 0, cache: Path 
         if count < LEAST:
             raise UndriftError(f"{what}: {count} examples are too few for any error bar; {LEAST} are the least")
     samples = min(n, len(held_out), len(train))
+    also = () if more is None else (more(train, held_out, samples),)  # first: it may refuse the data
     images = len(train.spec.shape) == 3 and min(train.spec.shape[1:]) >= 8
-    return (_of_images if images else _of_vectors)(train, held_out, samples, seed, cache)
+    found = (_of_images if images else _of_vectors)(train, held_out, samples, seed, cache)
+    return replace(found, spaces=(*found.spaces, *also), shares=found.shares | {"inception_precision": samples})
+
+
+def in_features(seen: Tensor, m: int, prefix: str = "") -> Callable[[Tensor], dict[str, Estimate]]:
+    """The figures of features `(m, d)` against the reference's `(M, d)`."""
+    frechet, kernel, manifold = Frechet(seen), Energy(seen[:_PAIRS], cubic), Manifold(seen[:m])
+
+    def figures(h: Tensor) -> dict[str, Estimate]:
+        found = {"frechet": frechet(h), "kernel": _thousand(kernel(h)), **manifold(h)}
+        return {prefix + key: e for key, e in found.items()}
+
+    return figures
 
 
 def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path | None) -> Gauge:
@@ -120,14 +125,14 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
         space = (
             f"features of an autoencoder of the training data, which keep {100 * explained:.0f} % of the variance of the held-out"
         )
-    known, labels = pick(train, _REFERENCE, seed)
+    known, labels = pick(train, REFERENCE, seed)
     seen = features(seer, known)
-    frechet, kernel, manifold = Frechet(seen), Energy(seen[:_PAIRS], cubic), Manifold(seen[:m])
+    distances = in_features(seen, m)
     spread = Spread(seen, labels) if labels is not None else None
 
     def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
         h = features(seer, y)
-        found = {"frechet": frechet(h), "kernel": _thousand(kernel(h)), **manifold(h)}
+        found = distances(h)
         if judge is not None:
             found["inception"] = inception_score(predict(judge.classifier, y))
         if spread is not None and classes is not None:
@@ -140,7 +145,13 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
     def memories(y: Tensor) -> list[Memory]:
         return [by_cosine(y, real, train), by_distance("distance in features", features(seer, y), unseen, everything)]
 
-    return Gauge(space, seen.shape[1], m, figures, figures(real, real_labels), real_labels, memories, judge, {"precision": m})
+    missing = {}
+    if judge is None:
+        missing["inception"] = "the data have no classes" if labels is None else "one class only"
+    if labels is None:
+        missing["diversity"] = "the data have no classes"
+    own = Space(space, seen.shape[1], figures, figures(real, real_labels), missing)
+    return Gauge(m, (own,), real_labels, memories, judge, {"precision": m})
 
 
 def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path | None) -> Gauge:
@@ -148,6 +159,9 @@ def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Pat
     energy, mmd, sliced = Energy(known), Energy(known, bell(known)), vectors.SlicedWasserstein(known)
     size = known[0].numel()
     correlations = vectors.Correlations(known) if size > 1 else None
+    missing = {} if size > 1 else {"correlation": "one column only"}
+    if m < 2 * LEAST:
+        missing["told_apart"] = f"{m} samples are too few to train on half of them; {2 * LEAST} are the least"
 
     def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
         found = {"energy": energy(y), "mmd": _thousand(mmd(y)), "sliced": sliced(y), "marginal": vectors.widest_gap(y, known)}
@@ -163,8 +177,9 @@ def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Pat
     def memories(y: Tensor) -> list[Memory]:
         return [by_distance("distance in units of the columns", y, real, everything)]
 
-    space = "the numbers themselves, in units of the model" if train.spec.low is not None else "columns in units of their spread"
-    return Gauge(space, size, m, figures, figures(real, real_labels), real_labels, memories, None, {"told_apart": 2 * (m // 2)})
+    words = "the numbers themselves, in units of the model" if train.spec.low is not None else "columns in units of their spread"
+    own = Space(words, size, figures, figures(real, real_labels), missing)
+    return Gauge(m, (own,), real_labels, memories, None, {"told_apart": 2 * (m // 2)})
 
 
 def pick(data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor | None]:

@@ -1,10 +1,12 @@
-"""Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no."""
+"""Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no, and two of ranks."""
 
 from __future__ import annotations
 
 import math
 
-from scipy.stats import norm, t
+import torch
+from scipy.stats import binom, norm, rankdata, t
+from torch import Tensor
 
 from undrift.evaluate.distance import Estimate
 
@@ -34,3 +36,27 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     centre, width = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
     low, high = (centre - width) / (1 + z2 / n), (centre + width) / (1 + z2 / n)
     return (0.0 if share == 0 else low), (1.0 if share == 1 else high)
+
+
+def median(values: Tensor) -> tuple[float, float]:
+    """Of the median of `(n,)` independent values, by their order alone, whatever their law.
+
+    As many values lie below it as heads come up in n throws of a coin.
+    """
+    n = len(values)
+    low = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))
+    ordered = values.sort().values
+    return float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, n - low)])
+
+
+def ahead(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Of the chance that one of `x` `(n,)` is larger than one of `y` `(m,)`, ties being halves (DeLong et al. 1988, eq. 5).
+
+    Both are independent draws. Within [0, 1].
+    """
+    n, m = len(x), len(y)
+    both = torch.from_numpy(rankdata(torch.cat([x, y]).numpy()))
+    over = (both[:n] - torch.from_numpy(rankdata(x.numpy()))) / m  # for each of x, the share of y below it
+    under = 1 - (both[n:] - torch.from_numpy(rankdata(y.numpy()))) / n
+    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(float(over.var() / n + under.var() / m))
+    return max(0.0, float(over.mean()) - half), min(1.0, float(over.mean()) + half)

@@ -13,6 +13,8 @@ precision and recall depend on the law. So only the figures of as many held-out 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -27,31 +29,61 @@ class Manifold:
     Args:
         reference: `(M, d)`, more than `k` rows.
         k: Which neighbour a ball reaches to.
+        block: Distances held at once.
     """
 
-    def __init__(self, reference: Tensor, k: int = K) -> None:
-        self.reference, self.k = checked(reference), k
+    def __init__(self, reference: Tensor, k: int = K, block: int = 2**22) -> None:
+        self.reference, self.k, self.block = checked(reference), k, block
         if len(self.reference) <= k:
             raise ValueError(f"{len(self.reference)} points have no neighbour number {k}; give more, or a smaller k.")
-        self.radius = _reach(torch.cdist(self.reference, self.reference), k)
+        self.radius = torch.cat([_apart(self.reference, rows).kthvalue(k, 1).values for rows in self._blocks(self.reference)])
 
     def __call__(self, x: Tensor) -> dict[str, Estimate]:
-        """Each figure by name, of samples `(n, d)`, n of at least 20. Costs n M + n^2 distances."""
+        """Each figure by name, of samples `(n, d)`, n of at least 20. Costs n M + n^2 distances, in blocks."""
         x = checked(x, self.reference[0])
-        group, far, own = groups(len(x)), torch.cdist(x, self.reference), torch.cdist(x, x)
-        inside = far <= self.radius  # (n, M)
-        found = {"precision": mean(inside.any(1)), "density": mean(inside.sum(1) / self.k)}
-        kept = [torch.ones(len(x), dtype=torch.bool), *(group != g for g in range(int(group[-1]) + 1))]
-        reached = [float(inside[rows].any(0).double().mean()) for rows in kept]
-        recalled = []
-        for rows in kept:
-            ball = _reach(own[rows][:, rows], self.k)
-            recalled.append(float((far[rows] <= ball[:, None]).any(0).double().mean()))
-        found["recall"], found["coverage"] = (Estimate(v[0], tuple(v[1:])) for v in (recalled, reached))
+        group = groups(len(x))
+        count = int(group[-1]) + 1
+        precise, held = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x))
+        visited, recalled, wider = torch.zeros(3, count, len(self.reference), dtype=torch.bool)
+        for rows in self._blocks(x):
+            mine, far = group[rows], torch.cdist(x[rows], self.reference)
+            whole, *without = self._balls(x, rows, group)
+            inside, over = far <= self.radius, far <= whole[:, None]
+            precise[rows], held[rows] = inside.any(1), inside.sum(1) / self.k
+            for g in sorted(set(mine.tolist())):  # by some sample of this group
+                visited[g] |= inside[mine == g].any(0)
+                recalled[g] |= over[mine == g].any(0)
+            for g, ball in enumerate(without):  # by a ball that grows where this group is left out
+                grown = (ball > whole) & (mine != g)
+                wider[g] |= (far[grown] <= ball[grown, None]).any(0)
+        found = {"precision": mean(precise), "density": mean(held)}
+        for name, by, more in (("recall", recalled, wider), ("coverage", visited, torch.zeros_like(wider))):
+            times = by.sum(0)
+            left = (times > by.int()) | more
+            found[name] = Estimate(float((times > 0).double().mean()), tuple(left.double().mean(1).tolist()))
         return found
 
+    def _blocks(self, x: Tensor) -> list[slice]:
+        size = max(1, self.block // max(len(x), len(self.reference)))
+        return [slice(start, min(start + size, len(x))) for start in range(0, len(x), size)]
 
-def _reach(distances: Tensor, k: int) -> Tensor:
-    """`(n,)` distance of each point to its k-th neighbour other than itself, of distances `(n, n)`."""
-    apart = distances.clone().fill_diagonal_(torch.inf)
-    return apart.kthvalue(k, dim=1).values
+    def _balls(self, x: Tensor, rows: slice, group: Tensor) -> Iterator[Tensor]:
+        """The reach of some rows of x: to their k-th neighbour of all, then of all but each group.
+
+        The k nearest of each group are enough to know all of these.
+        """
+        apart = _apart(x, rows)
+        parts = [
+            part.topk(min(self.k, part.shape[1]), largest=False).values
+            for part in torch.split(apart, group.bincount().tolist(), 1)
+        ]
+        near, whose = torch.cat(parts, 1), torch.cat([torch.full((p.shape[1],), g) for g, p in enumerate(parts)])
+        for g in range(-1, len(parts)):
+            yield near[:, whose != g].kthvalue(self.k, 1).values
+
+
+def _apart(x: Tensor, rows: slice) -> Tensor:
+    """`(b, n)` distances of some rows to all, infinite to themselves."""
+    far = torch.cdist(x[rows], x)
+    far[torch.arange(len(far)), torch.arange(rows.start, rows.stop)] = torch.inf
+    return far

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from undrift.data import Dataset
 from undrift.data.stream import stream
+from undrift.evaluate.interval import ahead
 from undrift.evaluate.neighbours import directions, nearest_neighbours
 
 
@@ -50,6 +51,11 @@ class Memory:
         """Chance that a sample is more like its neighbour than a held-out example is like its own; 1/2 where nothing is copied."""
         u = mannwhitneyu(self.likeness.numpy(), self.real.numpy(), alternative="greater").statistic
         return float(u) / (len(self.likeness) * len(self.real))
+
+    @property
+    def odds_interval(self) -> tuple[float, float]:
+        """95 %, of `odds`."""
+        return ahead(self.likeness, self.real)
 
     @property
     def p(self) -> float:
@@ -81,7 +87,7 @@ def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
     some = torch.from_numpy(_some(len(train), len(held_out)))
     held, known = (directions(y, train.spec) for y in (held_out, train.batch(some)[0]))
     own = directions(samples, train.spec)
-    share = _share((own @ known.T).max(1).values, (own @ held.T).max(1).values)
+    share = _share(*(torch.cat([(y @ part.T).max(1).values for y in torch.split(own, 1000)]) for part in (known, held)))
     return Memory("cosine", likeness, nearest_neighbours(held_out, train)[0], rows, share)
 
 

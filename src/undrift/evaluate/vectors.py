@@ -12,7 +12,8 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from undrift.data.stream import stream
-from undrift.evaluate.distance import Estimate, checked, jackknife, mean
+from undrift.evaluate.distance import Estimate, checked, jackknife, jackknives, mean
+from undrift.evaluate.interval import student
 
 LEVELS = 200  # quantiles at which laws on a line are compared
 
@@ -73,38 +74,50 @@ class Column:
     """One column: the largest gap between its distribution functions, and the chance of such a gap for equal laws."""
 
     number: int
-    gap: float
+    gap: Estimate
     p: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %, of the gap."""
+        low, high = student(self.gap)
+        return max(0.0, low), high
 
 
 def columns(x: Tensor, reference: Tensor) -> list[Column]:
     """Kolmogorov-Smirnov for each column, the largest gap first; p by Holm 1979, so that one p below 0.05 in 20 tables is chance.
 
     Args:
-        x: `(n, *D)`.
+        x: `(n, *D)`, n of at least 20.
         reference: `(M, *D)`.
     """
-    a, b = checked(x).numpy(), checked(reference).numpy()
-    tests = [ks_2samp(a[:, j], b[:, j]) for j in range(a.shape[1])]
-    order, p, worst = np.argsort([t.pvalue for t in tests]), np.empty(len(tests)), 0.0
+    gaps, a, b = _gaps(x, reference), checked(x).numpy(), checked(reference).numpy()
+    chances = [float(ks_2samp(a[:, j], b[:, j]).pvalue) for j in range(a.shape[1])]
+    order, p, worst = np.argsort(chances), np.empty(len(chances)), 0.0
     for rank, j in enumerate(order):
-        worst = max(worst, min(1.0, float(tests[j].pvalue) * (len(tests) - rank)))
+        worst = max(worst, min(1.0, chances[j] * (len(chances) - rank)))
         p[j] = worst
-    found = [Column(j, float(t.statistic), float(p[j])) for j, t in enumerate(tests)]
-    return sorted(found, key=lambda c: -c.gap)
+    return sorted((Column(j, g, float(p[j])) for j, g in enumerate(gaps)), key=lambda c: -c.gap.value)
 
 
 def widest_gap(x: Tensor, reference: Tensor) -> Estimate:
     """The largest Kolmogorov-Smirnov gap over columns, n of at least 20."""
+    gaps = _gaps(x, reference)
+    return Estimate(max(g.value for g in gaps), tuple(map(max, zip(*(g.replicates for g in gaps), strict=True))))
+
+
+def _gaps(x: Tensor, reference: Tensor) -> list[Estimate]:
+    """The largest gap between the distribution functions of each column."""
     a, b = checked(x), checked(reference).sort(0).values.T.contiguous()
 
-    def gap(kept: Tensor) -> float:
+    def gaps(kept: Tensor) -> list[float]:
         y = a[kept].sort(0).values.T.contiguous()
         both = torch.cat([y, b], 1)
         share = [torch.searchsorted(part, both, right=True) / part.shape[1] for part in (y, b)]
-        return float((share[0] - share[1]).abs().max())
+        found: list[float] = (share[0] - share[1]).abs().max(1).values.tolist()
+        return found
 
-    return jackknife(gap, len(a))
+    return jackknives(gaps, len(a))
 
 
 def told_apart(x: Tensor, reference: Tensor, seed: int = 0) -> tuple[Estimate, int]:

@@ -8,7 +8,8 @@ import json
 from undrift import picture
 from undrift.cli.shared import console, picture_and_numbers
 from undrift.evaluate.budget import diagnose, report
-from undrift.evaluate.budget.budget import other_weights
+from undrift.evaluate.budget.picture import draw
+from undrift.evaluate.budget.run import other_weights, smaller_runs
 from undrift.model import load, write_atomically
 
 
@@ -16,6 +17,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift diagnose RUN`."""
     model = load(arguments.run, arguments.weights)
     out, numbers = picture_and_numbers(arguments.out or arguments.run / "diagnose.png")
+    smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
     name, other = other_weights(arguments.run, arguments.weights)
     with console().status("diagnosing") as status:
         found = diagnose(
@@ -29,6 +31,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             scale=arguments.scale,
             w=arguments.w,
             other=other,
+            smaller=smaller,
             seed=arguments.seed,
             tell=status.update,
         )
@@ -40,7 +43,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     )
     for line in [*report.table(found), "", *report.words(found)]:
         print(line)
-    picture.save_image(report.picture(found), out)
+    picture.save_image(draw(found), out)
     text = json.dumps(report.as_json(found), indent=1)
     write_atomically(numbers, lambda p: p.write_text(text + "\n"))
     print(f"picture: {out}; all numbers: {numbers}")

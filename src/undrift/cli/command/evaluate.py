@@ -8,7 +8,7 @@ from pathlib import Path
 
 from undrift.cli.shared import check_writable, console, guidance_options, said, sampling_options
 from undrift.error import UndriftError
-from undrift.evaluate import report
+from undrift.evaluate import page, report
 from undrift.evaluate.captions import judge_captions
 from undrift.evaluate.generative_classifier import classify_held_out
 from undrift.evaluate.judgement import ground, judge
@@ -25,9 +25,11 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             raise UndriftError(f"{folder} enlarges small pictures and draws none of its own; evaluate the model that draws those")
     model, alone = models[folders[0]], _of(arguments, folders[0])
     if arguments.generative_classifier or any(m.reads_text for m in models.values()):
-        if len(folders) > 1 or arguments.likelihood or arguments.out is not None:
+        if len(folders) > 1 or arguments.likelihood or arguments.inception or arguments.out is not None:
             what = "--generative-classifier" if arguments.generative_classifier else "a model of captions"
-            raise UndriftError(f"{what} is judged alone and without a report; name one run, without --likelihood and --out")
+            raise UndriftError(
+                f"{what} is judged alone and without a report; name one run, without --likelihood, --inception and --out"
+            )
         (_generative if arguments.generative_classifier else _captions)(model, alone)
         return
     _report(models, arguments)
@@ -45,7 +47,8 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
         own, guided = _of(arguments, folder), bool(model.spec.classes)
         drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
     with console().status("training what judges") as status:
-        on = ground({str(f): m for f, m in models.items()}, folders, arguments.n, arguments.data_dir, arguments.seed)
+        named = {str(f): m for f, m in models.items()}
+        on = ground(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, status.update)
         found = []
         for folder, model in models.items():
             status.update(f"judging {folder}")
@@ -53,7 +56,7 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
             likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
             found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **options))
     data = report.as_data(found, on.train.content_hash())
-    texts = report.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
+    texts = page.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
     for file, text in zip(files, texts, strict=True):
         write_atomically(file, lambda p, text=text: p.write_text(text, encoding="utf-8"))  # type: ignore[misc]
     for line in report.lines(found):

@@ -10,7 +10,7 @@ Two currencies, which are not exchangeable and are shown beside each other:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +18,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from undrift.config import SAMPLERS, SamplingOptions, read_recipe
+from undrift.config import SAMPLERS, SamplingOptions
 from undrift.data import Dataset
 from undrift.data.stream import stream
-from undrift.data.toys import mixture_law
 from undrift.denoiser import AnyDenoiser
 from undrift.error import UndriftError
 from undrift.evaluate import yardstick as yardsticks
+from undrift.evaluate.budget.extrapolate import Sized
 from undrift.evaluate.budget.measure import Number
 from undrift.evaluate.budget.prior import PriorGap, prior_gap
 from undrift.evaluate.budget.repair import Repairs, Task, Way, repairs
+from undrift.evaluate.budget.run import as_users_get_them, law_of, notes, size_of
 from undrift.evaluate.budget.score import Examples, ScoreError, score_error
 from undrift.evaluate.setting import names
-from undrift.evaluate.verdict import data_of_model
+from undrift.evaluate.verdict import data_of_model, recognisable
 from undrift.evaluate.yardstick import LEAST
 from undrift.exact import GaussianMixture
 from undrift.guidance import guidance_scale
-from undrift.model import Model, load
+from undrift.model import Model
 from undrift.noise import Noise
 from undrift.sampler import Sampler
 from undrift.times import Grid
@@ -87,7 +88,7 @@ class Budget:
     @property
     def hidden(self) -> dict[str, Number]:
         """What surely costs more nats than n samples are blind to, though their figure does not show it; the worst first."""
-        found = {"prior": self.prior.nats, "score": self.score.nats}
+        found = {"prior": self.prior.nats, "score": self.score.best}
         sure = {k: v.at_least for k, v in found.items() if v.counts(self.n) and k not in self.faults}
         return dict(sorted(sure.items(), key=lambda item: -item[1].value))
 
@@ -110,6 +111,7 @@ def diagnose(
     scale: float | None = None,
     w: float | None = None,
     other: AnyDenoiser | None = None,
+    smaller: Sequence[Sized] = (),
     seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Budget:
@@ -124,6 +126,7 @@ def diagnose(
         sampler, steps, grid: Names or objects; default: the model's own, and of a denoiser those of `undrift.sample`.
         scale, w: Guidance scale; default: the model's own. Given with a law, classes are asked for: the mixture's labels.
         other: Another denoiser of the same training, such as its raw weights beside the averaged ones. Of a run: found there.
+        smaller: Other runs, as of `run.smaller_runs`: the floor of the score is extrapolated over them, where it is not known.
         seed: Names noise, classes and examples.
         tell: Called with a line about the progress.
 
@@ -150,9 +153,11 @@ def diagnose(
                 "a model alone does not say what its data are: give the run's folder (folder=), or a denoiser with its law"
             )
         options = _options(model.sampling, sampler, steps, grid)
-        return _of_run(model, Path(folder), data_dir, n, options, given, other, seed, tell)
+        return _of_run(model, Path(folder), data_dir, n, options, given, other, smaller, seed, tell)
     if law is None:
         raise ValueError("a denoiser alone has no data to be held against: give the `law` of its data as well.")
+    if smaller:
+        raise ValueError("with a law the floor is known: `smaller` is for models of data whose law is not.")
     options = _options(SamplingOptions(), sampler, steps, grid)
     return _of_law(model, law, n, options, given, other, seed, tell)
 
@@ -205,6 +210,7 @@ def _of_run(
     options: Options,
     scale: float | None,
     other: AnyDenoiser | None,
+    smaller: Sequence[Sized],
     seed: int,
     tell: Callable[[str], None],
 ) -> Budget:
@@ -224,59 +230,25 @@ def _of_run(
     many = rows.repeat(-(-n // len(rows)))[:n]  # more samples than held-out examples: these start, and ask, more than once
     asked = _examples(held_out, many, told)
     tell("measuring real data")
-    if isinstance(asked.cond, Tensor) and len(model.spec.shape) == 3 and min(model.spec.shape[1:]) >= 8:
+    if isinstance(asked.cond, Tensor) and recognisable(model.spec) and len(set(asked.cond.tolist())) > 1:
         ruler = yardsticks.of_images(train, held_out, asked.cond, seed, folder / "classifier.safetensors")
     else:
         ruler = yardsticks.of_data(train, held_out, n, seed)
     usual = model.sampling.scale if told else 1.0
-    task = Task(n, model.spec.shape, asked.cond, ruler, seed, _as_users_get_them(model))
+    task = Task(n, model.spec.shape, asked.cond, ruler, seed, as_users_get_them(model))
     way = Way(model.denoiser, *options, usual if scale is None else scale)
-    law = _law(model, folder)
+    law = law_of(model, folder)
     fixed = repairs(task, way, asked.x, law, other, tell)
     tell("asking the denoiser at every noise level")
     some = torch.from_numpy(stream(seed, "diagnose", "train").permutation(len(train))[:KNOWN_POINTS].copy())
     known = _examples(train, some, told)
     noise = Noise(range(len(rows))).fold("diagnose", seed)
-    error = score_error(model.denoiser, fresh, noise.fold("score"), law, known)
+    size = size_of(model, folder) if smaller else 1.0
+    error = score_error(model.denoiser, fresh, noise.fold("score"), law, known, size, smaller)
     moments = known.x[:MOMENTS]
     prior = prior_gap(model.denoiser.process, moments, law, Noise(range(len(moments))).fold("diagnose", seed).fold("prior"))
-    return Budget(n, way, task, fixed, prior, error, (*fixed.notes, *_notes(model, len(moments), len(held_out), n)))
+    return Budget(n, way, task, fixed, prior, error, (*fixed.notes, *notes(model, len(moments), len(held_out), n)))
 
 
 def _examples(data: Dataset, rows: Tensor, told: bool) -> Examples:
     return Examples(data.batch(rows)[0], data.condition(rows) if told else None)
-
-
-def _as_users_get_them(model: Model) -> Callable[[Tensor], Tensor]:
-    """Clipped, and whole where the data are."""
-    return lambda y: model.spec.to_model(model.spec.from_model(y)).cpu()
-
-
-def _law(model: Model, folder: Path) -> GaussianMixture | None:
-    """The law of the data in model space, where it is known: that of the toy `mixture`."""
-    data = read_recipe(folder / "config.yaml").data
-    if data.get("kind") != "toy" or data.get("name", "mixture") != "mixture":
-        return None
-    means, std = mixture_law()
-    spread = std / torch.tensor(model.spec.scale, dtype=torch.float64).expand(2)
-    centres = model.spec.to_model(torch.from_numpy(means)).double()
-    return GaussianMixture(centres, torch.diag(spread**2).expand(len(means), 2, 2), process=model.denoiser.process)
-
-
-def _notes(model: Model, train: int, held_out: int, n: int) -> list[str]:
-    notes = []
-    if train <= model.spec.size:
-        notes.append(
-            f"{train:,} training examples are fewer than the {model.spec.size:,} features of each: the prior is judged entry by entry"
-        )
-    if held_out < n:
-        notes.append(
-            f"only {held_out:,} held-out examples for {n:,} samples: the floor is theirs, and repairs start from each again"
-        )
-    return notes
-
-
-def other_weights(folder: Path, weights: str) -> tuple[str, AnyDenoiser]:
-    """The weights of a run that were not asked for: their name and their denoiser."""
-    name = "raw" if weights == "ema" else "ema"
-    return name, load(folder, name).denoiser

@@ -15,10 +15,14 @@ passes, so it is left out in more than 32 dimensions.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser, score_at
+from undrift.evaluate.budget.measure import Number
+from undrift.evaluate.distance import jackknife
 from undrift.likelihood.divergence import draw_probes
 from undrift.noise import Noise
 from undrift.process import Karras
@@ -27,19 +31,19 @@ AFFORDABLE = 32  # entries of a sample up to which the residual is measured
 _STEP = 0.01  # of the central difference, relative to rho: its own error is about 1e-4
 
 
-def asymmetry(denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Noise) -> float:
+def asymmetry(denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Noise) -> Number:
     """`|J - J'| / (2 |J|)` of the data prediction over samples `x` `(B, *D)` at times `t` `(B,)`; 0 of a field without slope."""
     u, v = draw_probes(noise, x, 2, "gaussian")
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         data = denoiser(x, t).data
         left, right = (torch.autograd.grad(data, x, w, retain_graph=True, materialize_grads=True)[0] for w in (u, v))
-    skew = ((left * v).flatten(1).sum(1) - (right * u).flatten(1).sum(1)).double().square().sum()
-    size = (left.double().square().sum() + right.double().square().sum()) / 2
-    return float((skew / (4 * size)).sqrt()) if size > 0 else 0.0
+    skew = ((left * v).flatten(1).sum(1) - (right * u).flatten(1).sum(1)).double().square()
+    size = (left.double().square() + right.double().square()).flatten(1).sum(1) / 2
+    return _root(skew, 4 * size)
 
 
-def residual(denoiser: AnyDenoiser, x: Tensor, t: Tensor) -> float:
+def residual(denoiser: AnyDenoiser, x: Tensor, t: Tensor) -> Number:
     """How far the field is from the Fokker-Planck equation, from 0 to about 1; arguments as for `asymmetry`."""
     process = denoiser.process
     alpha, sigma = process(t)
@@ -60,6 +64,18 @@ def residual(denoiser: AnyDenoiser, x: Tensor, t: Tensor) -> float:
         total = (divergence + score.square().flatten(1).sum(1)).sum()
         wanted = torch.autograd.grad(total, y, materialize_grads=True)[0].detach() / 2
     weight = rho.to(y).reshape(-1, *[1] * (y.ndim - 1)) ** 3  # makes a number of it
-    parts = [(weight * a).double().square().sum() for a in (change - wanted, change, wanted)]
-    size = parts[1] + parts[2]
-    return float((parts[0] / size).sqrt()) if size > 0 else 0.0
+    parts = [(weight * a).double().square().flatten(1).sum(1) for a in (change - wanted, change, wanted)]
+    return _root(parts[0], parts[1] + parts[2])
+
+
+def _root(above: Tensor, below: Tensor) -> Number:
+    """The root of the ratio of two sums over examples, `(B,)` each, with the error of a jackknife; 0 where there is nothing below."""
+
+    def root(kept: Tensor) -> float:
+        size = below[kept].sum()
+        return float((above[kept].sum() / size).sqrt()) if size > 0 else 0.0
+
+    if len(above) < 20:
+        return Number(root(torch.arange(len(above))), math.inf)
+    estimate = jackknife(root, len(above))
+    return Number(estimate.value, estimate.standard_error)

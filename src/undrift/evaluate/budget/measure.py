@@ -29,6 +29,8 @@ class Number:
         """Both with the digits that the error leaves."""
         if self.value == self.error == 0:
             return "0"
+        if self.value == 0:
+            return f"0 +- {self.error:.0e}" if self.error < 1e-4 else f"0 +- {self.error:.1g}"
         if max(abs(self.value), self.error) < 1e-4:
             return f"{self.value:.1e} +- {self.error:.0e}"
         digits = max(0, min(8, 1 - int(f"{self.error:e}".split("e")[1]))) if 0 < self.error < math.inf else 4
@@ -52,6 +54,13 @@ class Nats:
     def known(self) -> bool:
         """Whether both ends are the same number."""
         return self.at_least == self.at_most
+
+    def over(self, beyond: Number | None) -> Nats:
+        """Over the best floor: itself where it is known, else above an extrapolated floor, unless it is proved to be more."""
+        if beyond is None or self.known:
+            return self
+        proved = self.at_least.value - SURE * self.at_least.error > beyond.value
+        return Nats(self.at_least, self.at_least) if proved else Nats(beyond, beyond)
 
     def counts(self, n: int) -> bool:
         """Whether it is surely more than n samples are blind to."""

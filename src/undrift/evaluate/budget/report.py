@@ -1,16 +1,13 @@
-"""What an error budget says: a table, what to change, a picture, and all of it as data."""
+"""What an error budget says: a table, what to change, and all of it as data."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
-
 from undrift.evaluate.budget.budget import Budget
-from undrift.evaluate.budget.measure import SURE, Nats, Number
+from undrift.evaluate.budget.extrapolate import LEAST
+from undrift.evaluate.budget.measure import SURE, TELLING, Nats, Number
 from undrift.evaluate.budget.score import Bin
-from undrift.evaluate.chart import COLOURS, Axis, Point, chart
 
 NAMES = {
     "discretisation": "discretisation", "prior": "prior", "guidance": "guidance", "score": "score", "ema": "averaging (EMA)",
@@ -23,7 +20,7 @@ SKEW, RESIDUAL = 0.1, 0.3  # from which a field is said to be no score
 def table(found: Budget) -> list[str]:
     """The parts, then the noise levels, as lines of text."""
     rows, r = [["part", "of the figure", "nats (a bound)", ""]], found.repairs
-    nats = {"prior": _text(found.prior.nats), "score": _text(found.score.nats)}
+    nats = {"prior": _text(found.prior.nats), "score": _text(found.score.best)}
     for name in ("discretisation", "prior", "guidance", "score", "finite sample"):
         part = r.parts.get(name)
         missing = "none" if name == "guidance" else "not measured"
@@ -56,10 +53,13 @@ def _better(part: Number) -> bool:
 
 
 def _levels(found: Budget) -> list[str]:
-    rows = [["sigma/alpha", "nats", "asymmetry", "Fokker-Planck residual"]]
-    for b in found.score.bins:
-        residual = "" if b.residual is None else f"{b.residual:.3f}"
-        rows.append([_range(b), _text(b.nats), f"{b.asymmetry:.3f}", residual])
+    beyond = found.score.extrapolation
+    rows = [["sigma/alpha", "nats", *(["over sizes", "exponent"] if beyond else []), "asymmetry", "Fokker-Planck residual"]]
+    for i, b in enumerate(found.score.bins):
+        over = [_text(Nats(b.beyond, b.beyond)), f"{beyond.exponents[i]:.2g}"] if beyond and b.beyond else []
+        rows.append([_range(b), _text(b.nats), *over, str(b.asymmetry), "" if b.residual is None else str(b.residual)])
+    if beyond:
+        rows.append(["sum", _text(found.score.nats), _text(Nats(beyond.total, beyond.total)), "", "", ""])
     return _aligned(rows, ())
 
 
@@ -131,7 +131,7 @@ def _advice(name: str, found: Budget) -> str:
 def _of_score(found: Budget) -> str:
     """Which noise levels, and so what to change."""
     memorised = found.score.memorised
-    if memorised is not None and memorised.sure and memorised.value > found.score.nats.at_least.value:
+    if memorised is not None and memorised.sure and memorised.value > found.score.best.at_least.value:
         return f"held-out examples are denoised worse than training ones, by {memorised} nats: more data, or a shorter training"
     few = worst(found.score.bins)
     if few is None:
@@ -145,9 +145,9 @@ def _of_score(found: Budget) -> str:
 
 def worst(bins: tuple[Bin, ...], widest: int = 3) -> tuple[Bin, ...] | None:
     """The fewest neighbouring bins, three at most, that hold most of the nats; None if it takes more."""
-    values = [max(0.0, b.nats.at_least.value) for b in bins]
+    values = [max(0.0, b.best.at_least.value) for b in bins]
     if not any(values):
-        values = [max(0.0, b.nats.at_most.value) for b in bins]
+        values = [max(0.0, b.best.at_most.value) for b in bins]
     for width in range(1, widest + 1):
         best = max(range(len(bins) - width + 1), key=lambda i: sum(values[i : i + width]))
         if sum(values[best : best + width]) >= MOST * sum(values) > 0:
@@ -164,15 +164,36 @@ def _remarks(found: Budget) -> list[str]:
         f"prior: noised data against pure noise, two-sample test p = {p:.3f}; at most {max(0.0, gap.at_most.value):.2g} nats"
     )
     bins = found.score.bins
-    if skewed := _where(bins, [b.asymmetry > SKEW for b in bins]):
+    felt = [b.nats.at_most.value > TELLING / found.n for b in bins]  # elsewhere the field hardly matters
+    if skewed := _where(bins, [f and _surely(b.asymmetry, SKEW) for f, b in zip(felt, bins, strict=True)]):
         lines.append(f"not a gradient field at sigma/alpha {skewed}: its Jacobian is asymmetric there")
-    if odd := _where(bins, [b.residual is not None and b.residual > RESIDUAL for b in bins]):
+    if odd := _where(bins, [f and _surely(b.residual, RESIDUAL) for f, b in zip(felt, bins, strict=True)]):
         lines.append(f"not the scores of one law at sigma/alpha {odd}: they miss the Fokker-Planck equation")
     if not found.score.nats.known:
         lines.append(
             "score in nats: at least what a denoiser without training does better, at most what is above the loss of memorising"
         )
-    return lines + list(found.notes)
+    return lines + _extrapolated(found) + list(found.notes)
+
+
+def _surely(value: Number | None, limit: float) -> bool:
+    return value is not None and value.value - SURE * value.error > limit
+
+
+def _extrapolated(found: Budget) -> list[str]:
+    beyond, bins = found.score.extrapolation, found.score.bins
+    if beyond is None:
+        return []
+    used = "" if not found.score.nats.known else "; not used, the exact floor being known"
+    lines = [
+        f"over sizes: what is above the loss that runs of any size would reach, {beyond.total} nats, by floor + excess size^-a over "
+        f"{len(beyond.sizes)} runs (parameters times examples, {beyond.sizes[0] / min(beyond.sizes):.3g} times the smallest){used}"
+    ]
+    if slow := _where(bins, list(beyond.endless)):
+        lines.append(f"at sigma/alpha {slow} the loss falls so slowly with size that no floor is in sight: it may be more there")
+    if len(beyond.sizes) == LEAST:
+        lines.append(f"a curve through {LEAST} runs leaves nothing to test it by: its error bars are those of the examples alone")
+    return lines
 
 
 def _where(bins: tuple[Bin, ...], flags: list[bool]) -> str:
@@ -184,59 +205,6 @@ def _where(bins: tuple[Bin, ...], flags: list[bool]) -> str:
         elif flag:
             runs.append(list(b.levels))
     return ", ".join(f"{_level(low)} to {_level(high)}" for low, high in runs)
-
-
-def picture(found: Budget) -> Image.Image:
-    """Above the parts of the figure, below the nats of each noise level."""
-    top = _bars(found)
-    bins = found.score.bins
-    centres = [-(b.low + b.high) / 2 / math.log(100) for b in bins]  # log10 sigma/alpha
-
-    def line(end: str) -> list[Point]:
-        ends: list[Number] = [getattr(b.nats, end) for b in bins]
-        return [
-            Point(round(x, 2), e.value / (b.high - b.low), e.error / (b.high - b.low))
-            for x, e, b in zip(centres, ends, bins, strict=True)
-        ]
-
-    known = found.score.nats.known
-    shown = {"score": line("at_least")} if known else {"score, at least": line("at_least"), "score, at most": line("at_most")}
-    below = chart(shown, "log10 of the noise level sigma/alpha", "nats for each unit of log-SNR", size=(900, 380))
-    image = Image.new("RGB", (900, top.height + below.height), "white")
-    image.paste(top, (0, 0))
-    image.paste(below, (0, top.height))
-    return image
-
-
-def _bars(found: Budget, zoom: int = 2) -> Image.Image:
-    """A horizontal bar for every part of the figure, with its standard error."""
-    parts = {NAMES[k]: v for k, v in found.repairs.parts.items()} | {"= as sampled": found.repairs.figure}
-    if found.repairs.ema is not None:
-        parts[NAMES["ema"]] = found.repairs.ema
-    height = 60 + 30 * len(parts)
-    image = Image.new("RGB", (900 * zoom, height * zoom), "white")
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(13 * zoom)
-    errors = [0.0 if math.isinf(v.error) or math.isnan(v.error) else v.error for v in parts.values()]
-    across = Axis([0.0, *(v.value + s * e for v, e in zip(parts.values(), errors, strict=True) for s in (-1, 1))])
-    left, right = 160 * zoom, 680 * zoom
-    faults = {NAMES[k] for k in found.faults}
-
-    def place(value: float) -> float:
-        return left + (right - left) * across(value)
-
-    for i, ((name, part), error) in enumerate(zip(parts.items(), errors, strict=True)):
-        y = (24 + 30 * i) * zoom
-        whole = name in ("= as sampled", NAMES["finite sample"])
-        colour = COLOURS[7] if whole else COLOURS[1] if name in faults else COLOURS[0]
-        near, far = sorted((place(0), place(part.value)))
-        pen.rectangle((near, y - 9 * zoom, far, y + 9 * zoom), fill=colour)
-        pen.line((place(part.value - error), y, place(part.value + error), y), fill="black", width=zoom)
-        pen.text((left - 10 * zoom, y), name, fill="black", font=font, anchor="rm")
-        pen.text((right + 20 * zoom, y), str(part), fill="black", font=font, anchor="lm")
-    pen.line((place(0), 8 * zoom, place(0), (height - 40) * zoom), fill="black", width=zoom)
-    label = found.task.yardstick.name.split(" in the features")[0]
-    pen.text(((left + right) / 2, (height - 20) * zoom), label, fill="black", font=font, anchor="mm")
-    return image.resize((900, height), Image.Resampling.LANCZOS)
 
 
 def as_json(found: Budget) -> dict[str, Any]:
@@ -261,9 +229,18 @@ def as_json(found: Budget) -> dict[str, Any]:
             "nats": _nats(found.score.nats),
             "memorised": None if found.score.memorised is None else vars(found.score.memorised),
             "bins": [
-                {"log_snr": [b.low, b.high], "nats": _nats(b.nats), "asymmetry": b.asymmetry, "residual": b.residual}
+                {
+                    "log_snr": [b.low, b.high],
+                    "nats": _nats(b.nats),
+                    "over_sizes": None if b.beyond is None else vars(b.beyond),
+                    "asymmetry": vars(b.asymmetry),
+                    "residual": None if b.residual is None else vars(b.residual),
+                }
                 for b in found.score.bins
             ],
+            "extrapolation": None
+            if (e := found.score.extrapolation) is None
+            else {"total": vars(e.total), "exponents": e.exponents, "no_floor_in_sight": e.endless, "sizes": e.sizes},
         },
         "notes": found.notes,
     }

@@ -13,7 +13,8 @@ log-SNR has its share of the bound. The floor is
                  network that memorises becomes) or under Gaussians with the moments of each class (Wiener's filter). The excess is
                  at least what is lost against the best of these. Which one is best is chosen on the other half of the examples;
     at least     in expectation over training sets, the loss of `Empirical` on its own points: no function has a smaller one there.
-                 The excess is at most what is lost against it. At low noise that loss is zero, and this says little.
+                 The excess is at most what is lost against it. At low noise that loss is zero, and this says little;
+    extrapolated over runs of other sizes, where there are some: see `extrapolate`.
 
 The range is from t_max to sigma/alpha = 0.02, where samplers stop asking (see `times`); beyond sigma/alpha = 150 nothing is left.
 """
@@ -21,6 +22,7 @@ The range is from t_max to sigma/alpha = 0.02, where samplers stop asking (see `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +31,7 @@ from torch import Tensor
 from undrift import condition
 from undrift.denoiser import LEVEL_LIMITS, AnyDenoiser
 from undrift.evaluate.budget import field
+from undrift.evaluate.budget.extrapolate import Extrapolation, Sized, extrapolate
 from undrift.evaluate.budget.measure import Nats, Number
 from undrift.exact import Empirical, GaussianMixture
 from undrift.likelihood.density import batches
@@ -58,27 +61,40 @@ class Bin:
     Attributes:
         nats: Its share of the bound.
         asymmetry, residual: See `field`; None where not measured.
+        beyond: Its share above the extrapolated floor, if there is one.
     """
 
     low: float
     high: float
     nats: Nats
-    asymmetry: float
-    residual: float | None
+    asymmetry: Number
+    residual: Number | None
+    beyond: Number | None = None
 
     @property
     def levels(self) -> tuple[float, float]:
         """sigma/alpha at both ends, the smaller one first."""
         return math.exp(-self.high / 2), math.exp(-self.low / 2)
 
+    @property
+    def best(self) -> Nats:
+        """Over the best known floor."""
+        return self.nats.over(self.beyond)
+
 
 @dataclass(frozen=True)
 class ScoreError:
-    """All bins, from noise to data; the sum; and how much worse held-out than training examples are denoised."""
+    """All bins, from noise to data; the sum; how much worse held-out than training examples are denoised; what was extrapolated."""
 
     bins: tuple[Bin, ...]
     nats: Nats
     memorised: Number | None = None
+    extrapolation: Extrapolation | None = None
+
+    @property
+    def best(self) -> Nats:
+        """The sum, over the best known floor."""
+        return self.nats.over(None if self.extrapolation is None else self.extrapolation.total)
 
 
 def edges(process: Process, bins: int = BINS) -> Tensor:
@@ -89,7 +105,13 @@ def edges(process: Process, bins: int = BINS) -> Tensor:
 
 
 def score_error(
-    denoiser: AnyDenoiser, held_out: Examples, noise: Noise, exact: AnyDenoiser | None = None, train: Examples | None = None
+    denoiser: AnyDenoiser,
+    held_out: Examples,
+    noise: Noise,
+    exact: AnyDenoiser | None = None,
+    train: Examples | None = None,
+    size: float = 1.0,
+    smaller: Sequence[Sized] = (),
 ) -> ScoreError:
     """The excess loss of a denoiser, bin by bin.
 
@@ -99,6 +121,8 @@ def score_error(
         noise: As many addresses.
         exact: The exact denoiser, where it is known.
         train: What the denoiser was trained on (some of it will do), where it is not.
+        size: Of the denoiser's training, where there are others:
+        smaller: Two or more, to extrapolate over.
 
     Raises:
         ValueError: neither `exact` nor `train`.
@@ -115,9 +139,14 @@ def score_error(
         assert train is not None
         ends, total, memorised = _between(denoiser, held_out, noise, limits, train)
     told = [_told(denoiser, held_out, noise, limits, i) for i in range(len(ends))]
+    beyond = None
+    if smaller:
+        each = [losses(d, held_out, noise, limits) for d in (denoiser, *(s.denoiser for s in smaller))]
+        beyond = extrapolate(torch.stack(each), [size, *(s.size for s in smaller)])
+    over = [None] * len(ends) if beyond is None else beyond.excess
     span = limits.tolist()
-    bins = [Bin(low, high, Nats(*nats), *said) for low, high, nats, said in zip(span[:-1], span[1:], ends, told, strict=True)]
-    return ScoreError(tuple(bins), Nats(*total), memorised)
+    bins = [Bin(a, b, Nats(*nats), *said, e) for a, b, nats, said, e in zip(span[:-1], span[1:], ends, told, over, strict=True)]
+    return ScoreError(tuple(bins), Nats(*total), memorised, beyond)
 
 
 def losses(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, truth: AnyDenoiser | None = None) -> Tensor:
@@ -216,7 +245,7 @@ def _shrunk(x: Tensor) -> Tensor:
     return (1 - weight) * cov + weight * (cov.trace() / d + 1e-6) * torch.eye(d, dtype=x.dtype)
 
 
-def _told(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, i: int) -> tuple[float, float | None]:
+def _told(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, i: int) -> tuple[Number, Number | None]:
     """Asymmetry and residual in bin i."""
     rows = slice(0, min(PROBED, len(data.x)))
     x, t, _ = _noised(denoiser.process, data.x[rows], noise[rows].fold("field"), limits, i)
