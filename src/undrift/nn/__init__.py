@@ -1,7 +1,7 @@
 """Networks: `net(x, level, cond) -> Tensor like x`, and the classifier that judges what they draw."""
 
 from undrift.nn.classifier import Classifier
-from undrift.nn.embed import Conditioning, Sinusoids
+from undrift.nn.embed import Conditioning, Fourier, Sinusoids
 from undrift.nn.energy import Energy, energy_at
 from undrift.nn.mlp import MLP
 from undrift.nn.noisy_classifier import MLPClassifier, UNetClassifier
@@ -13,6 +13,7 @@ __all__ = [
     "Classifier",
     "Conditioning",
     "Energy",
+    "Fourier",
     "MLPClassifier",
     "Reader",
     "Sinusoids",
