@@ -16,7 +16,7 @@ from undrift.recipe_objective import build_objective
 def test_every_recipe_is_valid_and_buildable(name):
     recipe = load_recipe(name)
     network = config.kinds(recipe.network) if recipe.network else config.default_network((1, 8, 8))
-    shape = (1, 28, 28) if network["kind"] == "unet" else (2,)
+    shape = (2,) if network["kind"] in ("mlp", "perceptron") else (1, 28, 28)
     denoiser = config.build_denoiser(network, config.kinds(recipe.process), recipe.target, 0.6, shape, 10)
     assert isinstance(denoiser, ud.Denoiser)
     assert denoiser.shape == shape
@@ -66,6 +66,9 @@ def test_steps_and_minutes_take_each_other_back():
     ("digitz", [], 'recipe "digitz" is unknown — did you mean "digits"'),
     ("digits", ["stepz=3"], 'unknown key "stepz" — did you mean "steps"'),
     ("digits", ["process.kind=vp", "process.beta_mx=3"], 'unknown key "process.beta_mx" — did you mean "process.beta_m'),
+    ("001-smld", ["network.learned_variance=true"], 'unknown key "network.learned_variance"'),
+    ("digits", ["network.kind=refinnet"], 'network.kind "refinnet" is unknown — did you mean "refinenet"'),
+    ("digits", ["network.layout=dpm"], 'network.layout "dpm" is unknown — did you mean "ddpm"'),
     ("digits", ["network.width=3"], 'unknown key "network.width" — did you mean "network.widths"'),
     ("digits", ["process.kind=subvq"], 'process.kind "subvq" is unknown — did you mean "subvp"'),
     ("digits", ["network.kind=unett"], 'network.kind "unett" is unknown — did you mean "unet"'),

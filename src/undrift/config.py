@@ -24,7 +24,7 @@ from undrift.denoiser import Denoiser
 from undrift.error import RecipeError, nearest
 from undrift.guidance.known import Known, Method
 from undrift.inverse.known import measured
-from undrift.nn import MLP, Energy, UNet
+from undrift.nn import MLP, EncoderDecoder, Energy, Perceptron, RefineNet, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
 from undrift.recipe_condition import CONDITIONS, ConditionOptions, sizes, with_condition
 from undrift.recipe_objective import ObjectiveOptions, Options, TargetName, build_target, check_objective
@@ -55,7 +55,9 @@ from undrift.sampler import (
 PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
 }  # fmt: skip
-NETWORKS: dict[str, type[MLP | UNet]] = {"mlp": MLP, "unet": UNet}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "mlp": MLP, "unet": UNet, "encoder-decoder": EncoderDecoder, "refinenet": RefineNet, "perceptron": Perceptron,
+}  # fmt: skip
 SAMPLERS: dict[str, Sampler] = {
     "abm": ABM(),
     "dpm2m": DPM2M(),
@@ -240,21 +242,22 @@ def build_network(
     options: Mapping[str, Any], shape: tuple[int, ...], classes: int, condition: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """The network of a recipe part for data of one shape, a number of classes (0: none), and what else it is told."""
-    given = {k: v for k, v in options.items() if k not in ("kind", "energy")} | {"classes": classes} | sizes(condition, shape)
+    told = sizes(condition, shape)
+    given = {k: v for k, v in options.items() if k not in ("kind", "energy")} | {"classes": classes} | told
     if options.get("energy") and options.get("learned_variance"):
         raise RecipeError("network.energy and network.learned_variance exclude each other; choose one")
-    if options["kind"] == "unet":
-        if len(shape) not in (2, 3, 4):
-            raise RecipeError(
-                f"network.kind=unet wants sequences (C, L), images (C, H, W) or volumes (C, D, H, W), but these data have shape "
-                f"{shape}; use network.kind=mlp"
-            )
-        given |= {"channels_in": shape[0], "rank": len(shape) - 1}
-    elif condition is not None:
+    kind = options["kind"]
+    reads = inspect.signature(NETWORKS[kind]).parameters
+    if condition is not None and not set(told) <= set(reads):
         raise RecipeError(f"condition.kind={condition['kind']} is told to pictures; use network.kind=unet")
-    else:
+    if "shape" in reads:
         given["shape"] = shape
-    network = with_condition(_built("network", NETWORKS[options["kind"]], given), condition)
+    else:
+        wanted = "sequences (C, L), images (C, H, W) or volumes (C, D, H, W)" if "rank" in reads else "images (C, H, W)"
+        if len(shape) not in ((2, 3, 4) if "rank" in reads else (3,)):
+            raise RecipeError(f"network.kind={kind} wants {wanted}, but these data have shape {shape}; use network.kind=mlp")
+        given |= {"channels_in": shape[0]} | ({"rank": len(shape) - 1} if "rank" in reads else {})
+    network = with_condition(_built("network", NETWORKS[kind], given), condition)
     return Energy(network) if options.get("energy") else network
 
 
@@ -357,7 +360,7 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
     if not recipe.monitor_every and (recipe.patience or recipe.until == "converged"):
         raise RecipeError("patience and until=converged go by the held-out loss; give monitor_every, such as 250")
-    learned = recipe.network is not None and kinds(recipe.network)["learned_variance"]
+    learned = recipe.network is not None and kinds(recipe.network).get("learned_variance", False)
     check_objective(recipe.objective, kinds(recipe.process)["kind"], learned)
     return recipe
 

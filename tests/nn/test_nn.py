@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import undrift as ud
 from undrift.nn import MLP, Classifier, Conditioning, Sinusoids, UNet
 from undrift.nn.attend import attend
-from undrift.nn.unet import double, fold, unfold
+from undrift.nn.fold import double, fold, unfold
 
 SMALL = {"widths": (8, 16), "blocks": 1, "embedding": 16}
 

@@ -1,10 +1,13 @@
 """Networks: `net(x, level, cond) -> Tensor like x`, and the classifier that judges what they draw."""
 
-from undrift.nn.classifier import Classifier
-from undrift.nn.embed import Conditioning, Sinusoids
+from undrift.nn.classifier import Classifier, PlainClassifier
+from undrift.nn.embed import Conditioning, Fourier, Sinusoids
+from undrift.nn.encoder_decoder import EncoderDecoder
 from undrift.nn.energy import Energy, energy_at
 from undrift.nn.mlp import MLP
 from undrift.nn.noisy_classifier import MLPClassifier, UNetClassifier
+from undrift.nn.perceptron import Perceptron
+from undrift.nn.refinenet import RefineNet
 from undrift.nn.text import Reader, TextEncoder
 from undrift.nn.unet import UNet
 
@@ -12,9 +15,14 @@ __all__ = [
     "MLP",
     "Classifier",
     "Conditioning",
+    "EncoderDecoder",
     "Energy",
+    "Fourier",
     "MLPClassifier",
+    "Perceptron",
+    "PlainClassifier",
     "Reader",
+    "RefineNet",
     "Sinusoids",
     "TextEncoder",
     "UNet",

@@ -33,14 +33,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
 class Attention(nn.Module):
     """Self-attention over the pixels of a (B, width, H, W) map, added to it; starts as the identity.
 
-    Cost: O((H W)^2 width) a sample. Heads have 32 channels or more.
+    Cost: O((H W)^2 width) a sample. Heads have 32 channels or more, or there is one (`single`). `group`: as in `norm`.
     """
 
-    def __init__(self, width: int, rank: int = 2) -> None:
+    def __init__(self, width: int, rank: int = 2, single: bool = False, group: int = 4) -> None:
         super().__init__()
-        self.heads = heads_for(width)
+        self.heads = 1 if single else heads_for(width)
         self.norm, self.qkv, self.out = (
-            norm(width),
+            norm(width, group=group),
             CONVOLUTION[rank](width, 3 * width, 1),
             zero(CONVOLUTION[rank](width, width, 1)),
         )

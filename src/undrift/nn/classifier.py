@@ -1,4 +1,4 @@
-"""A small convolutional network that names the class of a picture: the referee of a class-conditional model.
+"""Small convolutional networks that name the class of a picture: the referee of a class-conditional model, and 000's.
 
 Source: batch norm from Ioffe & Szegedy 2015; global average pooling from Lin et al. 2014.
 """
@@ -64,4 +64,58 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels_in, H, W) pictures in [-1, 1] to (B, classes) logits."""
         logits: Tensor = self.head(self.dropout(self.features(x)))
+        return logits
+
+
+class PlainClassifier(nn.Module):
+    """000's digit classifier: two convolutions, each halved by a max-pool, and two linear layers, with ReLU.
+
+    Logits for (B, channels_in, *size) pictures of one size. 421,642 parameters for MNIST. 000 trains it with Adam at 1e-3 for
+    10 epochs, to 99 % of the test digits.
+
+    Args:
+        channels_in: Channels of the picture, at least 1.
+        classes: Number of classes, at least 2.
+        size: Sides H and W of the picture, at least 4.
+        widths: Features of the two convolutions.
+        hidden: Size of the layer between them and the logits.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        classes: int,
+        size: tuple[int, int] = (28, 28),
+        widths: tuple[int, int] = (32, 64),
+        hidden: int = 128,
+    ) -> None:
+        super().__init__()
+        if min(channels_in, hidden, *widths) < 1 or classes < 2 or min(size) < 4 or (len(size), len(widths)) != (2, 2):
+            raise ValueError(
+                f"`channels_in`, `hidden` and the two `widths` must be at least 1, `classes` at least 2 and the two sides of `size` at "
+                f"least 4, but are {channels_in}, {hidden}, {tuple(widths)}, {classes} and {tuple(size)}."
+            )
+        self.shape = (channels_in, *size)
+        self.conv1 = nn.Conv2d(channels_in, widths[0], 3, padding=1)
+        self.conv2 = nn.Conv2d(widths[0], widths[1], 3, padding=1)
+        self.hidden = nn.Linear(widths[1] * (size[0] // 4) * (size[1] // 4), hidden)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels_in, H, W) pictures in [-1, 1] to (B, classes) logits.
+
+        Raises:
+            ValueError: `x` is of another size than the network was built for.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"`x` must have shape (B, {', '.join(map(str, self.shape))}), but has {tuple(x.shape)}; "
+                "give pictures like those the classifier was built for."
+            )
+        for convolution in (self.conv1, self.conv2):
+            x = F.max_pool2d(F.relu(convolution(x)), 2)
+        logits: Tensor = self.head(F.relu(self.hidden(x.flatten(1))))
         return logits

@@ -7,11 +7,16 @@ vector added to that. "No condition" is a class of its own with its own learned 
 one network holds the conditional and the unconditional model and guidance can subtract one from the other.
 A vector of numbers goes through two linear layers of its own, and has a learned null likewise.
 
-Source: sinusoids from Vaswani et al. 2017 (section 3.5) and Ho et al. 2020 (appendix B); c_noise from
-Karras et al. 2022 (table 1); the null class from Ho & Salimans 2022 (algorithm 1).
+Source: sinusoids from Vaswani et al. 2017 (section 3.5) and Ho et al. 2020 (appendix B); random frequencies from
+Tancik et al. 2020 and Song et al. 2021 (appendix H.2), 001 and 004; c_noise from Karras et al. 2022 (table 1); the null
+class from Ho & Salimans 2022 (algorithm 1).
 """
 
 from __future__ import annotations
+
+import math
+import random
+from statistics import NormalDist
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +51,42 @@ class Sinusoids(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], dim=1)
 
 
+class Fourier(nn.Module):
+    """Gaussian Fourier features cos(2 pi w level), sin(2 pi w level) of a scalar, with `width // 2` frequencies w ~ N(0, 1).
+
+    The frequencies are random but fixed: drawn with seed 0, the same in every network of this width, on any machine. So they
+    are no weights: nothing averages them and nothing has to save them. (001 draws them anew for each network and keeps them
+    among its parameters; its w multiplies the time in [0, 1], ours the level.)
+
+    Args:
+        width: Number of features, even, at least 2.
+
+    Raises:
+        ValueError: `width` is odd or below 2.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width < 2 or width % 2:
+            raise ValueError(f"`width` of the Fourier features must be even and at least 2, but is {width}; use 128.")
+        # Python promises that `random` stays the same for a seed; it does not promise that of its normals, nor torch of any.
+        generator, normal = random.Random(0), NormalDist()
+        drawn = [normal.inv_cdf(generator.random()) for _ in range(width // 2)]
+        self.register_buffer("frequencies", 2 * math.pi * torch.tensor(drawn), persistent=False)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Map (B,) levels to (B, width) features in [-1, 1]."""
+        angle = level[:, None] * self.frequencies.to(level)
+        return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
 class Conditioning(nn.Module):
     """Turn (level, cond) into the vector (B, width) that every block of a network reads.
 
-        c = SiLU(W2 SiLU(W1 sinusoids(level)) + class_table[label + 1] + V2 SiLU(V1 vector))
+        c = SiLU(features(level) + class_table[label + 1] + V2 SiLU(V1 vector))
+        features(level) = W2 SiLU(W1 sinusoids(level)), or Fourier(level) as they are (001)
 
     Row 0 of the class table is the null class, so that -1 selects it; where the vector is NaN its term is a learned one.
 
@@ -57,12 +94,13 @@ class Conditioning(nn.Module):
         width: Size of the vector c, at least 1.
         classes: Number of classes; 0 builds a network without a class table.
         vector: Length K of the condition's vector; 0 for none.
+        sinusoids: Number of sinusoids; 0 for Gaussian Fourier features, `width` of them.
 
     Raises:
-        ValueError: `width` is below 1, or `classes` or `vector` is negative.
+        ValueError: `width` is below 1, `classes` or `vector` is negative, or there cannot be so many features.
     """
 
-    def __init__(self, width: int, classes: int = 0, vector: int = 0) -> None:
+    def __init__(self, width: int, classes: int = 0, vector: int = 0, sinusoids: int = 64) -> None:
         super().__init__()
         if width < 1:
             raise ValueError(f"`width` of the conditioning must be at least 1, but is {width}; use 256.")
@@ -71,7 +109,11 @@ class Conditioning(nn.Module):
         if vector < 0:
             raise ValueError(f"`vector` must be 0 (no vector) or more, but is {vector}; count its numbers.")
         self.classes, self.vector = classes, vector
-        self.embed = nn.Sequential(Sinusoids(64), nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        self.embed: nn.Module = (
+            nn.Sequential(Sinusoids(sinusoids), nn.Linear(sinusoids, width), nn.SiLU(), nn.Linear(width, width))
+            if sinusoids
+            else Fourier(width)
+        )
         self.table = nn.Embedding(classes + 1, width) if classes else None
         self.numbers = nn.Sequential(nn.Linear(vector, width), nn.SiLU(), nn.Linear(width, width)) if vector else None
         self.null = nn.Parameter(torch.zeros(width)) if vector else None

@@ -21,20 +21,23 @@ from torch import Tensor, nn
 EPS = 1e-5
 
 
-def norm(width: int, affine: bool = True) -> nn.GroupNorm:
-    """Group norm with the most groups that divide `width`, at most 32, of 4 channels or more where it can."""
-    groups = max(g for g in range(1, min(32, max(1, width // 4)) + 1) if width % g == 0)
+def norm(width: int, affine: bool = True, group: int = 4) -> nn.GroupNorm:
+    """Group norm with the most groups that divide `width`, at most 32, of `group` channels or more where it can."""
+    groups = max(g for g in range(1, min(32, max(1, width // group)) + 1) if width % g == 0)
     return nn.GroupNorm(groups, width, affine=affine)
 
 
 class Injection(nn.Module):
-    """Norm a map (B, width, H, W), told `parts` numbers for each channel, (B, parts width, 1, 1); None where parts = 0."""
+    """Norm a map (B, width, H, W), told `parts` numbers for each channel, (B, parts width, 1, 1); None where parts = 0.
+
+    `group`: fewest channels of a group, as in `norm`.
+    """
 
     parts: ClassVar[int] = 0
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, group: int = 4) -> None:
         super().__init__()
-        self.norm = norm(width)
+        self.norm = norm(width, group=group)
 
     def forward(self, h: Tensor, told: Tensor | None) -> Tensor:
         """Map (B, width, H, W) to the same shape."""
@@ -47,9 +50,9 @@ class Adaptive(Injection):
 
     parts: ClassVar[int] = 2
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, group: int = 4) -> None:
         super().__init__(width)
-        self.norm = norm(width, affine=False)
+        self.norm = norm(width, affine=False, group=group)
 
     def forward(self, h: Tensor, told: Tensor | None) -> Tensor:
         assert told is not None
@@ -69,11 +72,11 @@ class Addition(Injection):
 
 
 class Instance(Injection):
-    """(1 + gamma) (h - mu)/s + beta + alpha (mu - m)/v."""
+    """(1 + gamma) (h - mu)/s + beta + alpha (mu - m)/v; it has no weights of its own, and every channel is its own group."""
 
     parts: ClassVar[int] = 3
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, group: int = 4) -> None:
         nn.Module.__init__(self)
 
     def forward(self, h: Tensor, told: Tensor | None) -> Tensor:

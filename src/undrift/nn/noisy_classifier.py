@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undrift.nn.block import Block, Told
 from undrift.nn.embed import Conditioning, check_batch
 from undrift.nn.inject import norm
 from undrift.nn.mlp import MLPBlock
-from undrift.nn.unet import Block, Told
 
 
 class UNetClassifier(nn.Module):

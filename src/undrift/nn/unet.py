@@ -6,6 +6,18 @@ doubling crops to the skip it meets. Each residual block reads the noise level a
 normalisation, in one of the ways of `inject`. Self-attention, which lets distant pixels talk, is quadratic in the
 number of pixels and so belongs to the coarse levels; there a sequence, such as a text, is read as well.
 
+There are two layouts. The "lean" one has a skip for each level, pools on the way down and repeats pixels on the way up. The
+"ddpm" one is Ho et al.'s: a skip from every layer to a block of its own, halving and doubling by convolutions, two blocks in the
+middle with attention in the first, and one head of attention. 001's networks are of that kind:
+
+    DDPM    UNet(1, (32, 64), layout="ddpm", injection="addition", embedding=128, dropout=0.1, group=1)     917,889 parameters
+    SDE     the same with features="fourier" and dropout=0.15                                              897,153
+
+001's own counts, 949,889 and 897,217, have its table of sinusoids (1,000 x 32) and its 64 random frequencies in them, which are not
+trained. `group=1` is its GroupNorm of 32 groups, and a fault: in a block of 32 features every channel is its own group, whose
+norm takes away whatever was added to it, so that these blocks (five of the twelve) are never told the time. Ho et al. have
+128 features or more, and groups of four.
+
 Where the speed comes from on a CPU: `patch=2` folds 2x2 pixels into channels, so that nothing runs at full
 resolution; wide layers on small maps keep the arithmetic units busy; channels-last memory spares the
 reordering.
@@ -17,7 +29,8 @@ network; see `denoiser`), Shi et al. 2016 (pixel shuffle).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,93 +38,15 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from undrift.condition import Condition
-from undrift.nn.attend import CONVOLUTION, Attention, CrossAttention
+from undrift.nn.attend import CONVOLUTION
+from undrift.nn.block import Block, Told
 from undrift.nn.channels import InputChannels
 from undrift.nn.embed import Conditioning, check_batch, check_condition, zero
+from undrift.nn.fold import cut, double, fold, unfold
 from undrift.nn.inject import INJECTIONS, norm
 
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LAYOUT = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}  # the quickest for each rank
-
-
-def fold(x: Tensor, patch: int) -> Tensor:
-    """(B, C, *sides) to (B, C patch^rank, *sides / patch), as `pixel_unshuffle` does for pictures."""
-    batch, channels, *sides = x.shape
-    rank = len(sides)
-    split = x.reshape(batch, channels, *(n for side in sides for n in (side // patch, patch)))
-    order = [0, 1, *range(3, 2 * rank + 2, 2), *range(2, 2 * rank + 2, 2)]
-    return split.permute(order).reshape(batch, channels * patch**rank, *(side // patch for side in sides))
-
-
-def unfold(x: Tensor, patch: int) -> Tensor:
-    """The inverse of `fold`."""
-    batch, channels, *sides = x.shape
-    rank = len(sides)
-    split = x.reshape(batch, channels // patch**rank, *[patch] * rank, *sides)
-    order = [0, 1, *(axis for i in range(rank) for axis in (2 + rank + i, 2 + i))]
-    return split.permute(order).reshape(batch, channels // patch**rank, *(side * patch for side in sides))
-
-
-def double(x: Tensor) -> Tensor:
-    """(B, C, *sides) to (B, C, *2 sides), every entry twice along each side.
-
-    As `interpolate(x, scale_factor=2)`, whose gradient torch 2.13 compiles to zeros in bfloat16 on a CPU.
-    """
-    x = x.movedim(1, -1)  # as it lies in memory
-    for axis in range(1, x.ndim - 1):
-        x = torch.stack((x, x), axis + 1).flatten(axis, axis + 1)
-    return x.movedim(-1, 1)
-
-
-def cut(x: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """The first entries of each of the last axes, as many as `sides` says."""
-    for axis, side in enumerate(sides, x.ndim - len(sides)):
-        x = x.narrow(axis, 0, side)
-    return x
-
-
-class Told(NamedTuple):
-    """What every block is told: the vector of level and condition (B, embedding), and the sequence with its mask."""
-
-    vector: Tensor | None
-    sequence: Tensor | None
-    mask: Tensor | None
-
-
-class Block(nn.Module):
-    """Residual block: two convolutions of side 3, the second after a norm that is told the level and the condition.
-
-    x W + conv2(SiLU(inject(conv1(SiLU(norm(x))), c)))         W = 1 where the widths agree
-    """
-
-    def __init__(
-        self,
-        width_in: int,
-        width: int,
-        embedding: int,
-        dropout: float,
-        attention: bool,
-        injection: str,
-        sequence: int,
-        rank: int = 2,
-    ) -> None:
-        super().__init__()
-        convolution = CONVOLUTION[rank]
-        self.norm1, self.conv1 = norm(width_in), convolution(width_in, width, 3, padding=1)
-        self.inject, self.conv2 = INJECTIONS[injection](width), zero(convolution(width, width, 3, padding=1))
-        parts = self.inject.parts
-        self.modulation, self.dropout = nn.Linear(embedding, parts * width) if parts else None, nn.Dropout(dropout)
-        self.skip = nn.Identity() if width_in == width else convolution(width_in, width, 1)
-        self.attention = Attention(width, rank) if attention else nn.Identity()
-        self.reading = CrossAttention(width, sequence, rank) if attention and sequence else None
-
-    def forward(self, x: Tensor, told: Told) -> Tensor:
-        """Map (B, width_in, H, W) and what is told to (B, width, H, W)."""
-        vector = None if self.modulation is None else self.modulation(told.vector)[(...,) + (None,) * (x.ndim - 2)]
-        h = self.inject(self.conv1(F.silu(self.norm1(x))), vector)
-        h = self.conv2(self.dropout(F.silu(h)))
-        out: Tensor = self.attention(self.skip(x) + h)
-        return out if self.reading is None else self.reading(out, told.sequence, told.mask)
 
 
 class Stage(nn.ModuleList):
@@ -119,10 +54,16 @@ class Stage(nn.ModuleList):
 
     recompute = False  # in training: keep only what goes in, and compute the rest again for the gradient
 
-    def forward(self, h: Tensor, told: Told) -> Tensor:
-        """Map (B, width_in, H, W) and what is told to (B, width, H, W)."""
+    def forward(self, h: Tensor, told: Told, take: list[Tensor] | None = None, leave: list[Tensor] | None = None) -> Tensor:
+        """Map (B, width_in, H, W) and what is told to (B, width, H, W).
+
+        `take`: skips of which each block reads the last beside what it is handed; `leave`: where each leaves what it puts out.
+        """
         for block in self:
-            h = checkpoint(block, h, told, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else block(h, told)
+            x = h if take is None else torch.cat([h, take.pop()], dim=1)
+            h = checkpoint(block, x, told, use_reentrant=False) if self.recompute and torch.is_grad_enabled() else block(x, told)
+            if leave is not None:
+                leave.append(h)
         return h
 
 
@@ -141,7 +82,11 @@ class UNet(nn.Module):
         are told level, class and vector: "adaptive", "addition", "instance" or "channels"; see `inject`. vector, image,
         sequence: Sizes of the other parts of a `Condition`, 0 for none: numbers K, channels C' of a picture beside the
         input, width C of the entries of a sequence, which is read by cross-attention on the levels of `attention`. rank: Axes
-        of a sample besides the channels: 1 for sequences (C, L), 2 for pictures, 3 for volumes (C, D, H, W).
+        of a sample besides the channels: 1 for sequences (C, L), 2 for pictures, 3 for volumes (C, D, H, W). layout: "lean" or
+        "ddpm", see above; `blocks` counts the blocks on the way down, and "ddpm" has one more on each level of the way up.
+        features: What becomes of the noise level: "sinusoids" (64, or `widths[0]` with "ddpm") and two linear layers, or
+        "fourier", `embedding` Gaussian Fourier features and no layer (001). group: Fewest channels of a group of the norms, of
+        which there are as many as divide the width, at most 32; with 1, "addition" tells nothing to a block of up to 32 features.
 
     Raises:
         ValueError: an argument is out of range.
@@ -168,10 +113,13 @@ class UNet(nn.Module):
         image: int = 0,
         sequence: int = 0,
         rank: int = 2,
+        layout: Literal["lean", "ddpm"] = "lean",
+        features: Literal["sinusoids", "fourier"] = "sinusoids",
+        group: int = 4,
     ) -> None:
         super().__init__()
         widths, attention = tuple(widths), tuple(attention)
-        for name, value in {"channels_in": channels_in, "blocks": blocks, "patch": patch}.items():
+        for name, value in {"channels_in": channels_in, "blocks": blocks, "patch": patch, "group": group}.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {value}; give a positive whole number.")
         if not widths or min(widths) < 1:
@@ -183,32 +131,50 @@ class UNet(nn.Module):
             )
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must lie in [0, 1), but is {dropout}; use 0 for none.")
-        if injection not in INJECTIONS:
-            raise ValueError(f"`injection` {injection!r} is not one of {', '.join(INJECTIONS)}.")
         if min(vector, image, sequence) < 0:
             raise ValueError(f"`vector`, `image` and `sequence` must be 0 or more, but are {vector}, {image} and {sequence}.")
-        if sequence and not attention:
+        for name, given, known in (
+            ("layout", layout, ("lean", "ddpm")),
+            ("features", features, ("sinusoids", "fourier")),
+            ("injection", injection, tuple(INJECTIONS)),
+        ):
+            if given not in known:
+                raise ValueError(f"`{name}` {given!r} is not one of {', '.join(known)}.")
+        ddpm = layout == "ddpm"
+        if sequence and not attention and not ddpm:
             raise ValueError("a sequence is read by the levels of `attention`, but there are none; use the coarsest, (1,).")
         if rank not in CONVOLUTION:
             raise ValueError(f"`rank` must be 1, 2 or 3, but is {rank}; count the axes of a sample besides the channels.")
-        self.rank = rank
+        self.rank, self.layout = rank, layout
         self.channels_in, self.patch, self.classes = channels_in, patch, classes
         self.vector, self.image, self.sequence = vector, image, sequence
         by_channels = injection == "channels"
-        self.conditioning = None if by_channels else Conditioning(embedding, classes, vector)
+        sinusoids = 0 if features == "fourier" else widths[0] if ddpm else 64
+        self.conditioning = None if by_channels else Conditioning(embedding, classes, vector, sinusoids)
         self.beside = InputChannels(image, by_channels, classes, vector)
+        convolution = partial(CONVOLUTION[rank], kernel_size=3, padding=1)
 
-        def stage(width_in: int, level: int) -> Stage:
-            sizes = [width_in, *[widths[level]] * (blocks - 1)]
-            here = level in attention
-            return Stage(Block(w, widths[level], embedding, dropout, here, injection, sequence, rank) for w in sizes)
+        def block(width_in: int, level: int, attends: bool) -> Block:
+            return Block(width_in, widths[level], embedding, dropout, attends, injection, sequence, rank, ddpm, group)
 
-        levels = range(len(widths))
-        self.stem = CONVOLUTION[rank]((channels_in + self.beside.count) * patch**rank, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(stage(widths[max(0, i - 1)], i) for i in levels)
-        self.up = nn.ModuleList(stage(widths[i] + widths[i + 1], i) for i in levels[:-1])
-        self.norm = norm(widths[0])
-        self.head = zero(CONVOLUTION[rank](widths[0], channels_in * (1 + learned_variance) * patch**rank, 3, padding=1))
+        def stage(level: int, *widths_in: int) -> Stage:
+            return Stage(block(width_in, level, level in attention) for width_in in widths_in)
+
+        levels, above, below = range(len(widths)), [widths[0], *widths], [*widths[1:], widths[-1]]
+        self.stem = convolution((channels_in + self.beside.count) * patch**rank, widths[0])
+        self.down = nn.ModuleList(stage(i, above[i], *[widths[i]] * (blocks - 1)) for i in levels)
+        if ddpm:
+            # On its way up level i takes the skips of its blocks, last first, and then that of what it began with.
+            skips = [[*[widths[i]] * blocks, above[i]] for i in levels]
+            handed = [[below[i], *[widths[i]] * blocks] for i in levels]
+            self.middle = Stage(block(widths[-1], levels[-1], attends) for attends in (True, False))
+            self.up = nn.ModuleList(stage(i, *map(sum, zip(skips[i], handed[i], strict=True))) for i in levels)
+            self.shrink = nn.ModuleList(convolution(w, w, stride=2) for w in widths[:-1])
+            self.grow = nn.ModuleList(convolution(w, w) for w in widths[1:])
+        else:
+            self.up = nn.ModuleList(stage(i, widths[i] + below[i], *[widths[i]] * (blocks - 1)) for i in levels[:-1])
+        self.norm = norm(widths[0], group=group)
+        self.head = zero(convolution(widths[0], channels_in * (1 + learned_variance) * patch**rank))
         self.to(memory_format=LAYOUT[rank])  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, level: Tensor, cond: Tensor | Condition | None = None) -> Tensor:
@@ -234,6 +200,12 @@ class UNet(nn.Module):
         x = self.beside(x, level, given)
         h = F.pad(x, [n for side in reversed(sides) for n in (0, -side % self.patch)])
         h = self.stem(fold(h, self.patch).contiguous(memory_format=LAYOUT[self.rank]))
+        h = self._ddpm(h, told) if self.layout == "ddpm" else self._lean(h, told)
+        h = unfold(self.head(F.silu(self.norm(h))), self.patch)
+        return cut(h, sides).contiguous()
+
+    def _lean(self, h: Tensor, told: Told) -> Tensor:
+        """Down and up with one skip for each level."""
         skips: list[Tensor] = []
         for i, stage in enumerate(self.down):
             if i:
@@ -244,5 +216,19 @@ class UNet(nn.Module):
             skip = skips.pop()
             h = cut(double(h), skip.shape[2:])
             h = stage(torch.cat([h, skip], dim=1), told)
-        h = unfold(self.head(F.silu(self.norm(h))), self.patch)
-        return cut(h, sides).contiguous()
+        return h
+
+    def _ddpm(self, h: Tensor, told: Told) -> Tensor:
+        """Down and up with a skip for each layer."""
+        skips = [h]
+        for i, stage in enumerate(self.down):
+            if i:
+                h = self.shrink[i - 1](h)
+                skips.append(h)
+            h = stage(h, told, leave=skips)
+        h = self.middle(h, told)
+        for i, stage in reversed(list(enumerate(self.up))):
+            h = stage(h, told, take=skips)
+            if i:
+                h = self.grow[i - 1](cut(double(h), skips[-1].shape[2:]))
+        return h
