@@ -70,7 +70,7 @@ def test_evaluate_without_classes(photos, tmp_path, capsys):
     words = ["train", "images", "--data-dir", str(photos / "c"), "--out", str(tmp_path / "run"), "data.size=9", "steps=1"]
     assert main([*words, *SMALL]) == 0
     text = said(capsys, "evaluate", tmp_path / "run", "-n", 24)
-    assert "recognised" not in text
+    assert "recognised as the class asked for: not measured: the data have no classes" in text
     assert "nearest" in text
 
 
