@@ -4,16 +4,15 @@ Noise, order and augmentation are addressed by an example's place in the whole b
 same for any number of processes, to rounding; samples are the same, too. Gradients are summed after the backward pass and not by hooks in the middle of it
 (DistributedDataParallel): objectives that differentiate twice, energies and accumulated parts are then all alike.
 
-The environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) is what `torchrun`, `accelerate launch` and SLURM scripts for
-torch set. Without it there is one process, and nothing here costs anything.
+Who is who comes from the environment (`launcher`). Without it there is one process, and nothing here costs anything.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,11 +20,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from undrift.error import UndriftError
+from undrift.launcher import place
 
 GO_ON, STOP, FAIL, ASK = 0.0, 1.0, 2.0, 3.0  # what processes say to each other; of several words the largest counts
 PATIENCE = timedelta(minutes=30)  # for a process that is looking or saving
+GATHERING = timedelta(minutes=10)  # for processes that are being started
+FAREWELL = 10.0  # seconds for those that have finished
 
 
 class Lost(UndriftError):
@@ -202,29 +205,55 @@ def _pickled(value: Any) -> bytes | None:
 def joined() -> Iterator[Processes]:
     """The processes of this run, from the environment, until the block ends.
 
+    What goes wrong after the block has ended well (one of them is killed while it leaves, say) goes wrong for nobody.
+
     Raises:
         UndriftError: the environment makes no sense, or the others do not come.
     """
-    size = _number("WORLD_SIZE", 1)
-    if size == 1:
+    global _here
+    at = place()
+    if at.size == 1:
         yield Processes()
         return
-    rank = _number("RANK", 0)
+    # Imported while there is a group, these keep it for good, in default arguments: it would then end with the interpreter, whose last
+    # moments a thread of the group's does not survive ("terminate called without an active exception", exit code -6).
+    import torch.distributed.fsdp
+    import torch.distributed.nn
+
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # words go by the first, gradients by the second
-        torch.cuda.set_device(_number("LOCAL_RANK", rank) % torch.cuda.device_count())
+        torch.cuda.set_device(at.local % torch.cuda.device_count())
     try:
-        dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+        host = f"[{at.host}]" if ":" in at.host else at.host
+        store, _, _ = next(rendezvous(f"tcp://{host}:{at.port}", at.rank, at.size, timeout=GATHERING))
+        store.set_timeout(PATIENCE)
+        dist.init_process_group(backend, store=store, rank=at.rank, world_size=at.size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise UndriftError(f"process {rank} of {size} cannot join the others: {str(error).splitlines()[0]}") from None
-    global _here
-    _here = Processes(rank, size)
+        alone = "; srun starts them, and WORLD_SIZE=1 makes this one alone" if at.launcher == "srun" else ""
+        raise UndriftError(
+            f"process {at.rank} of {at.size} cannot join the others at {at.host}:{at.port}: {str(error).splitlines()[0]}{alone}"
+        ) from None
+    _here, finished = Processes(at.rank, at.size), False
     try:
         yield _here
+        finished = True
+        with suppress(Lost):
+            _here.agree()  # a connection that is closed too early takes with it what was not yet read
     finally:
         _here = Processes()
-        dist.destroy_process_group()
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+            if finished:
+                _leave(store, at.rank, at.size)
+
+
+def _leave(store: Any, rank: int, size: int) -> None:
+    """The first process holds the store, so it leaves last."""
+    left, until = store.add("left", 1), time.monotonic() + FAREWELL
+    while rank == 0 and left < size and time.monotonic() < until:
+        time.sleep(0.01)
+        left = store.add("left", 0)
 
 
 def here() -> Processes:
@@ -233,13 +262,6 @@ def here() -> Processes:
 
 
 _here = Processes()
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdigit():
-        raise UndriftError(f"{name}={text} in the environment is not a number; start several processes with torchrun")
-    return int(text)
 
 
 @contextmanager
