@@ -1,7 +1,5 @@
 """`python -m undrift`: what `torchrun -m undrift` starts."""
 
-import sys
+from undrift.cli import run
 
-from undrift.cli import main
-
-sys.exit(main())
+run()

@@ -184,7 +184,8 @@ class Recipe(Options):
     keep: states on the disk, besides the best by held-out loss. snapshots: at most so many of the averages that `undrift ema`
     combines; 0: none. monitor_every, monitor_examples: how often the held-out loss is looked at, and on how many examples; 0: never.
     quality_every: the same for a few samples. patience: stop after so many looks without a better one. until: "converged" stops
-    as soon as the monitor says so.
+    as soon as the monitor says so. accumulate: parts of a batch that are computed one after the other. recompute: computes
+    activations twice instead of keeping them. shard: several processes keep a part of the network each.
     """
 
     recipe: str
@@ -201,6 +202,7 @@ class Recipe(Options):
     batch_size: Annotated[int, Field(ge=1)] = 128
     accumulate: Annotated[int, Field(ge=1)] = 1
     recompute: bool = False
+    shard: bool = False
     compile: bool = False
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -212,7 +214,7 @@ class Recipe(Options):
     label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     seed: Annotated[int, Field(ge=0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     log_every: Annotated[int, Field(ge=1)] = 50
     checkpoint_every: Annotated[int, Field(ge=1)] = 1000
     keep: Annotated[int, Field(ge=1)] = 2
@@ -362,7 +364,27 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError("patience and until=converged go by the held-out loss; give monitor_every, such as 250")
     learned = recipe.network is not None and kinds(recipe.network).get("learned_variance", False)
     check_objective(recipe.objective, kinds(recipe.process)["kind"], learned)
+    check_thrift(recipe)
     return recipe
+
+
+def check_thrift(recipe: Recipe) -> None:
+    """What cannot be had together. Raises RecipeError."""
+    energy = recipe.network is not None and kinds(recipe.network)["energy"]
+    twice = "network.energy" if energy else f"objective.kind={recipe.objective.kind}"
+    if energy or recipe.objective.kind in ("implicit", "sliced"):
+        if recipe.precision == "float16":
+            raise RecipeError(
+                f"precision=float16 does not go with {twice}: the network is differentiated twice, and the inner derivative, which no "
+                "scale of the loss reaches, would underflow; use bfloat16 or float32"
+            )
+        if recipe.shard:
+            raise RecipeError(
+                f"shard=true does not go with {twice}: the network is differentiated twice, but its parts are put back after the first "
+                "derivative; leave one of them out"
+            )
+    if recipe.shard and recipe.compile:
+        raise RecipeError("shard=true and compile=true exclude each other; choose one")
 
 
 def parse_overrides(words: list[str]) -> dict[str, Any]:

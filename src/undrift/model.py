@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from undrift.condition import Condition, for_samples
@@ -35,6 +34,7 @@ from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_o
 from undrift.recipe_operator import named_method, named_operator
 from undrift.sampler import Sampler, State, batches, sample
 from undrift.sampler.run import Part, write_array
+from undrift.tensorfile import write_tensors
 
 FORMAT = 1
 Asked = int | str | Sequence[int | str] | Condition | None  # a class or a text for all, one for each, or a `Condition`
@@ -153,7 +153,7 @@ class Model:
         count = self.sampling.steps if steps is None else steps
         layout, shape = self.sampling.layout(grid), (n, *self.spec.shape)
         crew = here()
-        if not crew.listened_to or n < crew.size or "callback" in options:
+        if not crew.sharing or n < crew.size or "callback" in options:
             return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
         job = Part(
             denoiser, shape, chosen, count if isinstance(count, Tensor) else layout(denoiser.process, count), labels, options
@@ -614,10 +614,10 @@ def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
 
 
-def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path) -> None:
-    """Write `model.json` and `model.safetensors`. `weights` maps "raw" and "ema" to state dicts."""
+def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None) -> None:
+    """Write `model.json` and `model.safetensors`. `weights` maps "raw" and "ema" to state dicts; `whole` as for `write_tensors`."""
     named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
-    write_atomically(folder / "model.safetensors", lambda p: save_file(contiguous(named), p))
+    write_atomically(folder / "model.safetensors", lambda p: write_tensors(p, named, whole=whole))
     text = json.dumps(model.describe(), indent=1)
     write_atomically(folder / "model.json", lambda p: p.write_text(text + "\n"))
 

@@ -4,16 +4,16 @@ Noise, order and augmentation are addressed by an example's place in the whole b
 same for any number of processes, to rounding; samples are the same, too. Gradients are summed after the backward pass and not by hooks in the middle of it
 (DistributedDataParallel): objectives that differentiate twice, energies and accumulated parts are then all alike.
 
-The environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT) is what `torchrun`, `accelerate launch` and SLURM scripts for
-torch set. Without it there is one process, and nothing here costs anything.
+Who is who comes from the environment (`launcher`). Without it there is one process, and nothing here costs anything.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,11 +21,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from undrift.error import UndriftError
+from undrift.launcher import place
 
-GO_ON, STOP, FAIL, ASK = 0.0, 1.0, 2.0, 3.0  # what processes say to each other; of several words the largest counts
+GO_ON, STOP, FAIL, ASK = 0.0, 1.0, 2.0, 3.0  # what processes say to each other; of several words the largest counts; then duties
 PATIENCE = timedelta(minutes=30)  # for a process that is looking or saving
+GATHERING = timedelta(minutes=10)  # for processes that are being started
+FAREWELL = 10.0  # seconds for those that have finished
 
 
 class Lost(UndriftError):
@@ -46,6 +50,12 @@ class Processes:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
         self.listened_to = False  # whether the others wait for what the first will ask
+        self.in_parts = False  # whether each holds only a part of the network
+
+    @property
+    def sharing(self) -> bool:
+        """Whether the others would do a share of a job."""
+        return self.listened_to and not self.in_parts
 
     @property
     def first(self) -> bool:
@@ -70,7 +80,7 @@ class Processes:
             kinds.setdefault(tensor.dtype, []).append(tensor)
         for same in kinds.values():
             flat = torch.cat([t.reshape(-1) for t in same])
-            with _together():
+            with talking():
                 dist.all_reduce(flat)
             parts = torch.split(flat, [t.numel() for t in same])
             torch._foreach_copy_(same, [part.view_as(t) for t, part in zip(same, parts, strict=True)])
@@ -80,7 +90,7 @@ class Processes:
         if self.size == 1:
             return word
         value = torch.tensor(word)
-        with _together():
+        with talking():
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return float(value)
 
@@ -89,7 +99,7 @@ class Processes:
         if self.size == 1:
             return value
         sent = torch.tensor(value, dtype=torch.float64)
-        with _together():
+        with talking():
             dist.broadcast(sent, 0)
         return float(sent)
 
@@ -125,17 +135,28 @@ class Processes:
             self.listened_to = False
         self.told(GO_ON)
 
-    def serve(self) -> None:
-        """Do a share of whatever the first process asks for, until it needs no more help.
+    def serve(self, duties: Sequence[Callable[[int], object]] = ()) -> None:
+        """Do whatever the first process asks for, until it needs no more help: a share of a job, or a duty (see `ask`).
 
         Raises:
             Left: it failed.
             Lost: a process is gone.
         """
-        while (word := self.told(GO_ON)) == ASK:
-            self._do(None)
+        while (word := self.told(GO_ON)) not in (GO_ON, FAIL):
+            if word == ASK:
+                self._do(None)
+            else:
+                number = int(self.told(0.0))
+                with talking():
+                    duties[int(word - ASK) - 1](number)
         if word == FAIL:
             raise Left
+
+    def ask(self, duty: int, number: int = 0) -> None:
+        """Have the others do one of the duties that they were given, with a number, where they listen."""
+        if self.listened_to:
+            self.told(ASK + 1 + duty)
+            self.told(number)
 
     def spread(self, job: Callable[[slice], Tensor], rows: slice) -> Tensor:
         """`job(rows)`, computed by all processes, each for a part of the rows; alone where the others do not listen.
@@ -147,8 +168,8 @@ class Processes:
             Lost: a process is gone.
             Exception: what the job raised, in whichever process.
         """
-        asked = _pickled((job, rows))
-        if not self.listened_to or rows.stop - rows.start < self.size or asked is None:
+        asked = _pickled((job, rows)) if self.sharing and rows.stop - rows.start >= self.size else None
+        if asked is None:
             return job(rows)
         self.told(ASK)
         parts = self._do(asked)
@@ -160,7 +181,7 @@ class Processes:
     def _do(self, asked: bytes | None) -> list[Tensor | Exception]:
         """A share of what was asked, and in the first process the shares of all."""
         sent = [asked]
-        with _together():
+        with talking():
             dist.broadcast_object_list(sent, 0)
         assert sent[0] is not None
         job, rows = pickle.loads(sent[0])
@@ -171,7 +192,7 @@ class Processes:
         except Exception as error:  # the first process raises it, and all go on together
             part = error
         parts: list[Any] = [None] * self.size
-        with _together():
+        with talking():
             dist.gather_object(part, parts if self.first else None, 0)
         return parts
 
@@ -184,7 +205,7 @@ class Processes:
         if self.size == 1:
             return
         values: list[str | None] = [None] * self.size
-        with _together():
+        with talking():
             dist.all_gather_object(values, value)
         odd = [rank for rank, other in enumerate(values) if other != values[0]]
         if odd:
@@ -202,29 +223,55 @@ def _pickled(value: Any) -> bytes | None:
 def joined() -> Iterator[Processes]:
     """The processes of this run, from the environment, until the block ends.
 
+    What goes wrong after the block has ended well (one of them is killed while it leaves, say) goes wrong for nobody.
+
     Raises:
         UndriftError: the environment makes no sense, or the others do not come.
     """
-    size = _number("WORLD_SIZE", 1)
-    if size == 1:
+    global _here
+    at = place()
+    if at.size == 1:
         yield Processes()
         return
-    rank = _number("RANK", 0)
+    # Imported while there is a group, these keep it for good, in default arguments: it would then end with the interpreter, whose last
+    # moments a thread of the group's does not survive ("terminate called without an active exception", exit code -6).
+    import torch.distributed.fsdp
+    import torch.distributed.nn
+
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # words go by the first, gradients by the second
-        torch.cuda.set_device(_number("LOCAL_RANK", rank) % torch.cuda.device_count())
+        torch.cuda.set_device(at.local % torch.cuda.device_count())
     try:
-        dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
+        host = f"[{at.host}]" if ":" in at.host else at.host
+        store, _, _ = next(rendezvous(f"tcp://{host}:{at.port}", at.rank, at.size, timeout=GATHERING))
+        store.set_timeout(PATIENCE)
+        dist.init_process_group(backend, store=store, rank=at.rank, world_size=at.size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise UndriftError(f"process {rank} of {size} cannot join the others: {str(error).splitlines()[0]}") from None
-    global _here
-    _here = Processes(rank, size)
+        alone = "; srun starts them, and WORLD_SIZE=1 makes this one alone" if at.launcher == "srun" else ""
+        raise UndriftError(
+            f"process {at.rank} of {at.size} cannot join the others at {at.host}:{at.port}: {str(error).splitlines()[0]}{alone}"
+        ) from None
+    _here, finished = Processes(at.rank, at.size), False
     try:
         yield _here
+        finished = True
+        with suppress(Lost):
+            _here.agree()  # a connection that is closed too early takes with it what was not yet read
     finally:
         _here = Processes()
-        dist.destroy_process_group()
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+            if finished:
+                _leave(store, at.rank, at.size)
+
+
+def _leave(store: Any, rank: int, size: int) -> None:
+    """The first process holds the store, so it leaves last."""
+    left, until = store.add("left", 1), time.monotonic() + FAREWELL
+    while rank == 0 and left < size and time.monotonic() < until:
+        time.sleep(0.01)
+        left = store.add("left", 0)
 
 
 def here() -> Processes:
@@ -235,17 +282,18 @@ def here() -> Processes:
 _here = Processes()
 
 
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name, str(default))
-    if not text.isdigit():
-        raise UndriftError(f"{name}={text} in the environment is not a number; start several processes with torchrun")
-    return int(text)
-
-
 @contextmanager
-def _together() -> Iterator[None]:
+def talking() -> Iterator[None]:
+    """While torch talks to the other processes, also deep inside a network that is kept in parts.
+
+    Raises:
+        Lost: it could not, which is all that a backend's error says; other errors are left as they are.
+    """
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if not isinstance(error, dist.DistError) and frame.f_globals.get("__name__") != dist.distributed_c10d.__name__:
+            raise
+        reason = str(error).splitlines()[0].partition(" This is typically")[0]
         raise Lost(f"another process of this run is gone or does not answer ({reason})") from None

@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import undrift as ud
 from undrift.error import ModelError, OutputError
@@ -77,10 +77,15 @@ def test_a_write_that_does_not_read_back_leaves_the_old_file(tmp_path, monkeypat
     path = tmp_path / "x.safetensors"
     write_groups(path, {"raw": {"w": torch.ones(3)}}, {})
 
-    def wrong(tensors, target, facts):
-        save_file({k: v + 1 for k, v in tensors.items()}, target, facts)
+    write = checkpoint.write_tensors
 
-    monkeypatch.setattr(checkpoint, "save_file", wrong)
+    def wrong(target, tensors, facts, whole):
+        mark = write(target, tensors, facts, whole)
+        raw = target.read_bytes()
+        target.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+        return mark
+
+    monkeypatch.setattr(checkpoint, "write_tensors", wrong)
     with pytest.raises(OutputError, match="does not read back as it was written"):
         write_groups(path, {"raw": {"w": torch.zeros(3)}}, {})
     assert torch.equal(read_groups(path)[0]["raw"]["w"], torch.ones(3))
@@ -156,16 +161,15 @@ def test_a_state_without_its_moments_is_refused(tmp_path):
 
 def test_a_full_disk_is_said_and_the_last_good_state_is_gone_on_from(tmp_path, monkeypatch):
     folder, whole = tmp_path / "run", trained(tmp_path / "whole")
-    write, calls = checkpoint.save_file, []
+    write = checkpoint.write_tensors
 
-    def full(tensors, target, facts):
-        calls.append(target)
+    def full(target, tensors, facts, whole):
         if "step-00000021" in str(target):
-            Path(target).write_bytes(b"half a state")
+            target.write_bytes(b"half a state")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(tensors, target, facts)
+        return write(target, tensors, facts, whole)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     message = r"step-00000021.safetensors cannot be written: No space left on device; the state of step 14 is whole.*make room"
     with pytest.raises(OutputError, match=message):
         trained(folder)

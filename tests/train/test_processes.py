@@ -1,10 +1,6 @@
 """Two real processes on one machine: the same training as one, and a clean end when one of them dies."""
 
-import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 
@@ -14,67 +10,18 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import undrift
+from several import TRAIN, assert_well, command, ended, free_port, log, losses, start
 from undrift.config import parse_overrides
 from undrift.error import RecipeError
 from undrift.processes import Processes
 from undrift.train.plan import plan, prepare
-
-TRAIN = [
-    "train",
-    "toy",
-    "data.name=mixture",
-    "data.n=1000",
-    "network.width=32",
-    "batch_size=50",
-    "monitor_every=20",
-    "quality_every=0",
-    "sample_every=0",
-    "warmup=5",
-    "decay_from=1",
-    "log_every=1",
-    "device=cpu",
-]
-
-
-def start(n, out, *options):
-    """So many processes that train one run."""
-    return command(n, *TRAIN, "--out", out, *options)
-
-
-def command(n, *words):
-    """A command in so many processes, in the environment that torchrun makes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    told = {"WORLD_SIZE": n, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "undrift", *map(str, words)],
-            env={**os.environ, **{k: str(v) for k, v in {**told, "RANK": rank, "LOCAL_RANK": rank}.items()}},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(n)
-    ]  # fmt: skip
-
-
-def ended(started):
-    """`(code, output, error)` of each."""
-    return [(p.returncode, *text) for p, text in [(p, p.communicate(timeout=90)) for p in started]]
-
-
-def log(out):
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
-
-def losses(out):
-    return np.array([r["batch_loss"] for r in log(out) if "batch_loss" in r])
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Sixty steps by one process that never stopped."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    assert ended(start(1, out, "steps=60"))[0][0] == 0
+    assert_well(ended(start(1, out, "steps=60")))
     return out
 
 
@@ -98,7 +45,7 @@ def test_two_processes_follow_the_curve_of_one(alone, tmp_path):
 
 def test_two_processes_draw_the_samples_of_one(alone, tmp_path):
     ask = ("sample", alone, "-n", 301, "--sampler", "ancestral", "--steps", 5, "--npz")
-    assert ended(command(1, *ask, tmp_path / "one.npz"))[0][0] == 0
+    assert_well(ended(command(1, *ask, tmp_path / "one.npz")))
     first, second = ended(command(2, *ask, tmp_path / "two.npz"))
     assert (first[0], first[2], second) == (0, "", (0, "", ""))
     one, two = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "two"))
@@ -119,11 +66,77 @@ def test_a_command_that_shares_nothing_is_refused(alone):
         assert code == 2 and "undrift info is not shared out over processes" in error
 
 
+def test_torchrun_itself(alone, tmp_path):
+    """Its own agent holds the store, and hands the port out."""
+    out = tmp_path / "run"
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "undrift")
+    [(code, said, error)] = ended(command(1, *TRAIN, "--out", out, "steps=60", program=torchrun))
+    assert code == 0, error
+    assert "2 processes" in said
+    assert_same_training(out, alone)
+
+
+def test_srun(alone, tmp_path):
+    """What SLURM sets for the tasks of a step, and nothing of torch's."""
+    out, port = tmp_path / "run", free_port()
+    slurm = {"SLURM_NTASKS": 2, "SLURM_NODELIST": "localhost", "SLURM_JOB_ID": 7, "MASTER_PORT": port}
+    ends = ended(
+        command(2, *TRAIN, "--out", out, "steps=60", launched=lambda i: {**slurm, "SLURM_PROCID": i, "SLURM_LOCALID": i})
+    )
+    assert_well(ends)
+    assert "2 processes" in ends[0][1]
+    assert_same_training(out, alone)
+
+
 def test_a_run_goes_from_one_process_to_two_and_back(alone, tmp_path):
     out = tmp_path / "run"
     for n, steps in ((1, 20), (2, 40), (1, 60)):
-        assert [code for code, *_ in ended(start(n, out, f"steps={steps}"))] == [0] * n
+        assert_well(ended(start(n, out, f"steps={steps}")))
     assert_same_training(out, alone)
+
+
+THREADS = """
+import os, sys
+from undrift.processes import joined
+import torch
+with joined() as processes:
+    import torch.distributed.nn.functional  # as torch's compiler does, which an optimiser imports
+    processes.agree()
+here = f"/proc/{os.getpid()}/task"
+print([name for task in os.listdir(here) if "gloo" in (name := open(f"{here}/{task}/comm").read())])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are listed in /proc")
+def test_no_thread_of_the_group_outlives_it():
+    """One that does is still at work when the interpreter is taken down, and now and then ends the process by SIGABRT."""
+    ends = ended(command(2, program=("-c", THREADS)))
+    assert_well(ends)
+    assert [said.strip() for _, said, _ in ends] == ["[]", "[]"]
+
+
+BOMB = """
+import os, sys
+from undrift.cli import run
+class Bomb:
+    def __del__(self, abort=os.abort):
+        abort()
+bomb = Bomb()
+run()
+"""
+
+
+@pytest.mark.parametrize(("n", "codes"), [(1, [-6]), (2, [0, 0])])
+def test_no_fault_while_leaving_is_taken_for_a_failure(n, codes, alone, tmp_path):
+    """An object that aborts the interpreter while it is taken down: alone it does, one of several processes never gets there."""
+    ends = ended(command(n, "sample", alone, "-n", 4, "--steps", 1, "--npz", tmp_path / "x.npz", program=("-c", BOMB)))
+    assert [code for code, *_ in ends] == codes
+    assert "samples" in ends[0][1] and (tmp_path / "x.npz").is_file()  # what was said is not lost
+
+
+def test_the_exit_code_of_a_wrong_word_is_kept():
+    for code, _, error in ended(command(2, "train", "toy", "--nonsense")):
+        assert code == 2 and "--nonsense" in error
 
 
 @pytest.mark.parametrize("victim", [0, 1])

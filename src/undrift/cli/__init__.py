@@ -6,15 +6,43 @@ stream and exit code 2.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 from undrift.cli.allocator import keep_freed_memory
 from undrift.cli.parser import parse
 from undrift.error import BadFiles, UndriftError
+from undrift.launcher import place
+
+
+def run() -> NoReturn:
+    """What the shell starts: `main`, and out.
+
+    One of several processes does not wait for the interpreter to be taken down: threads of torch's that are still at work then can
+    end it with a signal, after all is done and saved, and a launcher would call that a failure.
+    """
+    code = 1
+
+    def out() -> NoReturn:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+    with suppress(UndriftError):  # `main` says it
+        if place().size > 1:
+            atexit.register(out)  # the first to be registered is the last to be called
+    try:
+        code = main()
+    except SystemExit as stop:  # a mistake in the words of the command
+        code = stop.code if isinstance(stop.code, int) else 1
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(argv)
         keep_freed_memory()
         command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
-        if os.environ.get("WORLD_SIZE", "1") in ("", "1") or arguments.command == "train":
+        if place().size == 1 or arguments.command == "train":
             command.run(arguments, started)
         else:
             share = import_module("undrift.cli.several").share

@@ -1,7 +1,5 @@
 """`python -m undrift.cli`."""
 
-import sys
+from undrift.cli import run
 
-from undrift.cli import main
-
-sys.exit(main())
+run()

@@ -21,13 +21,13 @@ def share(command: ModuleType, arguments: argparse.Namespace, started: float) ->
         raise UndriftError(
             f"undrift {arguments.command} is not shared out over processes (train, {', '.join(SHARED)} are); run it without torchrun"
         )
-    with joined() as processes:
-        if processes.first:
-            with processes.helped():
-                command.run(arguments, started)
-            return 0
-        try:
-            processes.serve()
-        except Left:
-            return 2
+    try:
+        with joined() as processes:
+            if processes.first:
+                with processes.helped():
+                    command.run(arguments, started)
+            else:
+                processes.serve()
+    except Left:
+        return 2
     return 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from undrift.config import Recipe
 from undrift.error import ModelError, UndriftError
-from undrift.train.checkpoint import path_of, read_groups, steps_of
+from undrift.train.checkpoint import Saved, path_of, steps_of
 
 if TYPE_CHECKING:
     from undrift.train.trainer import Trainer
@@ -80,8 +80,10 @@ def find_cause(trainer: Trainer, step: int) -> Cause:
             for part, weight in module.named_parameters(recurse=False):
                 back = weight.register_hook(lambda slope, name=name, part=part: note("gradient", f"{name}.{part}", slope))
                 hooks.callback(back.remove)
-        losses = trainer.losses(step)
-        losses.mean().backward()  # type: ignore[no-untyped-call]
+        with torch.set_grad_enabled(trainer.shards is None):  # of a network in parts the first process cannot go back alone
+            losses = trainer.losses(step)
+        if losses.requires_grad:
+            losses.mean().backward()  # type: ignore[no-untyped-call]
     trainer.optimizer.zero_grad(set_to_none=True)
     worst = int(torch.nan_to_num(losses.detach(), nan=math.inf, posinf=math.inf).argmax())
     levels = [-8 * float(level[worst]) for level in seen if len(level) == len(losses)]
@@ -97,7 +99,7 @@ def put_exploded_aside(folder: Path, limit: float) -> int | None:
     for step in reversed(steps_of(folder)):
         path = path_of(folder, step)
         try:
-            _, facts = read_groups(path)
+            facts = Saved(path).facts
         except ModelError:
             continue
         if limit <= 0 or not facts["loss"] > limit:

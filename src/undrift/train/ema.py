@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class Average:
@@ -27,11 +27,6 @@ class Average:
         floating = [k for k, v in state.items() if v.is_floating_point()]
         change = 1 - self.decay(step, batch_size)
         torch._foreach_lerp_([self.weights[k] for k in floating], [state[k] for k in floating], change)
-
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Take over saved averages."""
-        for k, v in weights.items():
-            self.weights[k].copy_(v)
 
 
 class EMA(Average):

@@ -1,6 +1,7 @@
 """log.jsonl: what a run says of itself, one JSON object a line, each with its `step`.
 
     step, loss, batch_loss, grad_norm, weight_norm, learning_rate        every `log_every` steps
+        loss_scale, skipped                                              in float16: the scale of the loss, steps skipped so far
     step, held_out, ...                                                  every `monitor_every` steps; see `monitor`
     step, floor | quality | diverged | ended                             now and then
 

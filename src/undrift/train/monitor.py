@@ -71,7 +71,7 @@ class Monitor:
     def look(self) -> dict[str, Any]:
         """The record of the weights as they are now."""
         start, trainer = time.perf_counter(), self.trainer
-        with trainer.holding(trainer.denoiser.state_dict()):
+        with trainer.holding():
             raw = self.losses(self.held_out)
         with trainer.holding(trainer.ema):
             held, known = self.losses(self.held_out), self.losses(self.trained_on)
@@ -122,7 +122,7 @@ class Monitor:
         denoiser = trainer.denoiser if denoiser is None else denoiser
         for some in torch.split(torch.arange(len(asked.x0)), self.recipe.batch_size):
             # Score matching without a target differentiates the network in its input; the others need no gradient.
-            with torch.set_grad_enabled(self.recipe.objective.kind not in NOT_NEGATIVE), trainer.autocast():
+            with torch.set_grad_enabled(self.recipe.objective.kind not in NOT_NEGATIVE), trainer.precision.autocast():
                 part = some.to(asked.x0.device)
                 loss = trainer.objective(denoiser, asked.x0[part], asked.noise[part], rows(asked.cond, part))
             found.append(loss.detach().double().cpu())

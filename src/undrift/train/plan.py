@@ -37,6 +37,7 @@ _MAY_CHANGE = {
     "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
     "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
     "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS, "compile": _NUMERICS,
+    "shard": _NUMERICS,
     "recompute": "memory is traded for time; gradients are the same",
     "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
     "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,

@@ -11,7 +11,7 @@ A length is the standard deviation of the weights over the steps, as a share of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.error import ModelError
-from undrift.train.checkpoint import FOLDER, read_groups, write_groups
+from undrift.train.checkpoint import FOLDER, Groups, flat, read_groups, write_groups
 from undrift.train.ema import Average, PowerEMA
 
 TRACKED = {"power-050": 0.05, "power-100": 0.10}  # sigma_rel, the paper's, by the name in files (in thousandths)
@@ -94,18 +94,31 @@ class Snapshots:
             apart *= 2
         return apart
 
-    def take(self, step: int) -> None:
-        """Keep a snapshot if it is time, in half precision where the numbers allow, and thin out the older ones.
+    def due(self, step: int) -> bool:
+        """Whether it is time for a snapshot."""
+        return bool(self.most) and step % self.interval(step) == 0
+
+    def take(self, step: int, whole: Callable[[str], Tensor] | None = None) -> None:
+        """Keep a snapshot, in half precision where the numbers allow, and thin out the older ones.
+
+        Args:
+            step: The weights are those after so many steps.
+            whole: Gives a tensor by `average.name`, where this process does not have all of it.
 
         Raises:
             OutputError: it cannot be written.
         """
-        if not self.most or step % (apart := self.interval(step)):
-            return
-        groups = {name: {k: _half(v) for k, v in average.weights.items()} for name, average in self.averages.items()}
-        write_groups(self.folder / f"average-{step:08d}.safetensors", groups, {"step": step})
+        averages = flat({name: average.weights for name, average in self.averages.items()})
+        read: Callable[[str], Tensor] = averages.__getitem__ if whole is None else whole
+        types = {name: _half(read(name)).dtype for name in averages}
+        groups: Groups = {name: {} for name in self.averages}
+        for name, tensor in averages.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = torch.empty(tensor.shape, dtype=types[name], device="meta")
+        path = self.folder / f"average-{step:08d}.safetensors"
+        write_groups(path, groups, {"step": step}, lambda name: read(name).to(types[name]))
         for old, path in snapshot_paths(self.folder.parent).items():
-            if old % apart:
+            if old % self.interval(step):
                 with suppress(OSError):
                     path.unlink()
 

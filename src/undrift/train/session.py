@@ -15,6 +15,7 @@ from undrift.data import Dataset
 from undrift.processes import GO_ON, STOP, Lost, joined
 from undrift.train.autopsy import Diverged
 from undrift.train.boards import Boards
+from undrift.train.checkpoint import steps_of
 from undrift.train.plan import plan, prepare
 from undrift.train.trainer import Report, Trainer
 from undrift.train.watch import Watch, peak_memory
@@ -35,7 +36,8 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
     spoken = time.perf_counter()
     with Boards(trainer.recipe, trainer.folder, trainer.progress.step) as boards, Polite() as stop:
         watch = Watch(trainer, held_out, boards.add)
-        watch.before()
+        with trainer.processes.helped():
+            watch.before()
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, facts="")
             try:
@@ -53,10 +55,12 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
             except Diverged as error:
                 watch.diverged(error)
                 raise
-            except Lost as error:  # the step that could not be summed has changed nothing
-                watch.save()
+            except Lost as error:
+                if trainer.shards is None:  # the step that could not be summed has changed nothing
+                    watch.save()
+                last = max(steps_of(trainer.folder), default=0)
                 raise Lost(
-                    f"{error}; the run is saved at step {trainer.progress.step}: go on with the same command, on any number of processes"
+                    f"{error}; the run is saved at step {last}: go on with the same command, on any number of processes"
                 ) from None
         at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
         with trainer.processes.helped():
@@ -74,13 +78,14 @@ def follow(trainer: Trainer, started: float) -> None:
         Left: the first process failed.
         Lost: another process is gone.
     """
+    trainer.serve()
     with Polite() as stop:
         for _ in trainer.run(started):
-            trainer.processes.serve()
+            trainer.serve()
             trainer.processes.agree(STOP if stop.asked else GO_ON)
             if trainer.processes.told(0.0):
                 break
-    trainer.processes.serve()
+    trainer.serve()
 
 
 class Polite:
@@ -132,7 +137,9 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
         processes.same("data or a run at a step", f"{train.content_hash()} {trainer.progress.step}")
         if processes.first:
             _lead(trainer, train, held_out, out, console, started)
-        elif not processes.told(0.0):
+        elif processes.told(0.0):
+            trainer.serve()
+        else:
             follow(trainer, started)
 
 
@@ -145,7 +152,8 @@ def _lead(trainer: Trainer, train: Dataset, held_out: Dataset, out: Path, consol
     watch = Watch(trainer, held_out)
     over = trainer.fraction(at.step, at.seconds) >= 1
     if trainer.processes.told(float(over or bool(watch.enough))):
-        watch.finish()  # a session may have been killed between its last step and here
+        with trainer.processes.helped():
+            watch.finish()  # a session may have been killed between its last step and here
         end = watch.enough or (f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}")
         more = "To go on give a larger one" if over else "To go on change patience or until"
         console.print(f"{out} is trained to its end ({at.step} steps; {end}). {more}, to start over --fresh")

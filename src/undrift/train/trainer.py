@@ -24,13 +24,26 @@ from undrift.data.order import Order
 from undrift.error import OutputError, RecipeError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
-from undrift.processes import Left, Processes
+from undrift.processes import Left, Processes, talking
 from undrift.recipe_condition import told
 from undrift.recipe_objective import build_objective
 from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
-from undrift.train.checkpoint import Progress, load_state, path_of, read_groups, rotate, save_state, steps_of
+from undrift.train.checkpoint import (
+    Groups,
+    Progress,
+    Saved,
+    all_of,
+    load_state,
+    path_of,
+    rotate,
+    state_groups,
+    steps_of,
+    write_groups,
+)
 from undrift.train.ema import EMA, Average
 from undrift.train.posthoc import Snapshots
+from undrift.train.precision import Precision
+from undrift.train.shards import HOLD, NORM, RELEASE, Shards, local, together
 from undrift.train.thrift import compile_network, recompute
 
 NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
@@ -89,16 +102,20 @@ class Trainer:
             )
         self.lock: IO[str] | None = None  # holds the folder while this trainer lives
         self.device = choose_device(recipe.device)
-        self.denoiser = model.denoiser.to(self.device).train()
+        self.denoiser = model.denoiser.train()
+        self.shards = Shards(self) if recipe.shard and self.processes.size > 1 else None
+        self.denoiser.to(self.device)  # parts are there already: the whole was never
         self.objective = build_objective(recipe.objective, model.parts["sigma_data"])
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
+        self.precision = Precision(recipe.precision, self.device)
         self.averages: dict[str, Average] = {"ema": EMA(self.denoiser, recipe.ema_halflife)}
         self.snapshots = Snapshots(self.denoiser, folder, recipe.snapshots)
         self.averages |= self.snapshots.averages
         self.order = Order(len(data), recipe.seed)
-        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer)
+        mine = all_of if self.shards is None else local
+        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine)
         self.progress = at or Progress()
         if recipe.recompute:
             recompute(self)
@@ -129,14 +146,13 @@ class Trainer:
         while (fraction := self.told_fraction(before + time.perf_counter() - start)) < 1:
             step = self.progress.step
             rate = learning_rate(self.recipe, step, fraction)
-            loss, norm = self.step(step, rate)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            with talking():
+                loss, norm = self.step(step, rate)
+            if not (math.isfinite(loss) and (math.isfinite(norm) or self.precision.skipped)):
                 raise self.diverged(f"the loss is {loss:g} and the gradient norm {norm:g}", step + 1)
-            self.progress = self.progress.after(loss, before + time.perf_counter() - start)
+            self.progress = self.progress.after(loss, before + time.perf_counter() - start, self.precision.skipped)
             if self.exploded():
                 raise self.diverged(f"the loss has exploded: {self.progress.loss:.4g}, its lowest was {self.progress.lowest:.4g}")
-            if self.processes.first:
-                self.snapshots.take(step + 1)
             yield Report(step + 1, loss, norm, rate, self.fraction(step + 1, self.progress.seconds), self.progress.seconds)
         # Looks and saves after the last step may have taken what was left of the clock: the run is over all the same.
         self.progress = replace(self.progress, seconds=max(self.progress.seconds, before + time.perf_counter() - start))
@@ -152,8 +168,11 @@ class Trainer:
     def diverged(self, what: str, step: int | None = None) -> Diverged:
         """What to say of a run that went wrong at a step (default: the last one); states from when it was going wrong are put aside."""
         if not self.processes.first:
+            if self.shards is not None:
+                self.serve()
             raise Left  # the first process sees the same numbers, and says so
-        cause = find_cause(self, self.progress.step)
+        with self.processes.helped() if self.shards is not None and not self.processes.listened_to else nullcontext():
+            cause = find_cause(self, self.progress.step)
         newest = max(steps_of(self.folder), default=None)
         last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
         if last is not None and last != newest:
@@ -172,13 +191,17 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         for part in self.processes.share(self.recipe.batch_size, self.recipe.accumulate):
             mine = self.losses(step, part).sum() / self.recipe.batch_size
-            mine.backward()  # type: ignore[no-untyped-call]
+            self.precision.scaled(mine).backward()  # type: ignore[no-untyped-call]
             loss += mine.detach()
-        self.processes.sum([loss, *(p.grad for p in self.denoiser.parameters() if p.grad is not None)])
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip)
+        gradients = [] if self.shards is not None else [p.grad for p in self.denoiser.parameters() if p.grad is not None]
+        self.processes.sum([loss, *gradients])
+        self.precision.settle(self.optimizer)
+        norm = together(torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip))
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
-        if all(map(math.isfinite, values)):
+        finite = all(map(math.isfinite, values))
+        if finite:
             self.optimizer.step()
+        if finite or self.precision.skipped:  # an average counts steps, also those at which the weights stood still
             for average in self.averages.values():
                 average.update(self.denoiser, step, self.recipe.batch_size)
         return values[0], values[1]
@@ -190,7 +213,7 @@ class Trainer:
         noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", recipe.seed, step)
         x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", recipe.seed, step, "augment"))
         cond = drop(cond, recipe.label_dropout, noise.fold("label"))
-        with self.autocast(), self.dropout_address(step, part.start or 0):
+        with self.precision.autocast(), self.dropout_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
 
     def examples(self, data: Dataset, rows: Tensor, noise: Noise, augment: Noise | None = None) -> tuple[Tensor, Any]:
@@ -212,12 +235,28 @@ class Trainer:
             torch.manual_seed((self.recipe.seed * 1_000_003 + step) + (start << 40))
             yield
 
-    def autocast(self) -> Any:
-        """bfloat16 where the device has it, else nothing."""
-        wanted = self.recipe.precision
-        if wanted == "float32" or (wanted == "auto" and not (self.device.type == "cuda" and torch.cuda.is_bf16_supported())):
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+    def serve(self) -> None:
+        """Do for the first process what it asks for. Raises as `Processes.serve`."""
+        self.processes.serve(() if self.shards is None else self.shards.duties)
+
+    def kept(self, what: str) -> Groups:
+        """What is written of the run: its "state", its "model", or the "averages" of a snapshot. This process's part, if it has a part."""
+        if what == "state":
+            return state_groups(self.denoiser, self.averages, self.optimizer, self.precision.scaler)
+        if what == "model":
+            return {"raw": self.denoiser.state_dict(), "ema": self.ema}
+        return {name: average.weights for name, average in self.snapshots.averages.items()}
+
+    def whole(self, what: str) -> Callable[[str], Tensor] | None:
+        """What gives the tensors of what is kept, if this process has only a part of them."""
+        return None if self.shards is None else self.shards.whole(what)
+
+    def weight_norm(self) -> float:
+        """The norm of all weights."""
+        if self.shards is not None:
+            self.processes.ask(NORM)
+        norms = torch._foreach_norm([p.detach().float() for p in self.denoiser.parameters()])
+        return float(together(torch.stack(norms).norm()))
 
     def save(self, best: int | None = None) -> None:
         """Write the state and the model, each atomically; older states go, but the newest `keep` and that of the `best` step.
@@ -227,8 +266,8 @@ class Trainer:
         """
         self.model.trained.update(self.facts())
         try:
-            save_state(self.folder, self.progress, self.denoiser, self.averages, self.optimizer)
-            save(self.model, {"raw": self.denoiser.state_dict(), "ema": self.ema}, self.folder)
+            write_groups(path_of(self.folder, self.progress.step), self.kept("state"), vars(self.progress), self.whole("state"))
+            save(self.model, self.kept("model"), self.folder, self.whole("model"))
         except OutputError as error:
             last = max((s for s in steps_of(self.folder) if path_of(self.folder, s).is_file()), default=None)
             kept = "no state was written yet" if last is None else f"the state of step {last} is whole and is gone on from"
@@ -242,9 +281,9 @@ class Trainer:
             step: The state's.
             steps: How far the run is, for model.json.
         """
-        groups, _ = read_groups(path_of(self.folder, step))
+        saved, like = Saved(path_of(self.folder, step)), self.denoiser.state_dict()
         self.model.trained.update(self.facts(), steps=steps, weights_of_step=step)
-        save(self.model, {"raw": groups["raw"], "ema": groups["ema"]}, self.folder)
+        save(self.model, {"raw": like, "ema": like}, self.folder, saved.tensor)
 
     def facts(self) -> dict[str, Any]:
         """What model.json says of the training."""
@@ -259,16 +298,22 @@ class Trainer:
             return use(self.model)
 
     @contextmanager
-    def holding(self, weights: dict[str, Tensor]) -> Iterator[None]:
-        """Other weights in place for a while, and the network in evaluation mode."""
-        raw = {k: v.clone() for k, v in self.denoiser.state_dict().items()}
+    def holding(self, weights: dict[str, Tensor] | None = None) -> Iterator[None]:
+        """Other weights in place for a while (None: those that are), and the network in evaluation mode."""
+        if self.shards is not None:
+            self.processes.ask(HOLD, weights is not None)
+        raw = {} if weights is None else {k: v.clone() for k, v in self.denoiser.state_dict().items()}
         try:
-            self.denoiser.load_state_dict(weights)
+            if weights is not None:
+                self.denoiser.load_state_dict(weights)
             self.denoiser.eval()
             yield
         finally:
-            self.denoiser.load_state_dict(raw)
+            if weights is not None:
+                self.denoiser.load_state_dict(raw)
             self.denoiser.train()
+            if self.shards is not None:
+                self.processes.ask(RELEASE)
 
 
 def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:

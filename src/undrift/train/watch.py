@@ -99,6 +99,8 @@ class Watch:
             Diverged: the look shows that the loss has gone far above where it began; nothing is saved.
         """
         recipe, step = self.recipe, report.step
+        if self.trainer.snapshots.due(step):
+            self.trainer.snapshots.take(step, self.trainer.whole("averages"))
         self.speed = (step - self.first) * recipe.batch_size / max(1e-9, time.perf_counter() - self.start)
         if step % recipe.log_every == 0:
             self.add(self.facts(report))
@@ -115,10 +117,12 @@ class Watch:
 
     def facts(self, report: Report) -> dict[str, Any]:
         """The record of one step."""
-        norm = torch.stack(torch._foreach_norm([p.detach().float() for p in self.trainer.denoiser.parameters()])).norm()
+        scaler = self.trainer.precision.scaler
+        scale = {} if scaler is None else {"loss_scale": scaler.get_scale(), "skipped": self.trainer.progress.skipped}
         return {
             "step": report.step, "loss": number(self.trainer.progress.loss), "batch_loss": number(report.loss),
-            "grad_norm": number(report.grad_norm), "weight_norm": number(norm), "learning_rate": report.learning_rate,
+            "grad_norm": number(report.grad_norm), "weight_norm": number(self.trainer.weight_norm()),
+            "learning_rate": report.learning_rate, **scale,
             "clock": {
                 "seconds": round(report.seconds, 2), "examples_per_second": round(self.speed, 1),
                 "peak_memory_mib": peak_memory(self.trainer.device),
