@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from undrift.error import UndriftError
+from undrift.nn.block import Block
 from undrift.nn.mlp import MLPBlock
-from undrift.nn.unet import Block
 from undrift.train.checkpoint import flat
 
 if TYPE_CHECKING:
