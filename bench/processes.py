@@ -2,9 +2,10 @@
 
     python bench/processes.py [--steps 300] [--recipe digits] [--processes 2]
 
-The same recipe by one process, by several under `torchrun`, and by one, several and one again, a third of the steps each. Printed: the
-largest relative difference of a batch's loss and of a held-out loss from those of one process, the largest difference of a weight over
-the largest weight, and the seconds of the log (on one machine the processes share its cores, so this is the price and not the gain).
+The same recipe by one process, by several under `torchrun`, by several that keep a part of the network each (`shard=true`), and by one,
+several and one again, a third of the steps each. Printed: the largest relative difference of a batch's loss and of a held-out loss
+from those of one process, the largest difference of a weight over the largest weight, and the seconds of the log (on one machine the
+processes share its cores, so this is the price and not the gain).
 """
 
 import argparse
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 from undrift.train.log import read_log
 
 
-def train(n, out, recipe, steps):
+def train(n, out, recipe, steps, *more):
     start = [sys.executable, "-m"] + (["torch.distributed.run", "--standalone", f"--nproc_per_node={n}", "-m"] if n > 1 else [])
     words = [
         "train",
@@ -33,6 +34,7 @@ def train(n, out, recipe, steps):
         "log_every=1",
         "sample_every=0",
         "quality_every=0",
+        *more,
     ]
     threads = str(max(1, (os.cpu_count() or 1) // 2))
     subprocess.run([*start, "undrift", *words], check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": threads})
@@ -46,16 +48,16 @@ def main():
     options = parser.parse_args()
     third, n = options.steps // 3, options.processes
     folder = Path(tempfile.mkdtemp())
-    plans = {"1": [1], f"{n}": [n], f"1, {n}, 1": [1, n, 1]}
+    plans = {"1": ([1], ()), f"{n}": ([n], ()), f"{n}, in parts": ([n], ("shard=true",)), f"1, {n}, 1": ([1, n, 1], ())}
     print(
         f"{options.recipe}, {3 * third} steps\n\n| processes | batch loss | held out | weights | seconds |\n|---|---|---|---|---|"
     )
     try:
         seen = {}
-        for name, plan in plans.items():
-            out = folder / name.replace(", ", "-")
+        for name, (plan, more) in plans.items():
+            out = folder / name.replace(", ", "-").replace(" ", "-")
             for i, size in enumerate(plan):
-                train(size, out, options.recipe, third * (3 if len(plan) == 1 else i + 1))
+                train(size, out, options.recipe, third * (3 if len(plan) == 1 else i + 1), *more)
             log, weights = read_log(out), load_file(out / "model.safetensors")
             curve, held = ([r[key] for r in log if key in r] for key in ("batch_loss", "held_out"))
             seen[name] = (torch.tensor(curve), torch.tensor(held), torch.cat([w.flatten().double() for w in weights.values()]))

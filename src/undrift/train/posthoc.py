@@ -94,12 +94,8 @@ class Snapshots:
             apart *= 2
         return apart
 
-    def due(self, step: int) -> bool:
-        """Whether it is time for a snapshot."""
-        return bool(self.most) and step % self.interval(step) == 0
-
     def take(self, step: int, whole: Callable[[str], Tensor] | None = None) -> None:
-        """Keep a snapshot, in half precision where the numbers allow, and thin out the older ones.
+        """Keep a snapshot if it is time, in half precision where the numbers allow, and thin out the older ones.
 
         Args:
             step: The weights are those after so many steps.
@@ -108,6 +104,8 @@ class Snapshots:
         Raises:
             OutputError: it cannot be written.
         """
+        if not self.most or step % (apart := self.interval(step)):
+            return
         averages = flat({name: average.weights for name, average in self.averages.items()})
         read: Callable[[str], Tensor] = averages.__getitem__ if whole is None else whole
         types = {name: _half(read(name)).dtype for name in averages}
@@ -118,7 +116,7 @@ class Snapshots:
         path = self.folder / f"average-{step:08d}.safetensors"
         write_groups(path, groups, {"step": step}, lambda name: read(name).to(types[name]))
         for old, path in snapshot_paths(self.folder.parent).items():
-            if old % self.interval(step):
+            if old % apart:
                 with suppress(OSError):
                     path.unlink()
 

@@ -11,8 +11,9 @@ example, which puts every block together at the right moment; for a file, to han
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -80,13 +81,16 @@ class Shards:
     def _give(self, number: int) -> None:
         together(self._given[number])
 
-    def whole(self, what: str) -> Any:
+    def whole(self, what: str) -> Callable[[str], Tensor]:
         """What gives each tensor of what is kept by its name, put together."""
-        kept = flat(self.trainer.kept(what))
-        places = {name: i for i, name in enumerate(sorted(kept))}
-        self.processes.ask(GATHER, KEPT.index(what))
+        kept: dict[str, Tensor] = {}
+        places: dict[str, int] = {}
 
         def give(name: str) -> Tensor:
+            if not kept:
+                kept.update(flat(self.trainer.kept(what)))
+                places.update({name: i for i, name in enumerate(sorted(kept))})
+                self.processes.ask(GATHER, KEPT.index(what))
             self.processes.ask(GIVE, places[name])
             return together(kept[name])
 

@@ -99,8 +99,7 @@ class Watch:
             Diverged: the look shows that the loss has gone far above where it began; nothing is saved.
         """
         recipe, step = self.recipe, report.step
-        if self.trainer.snapshots.due(step):
-            self.trainer.snapshots.take(step, self.trainer.whole("averages"))
+        self.trainer.snapshots.take(step, self.trainer.whole("averages"))
         self.speed = (step - self.first) * recipe.batch_size / max(1e-9, time.perf_counter() - self.start)
         if step % recipe.log_every == 0:
             self.add(self.facts(report))
