@@ -145,7 +145,7 @@ def test_every_block_of_the_way_up_reads_its_stage_and_the_block_below():
 
 
 def test_one_channel_is_seen_without_its_brightness():
-    """001's choice to norm the picture itself: one channel shifted by a number is the same picture. Of three, differences are left."""
+    """001's fault, to norm the picture itself: one channel shifted by a number is the same picture. Of three, differences are left."""
     level = torch.tensor([-0.3])
     for channels, blind in ((1, True), (3, False)):
         net, x = awake(RefineNet(channels, **SMALL)), torch.randn(1, channels, 8, 8)

@@ -95,8 +95,8 @@ class PlainClassifier(nn.Module):
         super().__init__()
         if min(channels_in, hidden, *widths) < 1 or classes < 2 or min(size) < 4 or (len(size), len(widths)) != (2, 2):
             raise ValueError(
-                f"`channels_in`, `hidden` and the two `widths` must be at least 1, `classes` at least 2 and the two sides of `size` at "
-                f"least 4, but are {channels_in}, {hidden}, {tuple(widths)}, {classes} and {tuple(size)}."
+                f"`channels_in`, `hidden` and the two `widths` must be at least 1, `classes` at least 2 and the two sides of "
+                f"`size` at least 4, but are {channels_in}, {hidden}, {tuple(widths)}, {classes} and {tuple(size)}."
             )
         self.shape = (channels_in, *size)
         self.conv1 = nn.Conv2d(channels_in, widths[0], 3, padding=1)

@@ -3,9 +3,9 @@
 000's text and its code differ. The text says 16 layers and residual connections. The code has 11 (transposed) convolutions, its
 connections across are skips that are concatenated, and nothing is added to anything. This is the code's network: for MNIST, with
 one channel of picture, one of time and ten of the one-hot class, the same 2,364,289 parameters, and the same answers at 28 x 28.
-There are three differences. The channel of time holds our level, log(sigma/alpha)/4, where 000's holds t. The picture is scaled to unit
-variance before it comes in, as for all our networks. And any size goes through, by the rule behind the paddings that 000's code
-writes out for 28: an odd side is padded by one before it is halved, and the way up aims at the sides of the skip.
+There are three differences. The channel of time holds our level, log(sigma/alpha)/4, where 000's holds t. The picture is scaled
+to unit variance before it comes in, as for all our networks. And any size goes through, by the rule behind the paddings that
+000's code writes out for 28: an odd side is padded by one before it is halved, and the way up aims at the sides of the skip.
 
 Source: 000 section 5, after a tutorial that it names in section 4; Ronneberger et al. 2015 (the U).
 """

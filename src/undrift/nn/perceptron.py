@@ -1,9 +1,9 @@
 """Linear layers with an activation between them: the score networks of the papers' examples in the plane.
 
-    001, Fig. 3           `Perceptron((2,), told=False)`                                                    2-128-128-2, ReLU, one noise level
-    000's tutorial        `Perceptron((2,), (64, 64, 64), "logsigmoid", told=False)`, or told the noise      three layers of 64
+    001, Fig. 3       2-128-128-2, ReLU, one noise level        Perceptron((2,), told=False)
+    000's tutorial    three layers of 64, LogSigmoid            Perceptron((2,), (64, 64, 64), "logsigmoid", told=False)
 
-For anything but a comparison with the papers `MLP` is the better network: it has residuals, norms and a level that every layer reads.
+For anything but a comparison with the papers use `MLP`: it has residuals, norms and a level that every layer reads.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Perceptron(nn.Module):
         self.shape = tuple(shape)
         if not widths or min(*self.shape, *widths, 1) < 1 or min(classes, vector) < 0:
             raise ValueError(
-                f"`widths` and the sizes of `shape` must be at least 1, `classes` and `vector` at least 0, but are {tuple(widths)}, "
-                f"{self.shape}, {classes} and {vector}; start with widths (128, 128)."
+                f"`widths` and the sizes of `shape` must be at least 1, `classes` and `vector` at least 0, but are "
+                f"{tuple(widths)}, {self.shape}, {classes} and {vector}; start with widths (128, 128)."
             )
         if activation not in ACTIVATIONS:
             raise ValueError(f"`activation` {activation!r} is not one of {', '.join(ACTIVATIONS)}.")

@@ -5,19 +5,21 @@ the map stays as large while each feature sees more of it. The way up has a `Ref
 from below and the stage's own output, fuses the two, pools in a chain to look around, and adapts again. Every norm is
 conditional instance norm++ (`inject.Instance`), with gains of its own for each noise level.
 
-**Levels.** The papers learn one row of gains for each of ten noise levels. So does this network, and it stays what a network of ours
-is, a function of the level: the rows stand at a ladder of levels, and between two of them gains are interpolated linearly in
-log(sigma/alpha); beyond the ends they are those of the end. On that ladder it is the papers' network, and every other process and
-sampler can use it too. A class has a row as well, added to that of the level (the papers have no classes); -1 has its own.
+**Levels.** The papers learn one row of gains for each of ten noise levels. So does this network, and it stays what a network of
+ours is, a function of the level: the rows stand at a ladder of levels, and between two of them gains are interpolated linearly in
+log(sigma/alpha); beyond the ends they are those of the end. On that ladder it is the papers' network, and every other process
+and sampler can use it too. A class has a row as well, added to that of the level (the papers have no classes); -1 has its own.
 
 **Text and code.** 001's text has no more than "U-Net architectures". Song & Ermon (2019, appendix A) have a convolution of the
 picture first, two residual blocks in each of four stages (128 features, then 256), dilations 2 and 4, and fuse by bilinear
 upsampling. This is the network of 001's code, which differs in all of that: no convolution first, so the first blocks have as
-many features as the picture has channels; 128 to 1,024 features; dilations 2, 4 and 8. Its 211,019,999 parameters for MNIST hold
-57,863,168 that nothing ever reads, the second input of the deepest `Refine` block, which has one; they are left out here, and
-153,156,831 remain. Variances are divided by n here and by n - 1 there, which at one size of picture the gains make up for. Two things
-follow from having no convolution first. All that the rest sees of a picture of one channel is normed, so its mean, the brightness,
-is never seen. And of a unit of one channel the first bias and the gains alpha do nothing.
+many features as the picture has channels; 128 to 1,024 features; dilations 2, 4 and 8. Of its 211,019,999 parameters for MNIST
+nothing ever reads 57,863,168, the second input of the deepest `Refine` block, which has one; they are left out here, and
+153,156,831 remain. Variances are divided by n here and by n - 1 there, which at one size of picture the gains make up for.
+
+**A fault of 001's.** Without a convolution first, all that the rest sees of a picture of one channel is normed, so its mean, the
+brightness, is never seen, and Langevin dynamics lets it walk at random (docs/networks.md has figures). And of a unit of one
+channel the first bias and the gains alpha do nothing. Pictures of several channels keep the differences between their means.
 
 Source: Lin et al. 2017 (RefineNet), Song & Ermon 2019 (appendix A), 001's code.
 """
@@ -156,8 +158,8 @@ class RefineNet(nn.Module):
         widths, dilations = tuple(widths), tuple(dilations)
         if min(channels_in, *widths, *dilations) < 1 or len(widths) != len(dilations) + 1 or classes < 0:
             raise ValueError(
-                f"`channels_in`, `widths` and `dilations` must be at least 1, `classes` at least 0 and there is one width more than "
-                f"dilations, but they are {channels_in}, {widths}, {dilations} and {classes}."
+                f"`channels_in`, `widths` and `dilations` must be at least 1, `classes` at least 0 and there is one width more "
+                f"than dilations, but they are {channels_in}, {widths}, {dilations} and {classes}."
             )
         if levels < 2 or not 0 < sigma_min < sigma_max < math.inf:
             raise ValueError(

@@ -13,10 +13,10 @@ middle with attention in the first, and one head of attention. 001's networks ar
     DDPM    UNet(1, (32, 64), layout="ddpm", injection="addition", embedding=128, dropout=0.1, group=1)     917,889 parameters
     SDE     the same with features="fourier" and dropout=0.15                                              897,153
 
-001's own counts, 949,889 and 897,217, have its table of sinusoids (1,000 x 32) and its 64 random frequencies in them, which are not
-trained. `group=1` is its GroupNorm of 32 groups, and a fault: in a block of 32 features every channel is its own group, whose
-norm takes away whatever was added to it, so that these blocks (five of the twelve) are never told the time. Ho et al. have
-128 features or more, and groups of four.
+001's own counts, 949,889 and 897,217, have its table of sinusoids (1,000 x 32) and its 64 random frequencies in them, which are
+not trained. `group=1` is its GroupNorm of 32 groups, and a fault: in a block of 32 features every channel is its own group,
+whose norm takes away whatever was added to it, so that these blocks (five of the twelve) are never told the time. Ho et al.
+have 128 features or more, and groups of four.
 
 Where the speed comes from on a CPU: `patch=2` folds 2x2 pixels into channels, so that nothing runs at full
 resolution; wide layers on small maps keep the arithmetic units busy; channels-last memory spares the
