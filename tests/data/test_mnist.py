@@ -57,6 +57,12 @@ def test_reads_both_splits_under_all_names(tmp_path, rename, pack):
         assert (data.spec.low, data.spec.high, data.spec.classes) == (0, 255, tuple("0123456789"))
 
 
+def test_pictures_alone(tmp_path):
+    data = mnist(fill(tmp_path), labels=False)
+    assert data.labels is None and data.spec.classes == ()
+    assert np.array_equal(data.raw().numpy()[:, 0], tiny(7, 0)[0])
+
+
 def test_the_training_split_is_the_default(tmp_path):
     assert len(mnist(str(fill(tmp_path)))) == 7
 

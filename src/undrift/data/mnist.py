@@ -48,13 +48,14 @@ FILES: Mapping[str, tuple[str, int]] = {
 }
 
 
-def mnist(data_dir: str | Path, split: str = "train") -> Dataset:
+def mnist(data_dir: str | Path, split: str = "train", labels: bool = True) -> Dataset:
     """Handwritten digits of 28 x 28 pixels: 60,000 for training, 10,000 for testing.
 
     Args:
         data_dir: Folder with the IDX files under their usual names, `train-images-idx3-ubyte` and so on, with
             `.gz` or without, `-idx3` or `.idx3`.
         split: "train" or "test".
+        labels: False: the pictures alone, for a model that knows of no classes.
 
     Returns:
         x: (N, 1, H, W) uint8 in 0..255, background 0; classes "0" to "9".
@@ -69,15 +70,16 @@ def mnist(data_dir: str | Path, split: str = "train") -> Dataset:
         raise DataError(f'mnist: split "{split}" is unknown{nearest(split, SPLITS)}')
     folder = Path(data_dir)
     images = _find(folder, f"{SPLITS[split]}-images", 3)
-    labels = _find(folder, f"{SPLITS[split]}-labels", 1)
-    x, y = read_idx(images, 3), read_idx(labels, 1)
+    named = _find(folder, f"{SPLITS[split]}-labels", 1)
+    x, y = read_idx(images, 3), read_idx(named, 1)
     if len(x) != len(y):
         raise DataError(
-            f"{folder}: {images.name} has {len(x):,} images but {labels.name} has {len(y):,} labels; "
+            f"{folder}: {images.name} has {len(x):,} images but {named.name} has {len(y):,} labels; "
             "take both from one copy of MNIST"
         )
-    spec = Spec.bounded((1, *x.shape[1:]), 0, 255, integer=True, classes=[str(i) for i in range(10)])
-    return Dataset(x[:, None], y, spec, f"mnist {split}")
+    classes = [str(i) for i in range(10)] if labels else []
+    spec = Spec.bounded((1, *x.shape[1:]), 0, 255, integer=True, classes=classes)
+    return Dataset(x[:, None], y if labels else None, spec, f"mnist {split}")
 
 
 def download_mnist(
