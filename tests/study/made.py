@@ -35,7 +35,7 @@ COUNTS = {
 NOISY, CLEAN = "noise in the last step", "denoised"
 STEPS = {
     (20, NOISY): (est(30.0), 0.6, 2.0),
-    (20, CLEAN): (est(2.0), 0.95, 1.02),
+    (20, CLEAN): (est(29.0), 0.6, 1.9),
     (50, NOISY): (est(3.0), 0.95, 1.2),
     (50, CLEAN): (est(0.5), 0.95, 1.0),
     (200, NOISY): (est(0.3), 0.96, 1.05),
@@ -120,7 +120,7 @@ MADE = {
             {"rows": STEPS | {(20, NOISY): (est(0.5), 0.9, 1.1)}},
             {"rows": STEPS | {(50, NOISY): (est(3.0), 0.95, 1.0)}},
             {"rows": STEPS | {(200, NOISY): (est(9.0), 0.9, 1.1)}},
-            {"rows": STEPS | {(20, CLEAN): (est(29.0), 0.6, 1.9)}},
+            {"rows": STEPS | {(20, CLEAN): (est(2.0), 0.95, 1.02)}},
         ],
     ),
     "000-fig3-guidance": (

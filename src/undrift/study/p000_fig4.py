@@ -41,7 +41,7 @@ def chi_square(m: Measured) -> float:
 
 
 def _biased(m: Measured) -> Seen:
-    return f"χ² = {chi_square(m):.1f} (p = {m['p']:.2g}), {m['n']:,} samples", m["p"] < 0.001
+    return f"χ² = {chi_square(m):.1f} (p = {m['p']:.2g}) against the training data, {m['n']:,} samples", m["p"] < 0.001
 
 
 STUDY = Study(
