@@ -2,11 +2,14 @@
 
 import ast
 import contextlib
+import importlib.util
 import io
 import re
 from pathlib import Path
 
 import pytest
+
+from undrift.study.catalogue import STUDIES
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -100,8 +103,37 @@ def test_every_erratum_names_its_test():
     assert not tests - set(re.findall(r"`(test_\w+)`", text))
 
 
+def coverage():
+    spec = importlib.util.spec_from_file_location("coverage_table", DOCS / "coverage.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_coverage_table_is_whole_and_its_page_is_its_own():
+    """Each id once, in order, no row empty; that its files, names, tests and studies exist is `test_links` of the page."""
+    table = coverage()
+    rows = table.rows()
+    assert [r.key for r in rows] == [f"{f}{k}" for f, (_, n) in table.FAMILIES.items() for k in range(1, n + 1)]
+    assert all(r.what and r.places and r.proofs and all(r.places) and all(r.proofs) for r in rows)
+    tests = {
+        path.relative_to(DOCS.parent / "tests").as_posix(): defined(path) for path in (DOCS.parent / "tests").rglob("test_*.py")
+    }
+    for row in rows:
+        for proof in row.proofs:
+            file, _, name = proof.partition(":")
+            assert name in tests[file] if name else proof in STUDIES, f"{row.key}: {proof}"
+    assert (DOCS / "coverage.md").read_text() == table.page(), "run python docs/coverage.py"
+
+
+def test_every_study_has_its_section_with_its_picture():
+    page = DOCS / "studies.md"
+    assert {*STUDIES} <= anchors(page)
+    assert {f"pictures/studies/{name}.png" for name in STUDIES} <= {m["target"] for m in PICTURE.finditer(page.read_text())}
+
+
 def test_every_picture_is_shown_and_small():
     shown = {"pictures/mnist.png"} | {m["target"] for page in PAGES for m in PICTURE.finditer(page.read_text())}
-    for picture in (DOCS / "pictures").glob("*.png"):
-        assert f"pictures/{picture.name}" in shown
+    for picture in (DOCS / "pictures").rglob("*.png"):
+        assert picture.relative_to(DOCS).as_posix() in shown
         assert picture.stat().st_size < (60_000 if picture.name != "mnist.png" else 160_000)  # the README's

@@ -21,6 +21,12 @@ def test_digits_are_those_of_scikit_learn_in_0_to_16():
     assert np.array_equal(data.labels, source.target)
 
 
+def test_pictures_alone():
+    data = digits(labels=False)
+    assert data.labels is None and data.spec.classes == ()
+    assert torch.equal(data.raw(), digits().raw())
+
+
 def test_digits_fill_model_space_and_come_back():
     data = digits()
     x0, _ = data.batch(torch.arange(1797))

@@ -1,21 +1,26 @@
 """The experiments behind docs/theory.md: each is a function that returns numbers, which a test judges and a picture shows.
 
 `T1` to `T9` are the statements of the papers' theory, in the order of the page. Everything here is float64 and addressed, so
-the pictures of the page are the tests' own numbers.
+the pictures of the page are the tests' own numbers. What is also an experiment of a paper lives in `undrift.study`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import undrift as ud
 from undrift.sampler.ancestral import bridge
 from undrift.sampler.base import State
+from undrift.study.p001_fig3 import clean_score as clean_score
+from undrift.study.p001_fig3 import score_field as score_field
+from undrift.study.p001_fig4 import langevin as langevin
+from undrift.study.p001_fig4 import slow_mixing as slow_mixing
+from undrift.study.p004_langevin import digits_by_langevin as digits_by_langevin
+from undrift.study.p004_langevin import raw_digits as raw_digits
 
 
 class Scripted:
@@ -39,19 +44,6 @@ def mixture(process: ud.Process | None = None) -> ud.GaussianMixture:
     """Two components of unequal weight and shape in the plane."""
     covs = [[[0.30, 0.12], [0.12, 0.15]], [[0.10, -0.05], [-0.05, 0.40]]]
     return ud.GaussianMixture([[1.5, 0.5], [-1.0, -0.5]], covs, [0.3, 0.7], process)
-
-
-def clean_score(m: ud.GaussianMixture, x: Tensor) -> Tensor:
-    """grad log p of the clean law, by differentiating its exact log-density."""
-    x = x.detach().requires_grad_()
-    return torch.autograd.grad(m.log_prob(x).sum(), x)[0]
-
-
-def langevin(score: Callable[[Tensor], Tensor], x: Tensor, epsilon: float, steps: int, noise: ud.Noise) -> Tensor:
-    """Plain Langevin as the papers print it: `x + epsilon/2 score + sqrt(epsilon) z` (001 eq. 3.8, 003 eq. 7)."""
-    for k in range(steps):
-        x = x + epsilon / 2 * score(x) + epsilon**0.5 * noise.fold("langevin", k).normal(x)
-    return x
 
 
 def langevin_chain(m: ud.GaussianMixture, x: Tensor, t: float, moves: int, snr: float, noise: ud.Noise) -> Tensor:
@@ -154,42 +146,6 @@ def reverse_kernel(m: ud.GaussianMixture, x_t: float, t: Tensor, s: Tensor) -> d
     }  # fmt: skip
 
 
-def score_field(steps: int = 1000, seed: int = 0) -> dict[str, Tensor]:
-    """T6, 001's Fig. 3: a 2-128-128-2 ReLU network fitted to the true score on 1,000 points, seen on a 20 x 20 grid."""
-    m = ud.GaussianMixture([[1.0, 1.0], [-1.0, -1.0]], 0.1**0.5, [0.3, 0.7])
-    x = m.sample(1000, ud.Noise(range(1000)).fold("fig3", seed))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-    points, goal = x.float(), clean_score(m, x).float()
-    for _ in range(steps):
-        loss = 0.5 * (net(points) - goal).square().sum(1).mean()  # explicit score matching (001 eq. 3.4)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    axis = torch.linspace(-1.5, 1.5, 20, dtype=torch.float64)
-    grid = torch.cartesian_prod(axis, axis)
-    with torch.no_grad():
-        learned = net(grid.float()).double()
-    true = clean_score(m, grid)
-    density = m.log_prob(grid).exp()
-    return {"grid": grid, "true": true, "learned": learned, "density": density, "error": (learned - true).norm(dim=1), "data": x}
-
-
-def slow_mixing(steps: int = 1000, n: int = 500, corrections: int = 1000, seed: int = 0) -> dict[str, Tensor]:
-    """T6, 001's Fig. 4: .1 N((1,1), .01 I) + .9 N((-1,-1), .01 I), plain Langevin (step .01) and annealed (1, .5, .25, .125)."""
-    means = [[1.0, 1.0], [-1.0, -1.0]]
-    m = ud.GaussianMixture(means, 0.1, [0.1, 0.9], ud.SMLD(4, 0.125, 1.0))
-    noise = ud.Noise(range(n)).fold("fig4", seed)
-    start = noise.fold("start").normal(torch.empty(n, 2, dtype=torch.float64))
-    sharp = ud.GaussianMixture(means, 0.1, [0.1, 0.9], ud.Karras(t_min=0.0))
-    plain = langevin(lambda x: ud.score_at(sharp, x, 1e-6), start, 0.01, steps, noise)
-    sampler = ud.AnnealedLangevin(corrector=ud.Langevin(0.28), corrections=corrections)
-    *_, last = sampler(m, State(start, m.process.levels[0]), m.process.levels, noise.fold("annealed"))
-    return {"truth": m.sample(n, noise.fold("truth")), "plain": plain, "annealed": last.x}
-
-
 def off_manifold(sigmas: Tensor, n: int = 4000) -> dict[str, Tensor]:
     """T7: data on a line in the plane, seen at ever smaller noise: norms of score and of the denoiser's two halves."""
     line = ud.GaussianMixture(torch.zeros(1, 2), torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]), None, ud.Karras(t_min=0.0))
@@ -265,58 +221,6 @@ def gaussian_bound(steps: int, kind: str = "beta", variance: float = 0.25) -> di
     last = 0.5 * math.log(2 * math.pi * math.e * spread[1].item())
     entropy = 0.5 * math.log(2 * math.pi * math.e * variance)
     return {"T": first.item(), "between": between, "0": last, "bound": first.item() + between + last, "entropy": entropy}
-
-
-def raw_digits() -> tuple[Tensor, Tensor]:
-    """Scikit-learn's digits in model space, `(1797, 64)` in [-1, 1], and their labels."""
-    found = ud.data.digits()
-    assert found.labels is not None
-    return found.raw().flatten(1).double() / 8 - 1, torch.as_tensor(found.labels)
-
-
-class Small(nn.Module):
-    """A multilayer perceptron that also sees the noise level."""
-
-    def __init__(self, size: int, width: int = 192) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(size + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, size)
-        )
-
-    def forward(self, x: Tensor, level: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.layers(torch.cat([x, level[:, None]], 1))
-
-
-def fitted(process: ud.Process, points: Tensor, steps: int = 600, seed: int = 0) -> ud.Denoiser:
-    """A small network trained by denoising score matching on the levels of a ladder."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        denoiser = ud.Denoiser(Small(points.shape[1]), process, sigma_data=0.7, shape=tuple(points.shape[1:]))
-    optimizer = torch.optim.Adam(denoiser.parameters(), 2e-3)
-    objective, data = ud.DenoisingScoreMatching(), points.float()
-    for k in range(steps):
-        noise = ud.Noise(range(128)).fold("fit", seed, k)
-        rows = (noise.fold("row").uniform((128,)) * len(data)).long().clamp(max=len(data) - 1)
-        loss = objective(denoiser, data[rows], noise).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return denoiser.eval()
-
-
-@torch.no_grad()
-def digits_by_langevin(n: int = 100, moves: int = 1000) -> dict[str, Tensor]:
-    """T9: digits from a network that saw (almost) no noise, by plain Langevin, and from one that saw a ladder, annealed."""
-    points, _ = raw_digits()
-    noise = ud.Noise(range(n)).fold("t9")
-    start = noise.fold("start").normal(torch.empty(n, 64))
-    ladder, sharp = ud.SMLD(10, 0.1, 6.0), ud.SMLD(2, 0.01, 0.011)
-    with torch.enable_grad():
-        conditional, alone = fitted(ladder, points), fitted(sharp, points)
-    plain = langevin(lambda x: ud.score_at(alone, x, sharp.levels[1]), start, 2 * (0.3 * 0.01) ** 2, moves, noise)
-    sampler = ud.AnnealedLangevin(corrector=ud.Langevin(0.21), corrections=moves // 10)
-    *_, last = sampler(conditional, State(6.0 * start, ladder.levels[0]), ladder.levels, noise)
-    return {"data": points[:n].float(), "start": start, "plain": plain, "annealed": last.x}
 
 
 def digits_by_memory(n: int = 300, moves: int = 100) -> dict[str, Tensor]:

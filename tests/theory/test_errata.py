@@ -5,6 +5,7 @@ closed forms, so nothing here is random, except where a comment says so.
 """
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from conftest import same_law
 from theory.experiments import Scripted, clean_score, gaussian_bound, kl_gaussian, mixture, time
 from undrift.sampler.ancestral import bridge
 from undrift.sampler.base import State
+from undrift.study.printed import Renoise, variance_left
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 X = torch.linspace(-6, 6, 8001, dtype=torch.float64)
@@ -435,6 +437,25 @@ def test_004_the_additive_chain_starts_wide():
         ends.append(last.x)
     assert same_law(ends[0], truth) > 1 / 201
     assert same_law(ends[1], truth) <= 1 / 201  # printed
+
+
+def test_004_fresh_noise_at_every_step_halves_the_variance():
+    """Guess x_0, add fresh noise (printed): of N(0, v) the exact guess leaves v/2 in many steps, where the bridge leaves v. No chance."""
+    variance, one, zero = 0.5, torch.ones(1, 1).double(), torch.zeros(1, 1).double()
+
+    def left(sampler, ladder):
+        m, now = ud.GaussianMixture(zero, variance**0.5, None, ladder), variance + ladder.sigma_max**2
+        for t, s in pairwise(ladder.levels):
+            move = sampler.step if s > 0 else sampler.finish
+            gain, spread = (move(m, State(x, t), s, Scripted(z)).x.item() for x, z in ((one, 0.0), (zero, 1.0)))
+            now = gain**2 * now + spread**2
+        return now / variance
+
+    ladders = [ud.SMLD(levels, 0.01, 20.0) for levels in (50, 200, 800)]
+    printed = [left(Renoise(), ladder) for ladder in ladders]
+    assert printed == pytest.approx([variance_left(ladder, variance) for ladder in ladders])
+    assert printed[-1] == pytest.approx(0.5, abs=0.01)
+    assert left(ud.Ancestral(), ladders[-1]) == pytest.approx(1, abs=0.02)
 
 
 def test_004_no_noise_in_the_last_step():

@@ -31,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 _COMMANDS = (
     "train", "status", "ema", "train-classifier", "sample", "cascade", "impute", "restore", "evaluate", "likelihood", "frontier",
-    "diagnose", "info", "demo",
+    "diagnose", "study", "info", "demo",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     for add in (
         _train, _status, _ema, _train_classifier, _sample, _cascade, _impute, _restore, _evaluate, _likelihood, _frontier,
-        _diagnose, _info, _demo,
+        _diagnose, _study, _info, _demo,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -289,6 +289,23 @@ def _diagnose(commands: Commands) -> None:
     diagnose.add_argument(
         "--out", type=Path, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
     )
+
+
+def _study(commands: Commands) -> None:
+    study = commands.add_parser(
+        "study",
+        help="the experiments of the papers, each in one command: what they say, what we get, a verdict, the figure",
+        description="Writes OUT/NAME.png and OUT/NAME.json; models are trained once into OUT/models, by the ordinary trainer.",
+        epilog="all goes on where it stopped; NAME measures anew.",
+    )
+    study.add_argument("name", help="a study, such as 000-fig4; all; or list")
+    study.add_argument("--paper-settings", action="store_true", help="the papers' own networks, epochs and steps, on MNIST: days")
+    study.add_argument("--data-dir", metavar="DIR", help="the folder of MNIST (default: the embedded 8 x 8 digits)")
+    study.add_argument(
+        "--model", type=Path, metavar="RUN", help="a run of a class-conditional model to sample where one would be trained"
+    )
+    study.add_argument("--out", type=Path, metavar="DIR", help="where models and results are kept (default: runs/studies/DATA)")
+    study.add_argument("--report", action="store_true", help="also one page of all results there: report.html, report.md")
 
 
 def _restore(commands: Commands) -> None:

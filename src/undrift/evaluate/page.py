@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import math
 from collections.abc import Sequence
 
-from PIL import Image
 from torch import Tensor, cat
 
 from undrift import __version__, picture
@@ -31,14 +28,7 @@ from undrift.evaluate.report import (
     span,
     typical,
 )
-
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top }
-thead th { border-bottom: 1px solid #888 } tbody tr { border-bottom: 1px solid #ddd } td.n { font-variant-numeric: tabular-nums }
-.worse { color: #a02000; font-weight: 600 } .beyond { color: #7a4a00; font-weight: 600 } .careful { background: #fff4d6; padding: .5rem 1rem }
-small { color: #555 } img { max-width: 100%; image-rendering: pixelated } pre { overflow-x: auto }
-"""
+from undrift.evaluate.sheet import document, figure, table
 
 
 def page(runs: Sequence[Judgement], train: Dataset) -> str:
@@ -50,10 +40,7 @@ def page(runs: Sequence[Judgement], train: Dataset) -> str:
     for run in runs:
         body += [f"<h2>{html.escape(run.run)}</h2>", *_section(run, train)]
     body.append(f"<p><small>undrift {__version__}; training data {html.escape(train.name)}, {len(train):,} examples.</small></p>")
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title><style>{_STYLE}</style>'
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+    return document(", ".join(run.run for run in runs), body)
 
 
 def _section(run: Judgement, train: Dataset) -> list[str]:
@@ -61,13 +48,13 @@ def _section(run: Judgement, train: Dataset) -> list[str]:
     parts += [f'<p class="careful">Careful: {html.escape(w)}.</p>' for w in run.warnings]
     if picture.drawable(train.spec):
         shown = 60 if len(train.spec.shape) == 3 else 2000
-        parts.append(_figure(picture.grid(run.samples[:shown], train.spec), f"The first {min(shown, run.n):,} samples."))
+        parts.append(figure(picture.grid(run.samples[:shown], train.spec), f"The first {min(shown, run.n):,} samples."))
     if (r := run.recognised) is not None:
         parts.append(
             f"<p>{percent(r.all)} are recognised as the class that was asked for, by a classifier that is right on "
             f"{percent(r.floor)} of {r.floor.n:,} held-out examples.</p>"
         )
-        parts.append(_table(["class", *r.by_class], [["recognised", *(percent(s, 0) for s in r.by_class.values())]]))
+        parts.append(table(["class", *r.by_class], [["recognised", *(percent(s, 0) for s in r.by_class.values())]]))
     elif "recognised" in run.missing:
         parts.append(
             f"<p>Recognised as the class that was asked for: not measured: {html.escape(run.missing['recognised'])}.</p>"
@@ -83,7 +70,7 @@ def _section(run: Judgement, train: Dataset) -> list[str]:
         rows = [
             [str(c.number), number(c.gap), span(c.interval, c.gap.standard_error), p_value(c.p)] for c in run.columns[:SUSPECTS]
         ]
-        parts += ["<h3>Columns, the furthest off first</h3>", _table(["column", "widest gap", "95 %", "p (Holm)"], rows)]
+        parts += ["<h3>Columns, the furthest off first</h3>", table(["column", "widest gap", "95 %", "p (Holm)"], rows)]
     parts.append("<h3>Remembered or made?</h3>")
     for m in run.memories:
         parts += _remembered(m, run.samples, train)
@@ -108,7 +95,7 @@ def _figures(run: Judgement, keys: Sequence[str]) -> str:
         own, own_span, floor, floor_span = (html.escape(c) for c in cells(f))
         said = f'<span class="{f.verdict.split()[0]}">{f.verdict}</span>'
         rows.append([name, f"{own}<br><small>{own_span}</small>", f"{floor}<br><small>{floor_span}</small>", _bars(f), said])
-    return _table(["figure", "samples", "held-out data", "both (above: samples)", ""], rows, raw=True)
+    return table(["figure", "samples", "held-out data", "both (above: samples)", ""], rows, raw=True)
 
 
 def _bars(f: Figure) -> str:
@@ -135,12 +122,12 @@ def _remembered(m: Memory, samples: Tensor, train: Dataset) -> list[str]:
         f"<p>Likeness to the nearest training example ({html.escape(m.space)}): samples {typical(m, m.likeness)}, held-out examples "
         f"{typical(m, m.real)}; {html.escape(copies(m))}.</p>"
     ]
-    parts.append(_figure(picture.histogram({"samples": m.likeness, "held-out": m.real}, "more alike to the right"), m.space))
+    parts.append(figure(picture.histogram({"samples": m.likeness, "held-out": m.real}, "more alike to the right"), m.space))
     if len(train.spec.shape) == 3:
         top = m.suspects(SUSPECTS)
         both = cat([samples[top], train.batch(m.rows[top])[0]])
         parts.append(
-            _figure(picture.grid(both, train.spec, len(top)), "The most suspicious: above samples, below training examples.")
+            figure(picture.grid(both, train.spec, len(top)), "The most suspicious: above samples, below training examples.")
         )
     return parts
 
@@ -150,7 +137,7 @@ def _classes(balances: dict[str, Balance]) -> str:
     rows = [["training data", *(f"{100 * e:.1f} %" for e in first.expected)]]
     for what, b in balances.items():
         rows.append([what, *(percent(Share(c, sum(b.counts))) for c in b.counts)])
-    return _table(["", *first.classes], rows)
+    return table(["", *first.classes], rows)
 
 
 def _compared(runs: Sequence[Judgement]) -> str:
@@ -159,19 +146,4 @@ def _compared(runs: Sequence[Judgement]) -> str:
         row = [f.kind.name, *(cells(run.figures[k])[0] for run in runs), cells(f)[2]]
         rows.append(row + [signed(gap[k]) for gap in gaps])
     head = ["figure", *(run.run for run in runs), "held-out data", *(f"{run.run} less {runs[0].run}" for run in runs[1:])]
-    return _table(head, rows) + "<p><small>Same noise, same classes: differences are paired, with 95 % intervals.</small></p>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: bool = False) -> str:
-    def line(row: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag} class=n>{c if raw else html.escape(c)}</{tag}>" for c in row)
-
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return f"<table><thead><tr>{line(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _figure(image: Image.Image, caption: str) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    text, data = html.escape(caption), base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption><small>{text}</small></figcaption></figure>'
+    return table(head, rows) + "<p><small>Same noise, same classes: differences are paired, with 95 % intervals.</small></p>"

@@ -1,0 +1,64 @@
+"""`undrift study`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from undrift.cli.shared import check_writable, console
+from undrift.config import read_recipe
+from undrift.error import DataError
+from undrift.model import write_atomically
+from undrift.study import Lab, Result, record, report
+from undrift.study.catalogue import STUDIES, named
+from undrift.train.session import Stopped
+
+
+def run(arguments: argparse.Namespace, started: float) -> None:
+    """`undrift study list | NAME | all`."""
+    if arguments.name == "list":
+        print(*report.listed(), sep="\n")
+        return
+    studies = named(arguments.name)
+    if arguments.data_dir is not None and not Path(arguments.data_dir).is_dir():
+        raise DataError(f"{arguments.data_dir}: no such folder; --data-dir is the folder with the four IDX files of MNIST")
+    out = arguments.out or Path("runs/studies") / _kind(arguments)
+    check_writable(out / "report.html", ".html")
+    talk = console()
+    lab = Lab(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
+    if not all(study.toy for study in studies):
+        _ = lab.data  # says what is wrong with the data or the run before anything is done
+    for study in studies:
+        if arguments.name == "all" and (before := record.read(study.name, out)) is not None and before.key == lab.key(study.toy):
+            talk.print(f"{study.name}: measured before; undrift study {study.name} measures it again")
+            continue
+        try:
+            result = study.run(lab)
+        except Stopped as stop:
+            talk.print(f"\nundrift: {stop}. Go on with the same command")
+            raise KeyboardInterrupt from None
+        image, numbers = record.save(result, out)
+        print(*report.lines(result), sep="\n")
+        print(f"{result.seconds:.0f} s; figure: {image}, all numbers: {numbers}")
+    if arguments.report:
+        _report(lab, out)
+
+
+def _kind(arguments: argparse.Namespace) -> str:
+    """The folder's name where none is given: by the data, and the papers' settings apart."""
+    if arguments.model is not None and (arguments.model / "config.yaml").is_file():
+        kind = str(read_recipe(arguments.model / "config.yaml").data.get("kind", "digits"))
+    else:
+        kind = "digits" if arguments.data_dir is None else "mnist"
+    return f"{kind}-paper" if arguments.paper_settings else kind
+
+
+def _report(lab: Lab, out: Path) -> None:
+    """One page of all results of these settings that the folder holds."""
+    kept = [record.read(study.name, out) for study in STUDIES.values()]
+    found: list[Result] = [r for r in kept if r is not None and r.key == lab.key(STUDIES[r.study].toy)]
+    files = {"report.html": report.html_page(found), "report.md": report.markdown(found)}
+    for name, text in files.items():
+        write_atomically(out / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+    print(report.counted(found))
+    print(f"report: {out / 'report.html'}, as Markdown: {out / 'report.md'}")

@@ -1,0 +1,10 @@
+"""The papers' experiments, one file each: what a paper says, what we get, a verdict on each claim, and its figure.
+
+`base` says what a study is, `lab` what studies share (data, models trained once, the judge), `catalogue` lists them, `record`
+keeps results, `report` shows them.
+"""
+
+from undrift.study.base import Claim, Finding, Result, Study
+from undrift.study.lab import Lab
+
+__all__ = ["Claim", "Finding", "Lab", "Result", "Study"]

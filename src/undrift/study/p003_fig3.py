@@ -1,0 +1,69 @@
+"""003, Fig. 3: the probability flow by a black-box solver. How many evaluations does it take, and are its samples unrealistic?"""
+
+from __future__ import annotations
+
+import torch
+
+import undrift as ud
+from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.figure import digits
+from undrift.study.four import PROCESS, drawn
+from undrift.study.lab import Lab
+
+
+def measure(lab: Lab) -> Measured:
+    """A black box: `Adaptive`, at the tolerance of the tutorials (1e-3 here, per sample), its calls counted."""
+    model, n = lab.model("003-score"), lab.samples
+    counted = ud.Counted(model.denoiser.given(None).using(PROCESS))
+    times = torch.tensor([PROCESS.t_max, 0.02, PROCESS.t_min], dtype=torch.float64)
+    y = lab.shown(ud.sample(counted, (n, *model.spec.shape), ud.Adaptive(rtol=1e-3, atol=1e-3), times, batch_size=n))
+    return {
+        "box": lab.figures(y), "calls": counted.calls, "x": y[:64], "flow": drawn(lab, "probability flow", 100),
+        "sde": drawn(lab, "reverse SDE", 1000), "floor": lab.floor, "contrast": lab.contrast(y), "spec": model.spec,
+    }  # fmt: skip
+
+
+def _fast(m: Measured) -> Seen:
+    few, many = m["flow"], m["sde"]
+    text = (
+        f"the black box stopped after {m['calls']} evaluations; Fréchet {plus_minus(few.figures['frechet'])} at {few.evaluations}, "
+        f"reverse SDE {plus_minus(many.figures['frechet'])} at {many.evaluations}"
+    )
+    return text, m["calls"] <= 200 and below(many.figures["frechet"], few.figures["frechet"], False) is not True
+
+
+def _unrealistic(m: Measured) -> Seen:
+    own, sde, floor = m["box"]["precision"], m["sde"].figures["precision"], m["floor"]["precision"]
+    text = f"precision {plus_minus(own)}, reverse SDE {plus_minus(sde)}, held-out digits {plus_minus(floor)}"
+    return text, own.value < sde.value - 2 * (own.standard_error**2 + sde.standard_error**2) ** 0.5
+
+
+def _sharp(m: Measured) -> Seen:
+    return f"contrast {m['contrast']:.2f} of real digits'", abs(m["contrast"] - 1) < 0.1
+
+
+STUDY = Study(
+    name="003-fig3",
+    title="The probability flow by a black-box solver",
+    source="sec. 5.3, Fig. 3",
+    covers=("X14",),
+    measure=measure,
+    claims=(
+        Claim(
+            "“only ~100 iterations needed, vs. ~1000”",
+            "sec. 5.3",
+            "at most 200, and no worse than the reverse SDE at 1,000",
+            _fast,
+        ),
+        Claim(
+            "samples “are not realistic”",
+            "sec. 5.3",
+            "precision below that of the reverse SDE, by two standard errors",
+            _unrealistic,
+            "a flow adds no noise that would forget the errors of its network, so it shows them; a better network has fewer",
+        ),
+        Claim("“although sharp”", "sec. 5.3", "contrast within 10 % of that of real digits", _sharp),
+    ),
+    figure=lambda m: digits(m["x"], m["spec"], 8),
+    caption="64 samples by the probability flow, solved by steps chosen for each sample.",
+)

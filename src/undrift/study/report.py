@@ -1,0 +1,120 @@
+"""What came of studies: lines for a terminal, one HTML page, and the same as Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from undrift import __version__
+from undrift.evaluate import sheet
+from undrift.study.base import VERDICTS, Result, Study
+from undrift.study.catalogue import OUT_OF_REACH, STUDIES
+
+
+def listed() -> list[str]:
+    """The list of studies, a line each, and what is none."""
+    wide = max(map(len, STUDIES))
+    lines = []
+    for study in STUDIES.values():
+        ids = f" [{', '.join(study.covers)}]" if study.covers else ""
+        lines.append(f"{study.name:{wide}}  {study.title} ({study.source}){ids}{'' if study.toy else ' *'}")
+    lines += ["* samples a model of digits, trained at the first study that wants it", "", "out of reach:"]
+    return lines + [f"{name:{wide}}  {reason}" for name, reason in OUT_OF_REACH.items()]
+
+
+def lines(result: Result) -> list[str]:
+    """One result for a terminal."""
+    study = STUDIES[result.study]
+    said = [f"{study.name}: {study.title} (paper {study.paper}, {study.source}); {result.settings}"]
+    for f in result.findings:
+        said += [f"  {f.verdict:12}  paper: {f.says}", f"{'':14}  ours:  {f.ours}", f"{'':14}  wanted: {f.wanted}"]
+        said += [f"{'':14}  why:   {f.why}"] if f.why else []
+    widths = [max(map(len, column)) for column in zip(*result.table, strict=True)]
+    said += ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in result.table]
+    return said
+
+
+def counted(results: Sequence[Result]) -> str:
+    """How many claims hold."""
+    verdicts = [f.verdict for r in results for f in r.findings]
+    each = ", ".join(f"{verdicts.count(word)} {word}" for word in VERDICTS.values())
+    minutes = sum(r.seconds for r in results) / 60
+    return f"{len(results)} studies in {minutes:.0f} minutes, {len(verdicts)} claims: {each}"
+
+
+_HEAD = ("study", "what", "holds", "within error", "differs", "seconds", "of the processor")
+_CLAIMS = ("the paper says", "where", "wanted", "ours", "verdict")
+
+
+def _overview(results: Sequence[Result]) -> list[list[str]]:
+    rows = []
+    for r in results:
+        verdicts = [f.verdict for f in r.findings]
+        rows.append(
+            [
+                r.study,
+                STUDIES[r.study].title,
+                *(str(verdicts.count(w) or "") for w in VERDICTS.values()),
+                f"{r.seconds:.0f}",
+                f"{r.processor:.0f}",
+            ]
+        )
+    return rows
+
+
+def _models(results: Sequence[Result]) -> list[str]:
+    return sorted({model for r in results for model in r.models})
+
+
+def html_page(results: Sequence[Result]) -> str:
+    """Everything on one page that needs nothing beside itself."""
+    body = ["<h1>The papers' experiments</h1>", f"<p>{html.escape(counted(results))}.</p>"]
+    body += [sheet.table(_HEAD, _overview(results))]
+    if models := _models(results):
+        body += ["<h2>Models</h2>", *(f"<p>{html.escape(model)}</p>" for model in models)]
+    for r in results:
+        study = STUDIES[r.study]
+        body += [f"<h2>{html.escape(study.name)}</h2>", f"<p>{html.escape(_source(study))} {r.settings}, {r.seconds:.0f} s.</p>"]
+        body.append(sheet.figure(r.figure, study.caption))
+        rows = []
+        for f in r.findings:
+            shade = {"holds": "", "within error": "beyond", "differs": "worse"}[f.verdict]
+            why = f"<br><small>{html.escape(f.why)}</small>" if f.why else ""
+            rows.append(
+                [*map(html.escape, (f.says, f.where, f.wanted, f.ours)), f'<span class="{shade}">{f.verdict}</span>{why}']
+            )
+        body.append(sheet.table(_CLAIMS, rows, raw=True))
+        if r.table:
+            body.append(sheet.table(r.table[0], r.table[1:]))
+    body += ["<h2>Out of reach</h2>", sheet.table(("", "why"), [list(item) for item in OUT_OF_REACH.items()])]
+    return sheet.document("The papers' experiments", [*body, f"<p><small>undrift {__version__}</small></p>"])
+
+
+def markdown(results: Sequence[Result], pictures: str = "") -> str:
+    """The same as Markdown; pictures are at `pictures` + NAME.png."""
+    body = [f"{counted(results)}.", "", *_grid([list(_HEAD), *_overview(results)]), ""]
+    if models := _models(results):
+        body += ["Models:", "", *(f"- {model}" for model in models), ""]
+    for r in results:
+        study = STUDIES[r.study]
+        body += [f"### {study.name}", "", f"{_source(study)} {r.settings[0].upper()}{r.settings[1:]}, {r.seconds:.0f} s.", ""]
+        body += [f"![{study.caption}]({pictures}{study.name}.png)", "", f"*{study.caption}*", ""]
+        rows = [
+            [f.says, f.where, f.wanted, f.ours, f"**{f.verdict}**" if f.verdict == "differs" else f.verdict] for f in r.findings
+        ]
+        body += [*_grid([list(_CLAIMS), *rows]), ""]
+        whys = [f"- {f.says}: {f.why}." for f in r.findings if f.why]
+        body += (["Where we differ, and why:", "", *whys, ""] if whys else []) + ([*_grid(r.table), ""] if r.table else [])
+    body += ["## Out of reach", "", *_grid([["", "why"], *(list(item) for item in OUT_OF_REACH.items())])]
+    return "\n".join(body) + "\n"
+
+
+def _source(study: Study) -> str:
+    ids = f" ({', '.join(study.covers)})" if study.covers else ""
+    return f"{study.title}: paper {study.paper}, {study.source}{ids}."
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    text = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [text[0], "|" + "---|" * len(rows[0]), *text[1:]]
