@@ -15,9 +15,10 @@ from undrift.data.array import array
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.features import Encoder, features, train_encoder
 from undrift.evaluate.figure import Figure
-from undrift.evaluate.gauge import gauge
+from undrift.evaluate.gauge import gauge, in_features
 from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import Memory, by_cosine, by_distance
+from undrift.evaluate.report import number, signed
 
 
 def table(n, seed, d=3):
@@ -103,6 +104,33 @@ def test_verdicts():
         "beyond real data",
     ]
     assert figure(1.0, 0.9, "recall").interval(Estimate(1.0, (0.9, 1.0, 1.1)))[1] == 1.0
+
+
+def test_few_samples_of_the_same_law_are_as_real_data():
+    """40 pairs of 20 samples, six figures: at one false alarm in 370 more than 4 come with chance 1 in 2,000. With two groups only,
+    three standard errors would give about 20, and a recall that no group changes would count without any error."""
+
+    def normal(n, seed):
+        return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
+
+    alarms, narrow = 0, 0
+    for i in range(40):
+        figures = in_features(normal(400, 3 * i), 20)
+        own, floor = figures(normal(20, 3 * i + 1)), figures(normal(20, 3 * i + 2))
+        for key, e in own.items():
+            found = Figure(KINDS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
+            alarms += found.verdict != "as real data"
+            low, high = found.interval(e)
+            narrow += high - low < 0.1 and key in ("recall", "coverage")
+    assert alarms <= 4 and narrow == 0
+
+
+def test_a_difference_that_no_group_of_samples_changes_is_not_sure():
+    assert (
+        signed(Estimate(0.02, (0.02,) * 5)) == "0.020 (0.020 to 0.020)"
+        and number(Estimate(0.98, (0.98, 0.98 + 1e-16))) == "0.980"
+    )
+    assert signed(Estimate(0.02, (0.019, 0.02, 0.021))).endswith("differs")
 
 
 def test_evaluate_writes_a_report_that_stands_alone(judged_copy, capsys):
