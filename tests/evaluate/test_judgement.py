@@ -208,6 +208,18 @@ def test_fewer_samples_than_columns_is_said_and_what_takes_more_is_not_measured(
     assert "fewer samples than columns" in page and "too few to train on half of them" in page
 
 
+def test_classes_of_data_that_are_no_pictures_are_said_not_to_be_recognised(tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 255, (150, 1, 5, 5))
+    np.savez(tmp_path / "tiny.npz", x=x.astype(np.uint8), labels=np.arange(150) % 3)
+    words = ("steps=1", "network.kind=mlp", "network.width=8", "sample_every=0", "--data-dir", tmp_path / "tiny.npz")
+    assert undrift("train", "array", *words, "--out", tmp_path / "run", capsys=capsys)[0] == 0
+    code, out, err = undrift("evaluate", tmp_path / "run", "-n", 20, "--steps", 1, capsys=capsys)
+    assert (code, err) == (0, "") and out.count("not measured: a classifier is trained of pictures of at least 8 x 8 only") == 2
+    assert {"recognised", "balances"} <= set(
+        json.loads((tmp_path / "run" / "report.json").read_text())["runs"][0]["not measured"]
+    )
+
+
 def test_one_class_only_is_said_and_measured_without(tmp_path, capsys):
     x = digits().raw(torch.arange(300))[:, 0].numpy() * 15
     np.savez(tmp_path / "one.npz", x=x.astype(np.uint8), labels=np.full(300, "digit"))
