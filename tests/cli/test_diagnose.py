@@ -86,6 +86,8 @@ def test_too_few_examples(tmp_path, capsys):
 
 RUN, TMP = "RUN", "TMP"
 MISTAKES = [
+    (("diagnose", RUN, "--scale", "nan"), "a guidance scale is a finite number"),
+    (("diagnose", RUN, "-w", "inf"), "a guidance scale is a finite number"),
     (("diagnose", f"{TMP}/nowhere"), "no such run folder"),
     (("diagnose", RUN, "-n", "49"), "-n 49: too few samples for error bars; ask for at least 50"),
     (("diagnose", RUN, "--sampler", "huen"), 'sampler "huen" is unknown — did you mean "heun"?'),

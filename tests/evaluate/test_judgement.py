@@ -15,9 +15,10 @@ from undrift.data.array import array
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.features import Encoder, features, train_encoder
 from undrift.evaluate.figure import Figure
-from undrift.evaluate.gauge import gauge
+from undrift.evaluate.gauge import gauge, in_features
 from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import Memory, by_cosine, by_distance
+from undrift.evaluate.report import number, signed
 
 
 def table(n, seed, d=3):
@@ -105,6 +106,33 @@ def test_verdicts():
     assert figure(1.0, 0.9, "recall").interval(Estimate(1.0, (0.9, 1.0, 1.1)))[1] == 1.0
 
 
+def test_few_samples_of_the_same_law_are_as_real_data():
+    """40 pairs of 20 samples, six figures: at one false alarm in 370 more than 4 come with chance 1 in 2,000. With two groups only,
+    three standard errors would give about 20, and a recall that no group changes would count without any error."""
+
+    def normal(n, seed):
+        return torch.randn(n, 4, generator=torch.Generator().manual_seed(seed))
+
+    alarms, narrow = 0, 0
+    for i in range(40):
+        figures = in_features(normal(400, 3 * i), 20)
+        own, floor = figures(normal(20, 3 * i + 1)), figures(normal(20, 3 * i + 2))
+        for key, e in own.items():
+            found = Figure(KINDS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
+            alarms += found.verdict != "as real data"
+            low, high = found.interval(e)
+            narrow += high - low < 0.1 and key in ("recall", "coverage")
+    assert alarms <= 4 and narrow == 0
+
+
+def test_a_difference_that_no_group_of_samples_changes_is_not_sure():
+    assert (
+        signed(Estimate(0.02, (0.02,) * 5)) == "0.020 (0.020 to 0.020)"
+        and number(Estimate(0.98, (0.98, 0.98 + 1e-16))) == "0.980"
+    )
+    assert signed(Estimate(0.02, (0.019, 0.02, 0.021))).endswith("differs")
+
+
 def test_evaluate_writes_a_report_that_stands_alone(judged_copy, capsys):
     code, out, err = undrift("evaluate", judged_copy, "-n", 60, "--steps", 2, capsys=capsys)
     assert (code, err) == (0, "")
@@ -178,6 +206,18 @@ def test_fewer_samples_than_columns_is_said_and_what_takes_more_is_not_measured(
     assert "not measured  30 samples are too few to train on half of them; 40 are the least" in line
     page = (tmp_path / "run" / "report.html").read_text()
     assert "fewer samples than columns" in page and "too few to train on half of them" in page
+
+
+def test_classes_of_data_that_are_no_pictures_are_said_not_to_be_recognised(tmp_path, capsys):
+    x = np.random.default_rng(0).integers(0, 255, (150, 1, 5, 5))
+    np.savez(tmp_path / "tiny.npz", x=x.astype(np.uint8), labels=np.arange(150) % 3)
+    words = ("steps=1", "network.kind=mlp", "network.width=8", "sample_every=0", "--data-dir", tmp_path / "tiny.npz")
+    assert undrift("train", "array", *words, "--out", tmp_path / "run", capsys=capsys)[0] == 0
+    code, out, err = undrift("evaluate", tmp_path / "run", "-n", 20, "--steps", 1, capsys=capsys)
+    assert (code, err) == (0, "") and out.count("not measured: a classifier is trained of pictures of at least 8 x 8 only") == 2
+    assert {"recognised", "balances"} <= set(
+        json.loads((tmp_path / "run" / "report.json").read_text())["runs"][0]["not measured"]
+    )
 
 
 def test_one_class_only_is_said_and_measured_without(tmp_path, capsys):

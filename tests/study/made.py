@@ -205,7 +205,7 @@ MADE = {
             "contrast": 1.0,
             "floor": FLOOR,
         },
-        [{"calls": 900}, {"box": {"precision": est(0.9)}}, {"contrast": 1.4}],
+        [{"calls": 900}, {"box": {"precision": est(0.97)}}, {"contrast": 1.4}],
     ),
     "003-fig4": (
         {"runs": runs_003(), "floor": FLOOR},

@@ -1,6 +1,8 @@
 """Every study runs, is kept and is read back; the lab shares what it should; figures and the list."""
 
 import gc
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -96,7 +98,10 @@ def test_what_is_out_of_reach_has_a_reason():
 def test_each_study_is_one_short_file():
     files = {path.stem for path in SOURCES.glob("p0*.py")}
     assert len(files) == len(STUDIES)
-    assert all(len(path.read_text().splitlines()) < 150 for path in SOURCES.glob("p0*.py"))
+    for path in SOURCES.glob("p0*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 150
+        assert not re.search(r"import .*\b_(?!_)\w|\w\._(?!_)\w", text.replace("from __future__", "")), f"{path}: a private name"
 
 
 def test_an_unknown_study_is_named_by_the_nearest():
@@ -126,6 +131,17 @@ def test_a_kept_result_that_is_damaged_is_none(lab, tmp_path):
     numbers = tmp_path / "001-fig3.json"
     numbers.write_text(numbers.read_text()[:50])
     assert record.read("001-fig3", tmp_path) is None and record.read("001-fig4", tmp_path) is None
+    record.save(result, tmp_path)
+    whole = json.loads(numbers.read_text())
+    assert record.read("001-fig3", tmp_path) is not None
+    for wrong in (
+        {"findings": [whole["findings"][0] | {"verdict": "<b>true</b>"}]}, {"findings": 3}, {"models": [1]}, {"seconds": "x"},
+        {"study": "001-fig4"}, {"table": [["a", "b"], ["c"]]}, {"table": 1}, {"settings": None}, {"extra": 1},
+    ):  # fmt: skip
+        numbers.write_text(json.dumps(whole | wrong))
+        assert record.read("001-fig3", tmp_path) is None, wrong
+    numbers.write_text("[]")
+    assert record.read("001-fig3", tmp_path) is None
 
 
 def test_panels_stand_side_by_side_and_bars_are_as_high_as_their_values():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from scipy.stats import t
+
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.interval import student, wilson
 from undrift.evaluate.kinds import Kind
 
-SURE = 3.0  # standard errors from the floor before anything is said: by chance once in 370
+CHANCE = 0.0027  # of equal laws that anything is said of them, once in 370: three standard errors, more of few groups
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Figure:
     Attributes:
         kind: What it is.
         own, floor: The estimates.
-        of: Of how many independent answers it is a share; 0 where it is none.
+        of: Of how many answers it is a share; 0 where it is none.
     """
 
     kind: Kind
@@ -29,9 +31,10 @@ class Figure:
 
     def interval(self, estimate: Estimate) -> tuple[float, float]:
         """95 %, of `own` or of `floor`."""
-        if self.of:
-            return wilson(min(1.0, max(0.0, estimate.value)), self.of)
         low, high = student(estimate)
+        if self.of:
+            least, most = self._wilson(estimate)
+            low, high = (least, most) if self.kind.independent else (min(low, least), max(high, most))
         return (low, high) if math.isnan(low) else (max(low, self.kind.least), min(high, self.kind.most))
 
     @property
@@ -39,13 +42,22 @@ class Figure:
         """How the samples stand to held-out examples, in words."""
         gap = self.own.value - self.floor.value
         error = math.hypot(*(self._error(e) for e in (self.own, self.floor)))
-        if not abs(gap) > SURE * error:  # also where there is no error bar
+        groups = len(self.own.replicates) + len(self.floor.replicates)
+        sure = t.isf(CHANCE / 2, math.inf if self.kind.independent else max(1, groups - 2))
+        if not abs(gap) > sure * error:  # also where there is no error bar
             return "as real data"
         return "worse than real data" if (gap > 0) == (self.kind.better == "lower") else "beyond real data"
 
     def _error(self, estimate: Estimate) -> float:
-        low, high = self.interval(estimate)
-        return (high - low) / 3.92 if self.of else estimate.standard_error
+        if not self.of:
+            return estimate.standard_error
+        low, high = self._wilson(estimate)
+        own = (high - low) / 3.92
+        return own if self.kind.independent else max(estimate.standard_error, own)
+
+    def _wilson(self, estimate: Estimate) -> tuple[float, float]:
+        """The least that a share is uncertain: no group of samples may change it, and then the jackknife sees nothing."""
+        return wilson(min(1.0, max(0.0, estimate.value)), self.of)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from undrift.evaluate.recognition import Judge, predict, train_judge
 
 LEAST = 20  # samples, and held-out examples, below which there are no error bars
 REFERENCE, _PAIRS = 10_000, 5_000  # training examples that distances are measured to: by moments, by pairs
+_SHARES = ("precision", "recall", "coverage")  # of samples, and of as many training examples
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Gauge:
             differ by chance.
         memories: All samples in model space to likenesses to training examples.
         judge: The classifier, where there is one.
-        shares: Of figures that are shares of independent answers: of how many.
+        shares: Of figures that are shares: of how many answers.
     """
 
     samples: int
@@ -97,7 +98,8 @@ def gauge(
     also = () if more is None else (more(train, held_out, samples),)  # first: it may refuse the data
     images = len(train.spec.shape) == 3 and min(train.spec.shape[1:]) >= 8
     found = (_of_images if images else _of_vectors)(train, held_out, samples, seed, cache)
-    return replace(found, spaces=(*found.spaces, *also), shares=found.shares | {"inception_precision": samples})
+    seen = {f"inception_{key}": samples for key in _SHARES}
+    return replace(found, spaces=(*found.spaces, *also), shares=found.shares | seen)
 
 
 def in_features(seen: Tensor, m: int, prefix: str = "") -> Callable[[Tensor], dict[str, Estimate]]:
@@ -151,7 +153,7 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
     if labels is None:
         missing["diversity"] = "the data have no classes"
     own = Space(space, seen.shape[1], figures, figures(real, real_labels), missing)
-    return Gauge(m, (own,), real_labels, memories, judge, {"precision": m})
+    return Gauge(m, (own,), real_labels, memories, judge, dict.fromkeys(_SHARES, m))
 
 
 def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path | None) -> Gauge:

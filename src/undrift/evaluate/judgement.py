@@ -147,6 +147,9 @@ def judge(model: Model, folder: Path, on: Ground, n: int, drawn: str, likelihood
             balances = {"samples": balance(free, shares, classes), "held-out data": balance(unseen, shares, classes)}
         else:
             missing["balances"] = "the model never learnt to choose a class by itself (label_dropout is 0)"
+    elif ruler.judge is None and labels is not None and "inception" not in missing:
+        why = "a classifier is trained of pictures of at least 8 x 8 only"
+        missing |= {"recognised": why, "balances": why}
     elif "inception" in missing:
         missing |= {"recognised": missing["inception"], "balances": missing["inception"]}
     flat = () if "energy" not in figures else columns(y[:m], pick(on.train, 5000, 0)[0])

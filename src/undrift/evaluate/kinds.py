@@ -16,6 +16,7 @@ class Kind:
     sees: str
     least: float = -math.inf  # no interval goes beyond these
     most: float = math.inf
+    independent: bool = False  # a share of answers of which each is of a sample of its own
 
 
 KINDS = {
@@ -24,7 +25,7 @@ KINDS = {
     "inception": Kind(
         "inception score, by the data's classifier", "higher", "sure classes, all of them; not how samples look", 1.0
     ),
-    "precision": Kind("precision", "higher", "are samples where data are? nothing of what is missing"),
+    "precision": Kind("precision", "higher", "are samples where data are? nothing of what is missing", 0.0, 1.0, True),
     "recall": Kind("recall", "higher", "are data where samples are? one outlier covers much", 0.0, 1.0),
     "density": Kind("density", "higher", "as precision, but robust against real outliers; 1 for equal laws", 0.0),
     "coverage": Kind("coverage", "higher", "is every part of the data visited? nothing of bad samples", 0.0, 1.0),
@@ -36,7 +37,7 @@ KINDS = {
         "widest gap of a column (Kolmogorov-Smirnov)", "lower", "each column alone; nothing of how they hang together", 0.0
     ),
     "correlation": Kind("difference of correlations", "lower", "linear dependence of pairs of columns", 0.0),
-    "told_apart": Kind("told apart by a classifier", "lower", "whatever a forest of trees finds; 0.5 is a coin"),
+    "told_apart": Kind("told apart by a classifier", "lower", "whatever a forest of trees finds; 0.5 is a coin", 0.0, 1.0, True),
 }
 
 _FEATURES = ("frechet", "kernel", "precision", "recall", "density", "coverage")

@@ -125,7 +125,7 @@ def number(e: Estimate) -> str:
 
 
 def _rounded(value: float, error: float) -> str:
-    digits = 3 if not 0 < error < math.inf else max(0, min(6, 1 - math.floor(math.log10(error))))
+    digits = 3 if not 1e-9 < error < math.inf else max(0, min(6, 1 - math.floor(math.log10(error))))
     return f"{value:.{digits}f}"
 
 
@@ -135,9 +135,9 @@ def span(interval: tuple[float, float], error: float) -> str:
 
 
 def signed(e: Estimate) -> str:
-    """A difference, and whether it is surely one."""
+    """A difference, and whether it is surely one; where no group of samples changes it, nobody can say."""
     low, high = student(e)
-    sure = "" if low <= 0 <= high or not math.isfinite(low) else "  differs"
+    sure = "  differs" if (low > 0 or high < 0) and e.standard_error > 1e-9 else ""
     return f"{number(e)} ({span((low, high), e.standard_error)}){sure}"
 
 

@@ -69,13 +69,13 @@ STUDY = Study(
             "how soon depends on the noise of the first levels",
         ),
         Claim(
-            "DDPM is “complete noise until about 70 %”",
+            "DDPM is “complete noise until the process is about 70% finished”",
             "sec. 7, Fig. 6",
             "half recognised from 60 to 85 % on",
             lambda m: _late("DDPM", m),
         ),
         Claim(
-            "the SDE is “complete noise until about 70 %”",
+            "the SDE is “complete noise until the process is about 70% finished”",
             "sec. 7, Fig. 7",
             "half recognised from 60 to 85 % on",
             lambda m: _late("SDE", m),

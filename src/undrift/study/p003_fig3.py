@@ -35,7 +35,7 @@ def _fast(m: Measured) -> Seen:
 def _unrealistic(m: Measured) -> Seen:
     own, sde, floor = m["box"]["precision"], m["sde"].figures["precision"], m["floor"]["precision"]
     text = f"precision {plus_minus(own)}, reverse SDE {plus_minus(sde)}, held-out digits {plus_minus(floor)}"
-    return text, own.value < sde.value - 2 * (own.standard_error**2 + sde.standard_error**2) ** 0.5
+    return text, below(own, sde, False)
 
 
 def _sharp(m: Measured) -> Seen:

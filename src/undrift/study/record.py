@@ -10,7 +10,7 @@ from PIL import Image
 
 from undrift.model import write_atomically
 from undrift.picture import save_image
-from undrift.study.base import Finding, Result
+from undrift.study.base import VERDICTS, Finding, Result
 from undrift.study.figure import few_colours
 
 
@@ -31,5 +31,19 @@ def read(name: str, folder: Path) -> Result | None:
         with Image.open(folder / f"{name}.png") as image:
             figure = image.convert("RGB")
         findings = tuple(Finding(**f) for f in kept.pop("findings"))
-        return Result(**kept | {"findings": findings, "models": tuple(kept["models"]), "figure": figure})
+        result = Result(**kept | {"findings": findings, "models": tuple(kept["models"]), "figure": figure})
+        return result if _whole(result, name) else None
     return None
+
+
+def _whole(result: Result, name: str) -> bool:
+    """Whether what was read can be shown: words where there should be words, numbers where numbers, rows of one length."""
+    texts = [result.settings, result.key, *result.models, *(v for f in result.findings for v in vars(f).values())]
+    texts += [cell for row in result.table for cell in row]
+    return (
+        result.study == name
+        and all(isinstance(t, str) for t in texts)
+        and all(f.verdict in VERDICTS.values() for f in result.findings)
+        and all(isinstance(v, int | float) for v in (result.seconds, result.processor))
+        and len({len(row) for row in result.table}) <= 1
+    )

@@ -74,7 +74,10 @@ def html_page(results: Sequence[Result]) -> str:
         body += ["<h2>Models</h2>", *(f"<p>{html.escape(model)}</p>" for model in models)]
     for r in results:
         study = STUDIES[r.study]
-        body += [f"<h2>{html.escape(study.name)}</h2>", f"<p>{html.escape(_source(study))} {r.settings}, {r.seconds:.0f} s.</p>"]
+        body += [
+            f"<h2>{html.escape(study.name)}</h2>",
+            f"<p>{html.escape(_source(study))} {html.escape(r.settings)}, {r.seconds:.0f} s.</p>",
+        ]
         body.append(sheet.figure(r.figure, study.caption))
         rows = []
         for f in r.findings:

@@ -10,6 +10,7 @@ Two currencies, which are not exchangeable and are shown beside each other:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -147,6 +148,8 @@ def diagnose(
     if n < LEAST:
         raise UndriftError(f"-n {n}: too few samples for error bars; ask for at least {LEAST}")
     given = None if scale is None and w is None else float(guidance_scale(scale, w))
+    if given is not None and not math.isfinite(given):
+        raise UndriftError("a guidance scale is a finite number, such as --scale 2 or -w 1")
     if isinstance(model, Model):
         if folder is None:
             raise UndriftError(
