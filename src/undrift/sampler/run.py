@@ -103,7 +103,7 @@ def batches(
         raise ValueError(f"`n` and `batch_size` must be at least 1, got {n} and {batch_size}.")
     numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
     if seed < 0 or bool((numbers < 0).any()):
-        raise ValueError(f"`seed` and `first` must not be negative, got {seed} and {first}.")
+        raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, int(numbers.min()))}.")
     times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:
