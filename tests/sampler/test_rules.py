@@ -79,6 +79,13 @@ def test_every_grid_is_safe_from_zero_terminal_snr(kind, grid):
         assert m.calls == sampler.evaluations(4)
 
 
+def test_numbers_of_numpy_are_numbers():
+    n, steps = np.arange(3, 5)
+    assert torch.equal(ud.sample(mixture(), n, steps=steps), ud.sample(mixture(), 3, steps=4))
+    with pytest.raises(TypeError):
+        ud.sample(mixture(), 2.5)
+
+
 def test_steps_within_a_budget():
     assert [ud.Heun().steps_within(n) for n in (0, 1, 2, 3, 10)] == [0, 1, 1, 2, 5]
     assert ud.DPM2M().steps_within(10) == 10 and ud.Adaptive().steps_within(10) == 0
@@ -178,6 +185,10 @@ M = mixture()
         (lambda: ud.fit_grid(M, (4, 2), ud.Noise(range(4)), sampler=ud.Ancestral()), "deterministic sampler"),
         (lambda: grids.Fitted(((1.0, 2.0),)), "decreasing"),
         (lambda: ud.EulerMaruyama(-1), "must not be negative"),
+        (lambda: ud.EulerMaruyama(float("nan")), "finite"),
+        (lambda: ud.SASolver(tau=float("inf")), "finite"),
+        (lambda: grids.karras(ud.VP(), 5, rho=0.0), "positive rho"),
+        (lambda: grids.warped(ud.VP(), 5, 0.0, 1.0), "positive a and b"),
         (lambda: ud.Langevin(0), "snr"),
         (lambda: ud.PredictorCorrector(corrections=0), "at least 1"),
         (lambda: grids.uniform(ud.DDPM(10), 11), "only 10 levels"),

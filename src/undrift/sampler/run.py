@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -69,11 +70,12 @@ def sample(
         RuntimeError: samples that are not finite.
         OutputError: `out` cannot be written.
     """
-    if isinstance(n_or_shape, int):
-        if denoiser.shape is None:
-            raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
-        n_or_shape = (n_or_shape, *denoiser.shape)
-    shape = tuple(n_or_shape)
+    if isinstance(n_or_shape, (tuple, list)):
+        shape = tuple(n_or_shape)
+    elif denoiser.shape is None:
+        raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
+    else:
+        shape = (operator.index(n_or_shape), *denoiser.shape)
     parts = batches(
         denoiser, shape, sampler or DPM2M(), steps, seed, cond, callback,
         grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,
