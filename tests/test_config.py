@@ -83,6 +83,8 @@ def test_steps_and_minutes_take_each_other_back():
     ("digits", ["steps.more=3"], "steps is a single value and has no parts"),
     ("digits", ["steps=[1"], "is not readable"),
     ("digits", ["steps="], "a run needs an end"),
+    ("digits", ["label_dropout=0"], "label_dropout=0 teaches nothing of samples without their class"),
+    ("digits", ["sampling.scale=.nan"], "sampling.scale=nan"),
 ])  # fmt: skip
 def test_what_a_recipe_error_says(name, words, message):
     with pytest.raises(RecipeError) as caught:

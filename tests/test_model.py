@@ -78,6 +78,28 @@ def test_what_cannot_be_asked(tiny_run, call, message):
         ud.load(tiny_run).sample(2, [1, 2, 3])
 
 
+def test_a_model_that_was_always_told_its_class_is_not_asked_without(tiny_run):
+    """Trained with label_dropout=0 it has no unconditional side: what needs one is refused, what does not is as ever."""
+    model, x = ud.load(tiny_run), torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    assert model.trained["label_dropout"] == 0.12
+    before = model.draw(2, 4, scale=1, steps=2)
+    model.trained["label_dropout"] = 0.0
+    assert torch.equal(model.draw(2, 4, scale=1, steps=2), before)
+    assert torch.equal(model.draw(2, 4, scale=2, steps=2, guide=ud.load(tiny_run)), before)
+    classifier = ud.NoisyClassifier(torch.nn.Identity(), model.denoiser.process, [1.0] * 10)
+    for call in (
+        lambda: model.draw(2, 4, scale=2.0),
+        lambda: model.draw(2, 4, w=-1),
+        lambda: model.draw(2),
+        lambda: model.draw(2, 4, scale=1.0, guide=classifier),
+        lambda: model.impute(x, x == 0),
+        lambda: model.log_likelihood(x),
+        lambda: model.restore(torch.zeros(1, 4, 4), "downsample:2", 1.0),
+    ):
+        with pytest.raises(UndriftError, match="never trained without what it is told"):
+            call()
+
+
 class Bomb:
     def __reduce__(self):
         import os

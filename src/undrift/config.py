@@ -152,7 +152,7 @@ class SamplingOptions(Options):
 
     sampler: SamplerName = "dpm2m"
     steps: Annotated[int, Field(ge=1)] = 20
-    scale: float = 1.0
+    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
     grid: GridName = "straight"
     fitted: tuple[tuple[float, ...], ...] | None = None
 
@@ -362,6 +362,11 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
     if not recipe.monitor_every and (recipe.patience or recipe.until == "converged"):
         raise RecipeError("patience and until=converged go by the held-out loss; give monitor_every, such as 250")
+    if not recipe.label_dropout and recipe.sampling.scale != 1:
+        raise RecipeError(
+            "label_dropout=0 teaches nothing of samples without their class, so they cannot be guided by "
+            f"sampling.scale={recipe.sampling.scale:g}; give sampling.scale=1 as well, or leave label_dropout out"
+        )
     learned = recipe.network is not None and kinds(recipe.network).get("learned_variance", False)
     check_objective(recipe.objective, kinds(recipe.process)["kind"], learned)
     check_thrift(recipe)

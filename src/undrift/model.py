@@ -339,6 +339,8 @@ class Model:
             raise UndriftError(str(error).rstrip(".")) from None
         rest = seen.y - chosen(shift.expand(1, *self.spec.shape)) if chosen.linear else seen.y
         labels = self.labels(len(rest), cond)
+        if labels is None:
+            self._must_know_without()
         if particles:
             found = smc(self.denoiser, inner, rest, noise_std, how, particles, steps, seed, labels).draw(draws, seed)
         else:
@@ -456,6 +458,8 @@ class Model:
         labels = self.condition(n, cond)
         plain: AnyDenoiser = self.denoiser
         strength = usual if scale is None and w is None else guidance_scale(scale, w)
+        if labels is None or isinstance(guide, NoisyClassifier) or (guide is None and strength != 1):
+            self._must_know_without()
         guided: AnyDenoiser
         if isinstance(guide, Model):
             if guide.spec != self.spec:
@@ -474,6 +478,14 @@ class Model:
             plain = plain.given(None)
             guided = Tilt(plain, guide, strength)
         return (guided if interval is None else Interval(guided, plain, *interval)), labels
+
+    def _must_know_without(self) -> None:
+        """Raises UndriftError if the model was always told its class, or text, and so knows nothing without."""
+        if self.trained.get("label_dropout") == 0 and self.examples:
+            raise UndriftError(
+                "this model was never trained without what it is told (label_dropout=0), so it can neither draw without it nor be "
+                "guided: name a class and keep to scale 1 (w = 0), or train one with label_dropout=0.1"
+            )
 
     def labels(self, n: int, cond: int | str | Sequence[int | str] | None) -> Tensor | None:
         """Class numbers `(n,)` from names or numbers; None stays None."""

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -26,9 +27,9 @@ _DDPM = DDPM()
 
 
 def _steps(n: int) -> int:
-    if not isinstance(n, int) or n < 1:
+    if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"`steps` must be a whole number of at least 1, got {n}.")
-    return n
+    return int(n)
 
 
 def uniform(process: Process, n: int) -> Tensor:
@@ -85,6 +86,8 @@ def straight(process: Process, n: int) -> Tensor:
 
 def warped(process: Process, n: int, a: float, b: float) -> Tensor:
     """As `straight`, with u replaced by `1 - (1 - u^a)^b`: larger a is denser at low noise, larger b at high noise."""
+    if not (0 < a < math.inf and 0 < b < math.inf):
+        raise ValueError(f"`warped` needs positive a and b, got {a} and {b}.")
     alpha, sigma = _ends(process)
     first, last = (sigma / (alpha + sigma)).tolist()
     share = 1 - (1 - torch.arange(_steps(n), 0, -1, dtype=torch.float64).div(n) ** a) ** b
@@ -99,6 +102,8 @@ def log_snr(process: Process, n: int, sigma_low: float = 0.02, sigma_high: float
 
 def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
     """Even in (sigma/alpha)^(1/rho): denser at low noise than `uniform`, at high noise than `log_snr` (Karras 2022, eq. 5)."""
+    if not 0 < rho < math.inf:
+        raise ValueError(f"`karras` needs a positive rho, got {rho}.")
     return _by_level(process, n, sigma_low, sigma_high, lambda s: s ** (1 / rho), lambda u: u**rho)
 
 

@@ -193,6 +193,8 @@ MISTAKES = {
     ("ok.npy", "--mask", "left", "--scale", "2"): "needs a class",
     ("ok.npy", "--mask", "left", "--method", "repant"): 'method "repant" is unknown — did you mean "repaint"?',
     ("ok.npy", "--mask", "left", "--sampler", "dpm"): 'sampler "dpm" is unknown',
+    ("ok.npy", "--mask", "left", "--class", "7", "--scale", "nan"): "a guidance scale is a finite number",
+    ("ok.npy", "--mask", "left", "--seed", "-1"): "must not be negative, got -1.",
     ("ok.npy", "--mask", "left", "--draws", "0"): "--draws 0: ask for at least one",
     ("ok.npy", "--mask", "left", "--steps", "0"): "whole number of at least 1",
     ("ok.npy", "--mask", "left", "-n", "0"): "-n 0",

@@ -56,6 +56,20 @@ def test_particles_classes_and_pictures(tiny_run, tmp_path, capsys):
     assert (code, err) == (0, "") and "1 measurement, 4 draws each with dps, 4 particles" in said
 
 
+def test_a_picture_is_one_sample_or_one_measurement(tiny_run, tmp_path, capsys):
+    """Clean data are read as `impute` reads them, 0..255 spread over the range; a measured picture is in the units of y."""
+    grey = np.arange(64, dtype="uint8").reshape(8, 8) * 4
+    Image.fromarray(grey).convert("LA").save(tmp_path / "x.png")
+    words = ("restore", tiny_run, tmp_path / "x.png", "--noise", "5", "--steps", 2, "--draws", 1, "--class", "none")
+    words = (*words, "--npz", tmp_path / "o.npz", "--out", tmp_path / "o.png", "--operator")
+    code, said, err = undrift(*words, "blur:1", "--simulate", capsys=capsys)
+    assert (code, err) == (0, "") and "1 measurement," in said
+    assert (np.load(tmp_path / "o.npz")["truth"] == (grey / 255 * 16).round()).all()
+    code, said, err = undrift(*words, "blur:1", capsys=capsys)
+    assert (code, err) == (0, "") and "1 measurement," in said
+    assert (np.load(tmp_path / "o.npz")["y"] == grey).all()
+
+
 def test_the_model_restores_in_data_units(tiny_run):
     """Half of a constant picture given with little noise: the draws say the same, in 0..16; a non-linear operator too."""
     model = ud.load(tiny_run)
@@ -126,7 +140,14 @@ def test_every_name_of_an_operator():
         ({"input": "gone.npy"}, "gone.npy: no such file"),
         ({"input": "nan.npy"}, "1 values are NaN"),
         ({"input": "wide.npy"}, "has shape (9, 9)"),
-        ({"input": "text.npy"}, "cannot be read"),
+        ({"input": "text.npy"}, "is neither .npy nor .npz"),
+        ({"input": "big.npy"}, "64 values are NaN or infinite"),
+        ({"input": "torn.png"}, "cannot be read"),
+        ({"input": "deep.png"}, "more than 8 bits"),
+        ({"input": "red.png"}, "has shape (1, 3, 8, 8), but what blur measures has (1, 8, 8)"),
+        ({"--operator": "matrix:empty.npy"}, "measures nothing"),
+        ({"--class": "1,x"}, 'class "x" is unknown'),
+        ({"--seed": "-1", "--particles": "2"}, "must not be negative, got -1"),
         ({"--out": "."}, "is a folder"),
     ],
 )
@@ -135,6 +156,11 @@ def test_mistakes_are_one_line(tiny_run, tmp_path, capsys, monkeypatch, change, 
     np.save("y.npy", np.zeros((8, 8), "float32"))
     np.save("wide.npy", np.zeros((9, 9), "float32"))
     np.save("nan.npy", np.where(np.arange(64).reshape(8, 8) == 5, np.nan, 0.0))
+    np.save("big.npy", np.full((8, 8), 1e300))
+    np.save("empty.npy", np.zeros((0, 64)))
+    Image.new("I;16", (8, 8)).save("deep.png")
+    Image.new("RGB", (8, 8), (255, 0, 0)).save("red.png")
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(9))
     (tmp_path / "text.npy").write_text("hello")
     given = {"input": "y.npy", "--operator": "blur:1", "--noise": "0.5", "--steps": "2", "--out": "o.png", **change}
     line = [given.pop("input")]

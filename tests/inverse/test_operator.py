@@ -122,6 +122,7 @@ def test_slope_and_adjoint_of_a_curved_function_are_its_derivative():
         (lambda: inv.project((4,), 1.5), r"in \(0, 1\]"),
         (lambda: inv.matrix(torch.zeros(4)), "got shape"),
         (lambda: inv.matrix(torch.zeros(2, 4), (5,)), "4 columns"),
+        (lambda: inv.matrix(torch.zeros(0, 4)), "measures nothing"),
         (lambda: inv.Operator(lambda x: x.sum(), (4,)), r"must map \(B"),
         (lambda: inv.Operator(lambda x: x @ torch.ones(3, 2), (4,)), "does not take"),
         (lambda: inv.blur((4,), 1.0)(torch.zeros(1, 5)), "got"),

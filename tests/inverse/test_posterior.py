@@ -284,6 +284,31 @@ def test_mistakes(change, words):
         ud.Posterior(gaussian(), **given)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: inv.MMPS(0),
+        lambda: inv.PiGDM(-1.0),
+        lambda: inv.PiGDM(iterations=0),
+        lambda: inv.DPS(0.0),
+        lambda: inv.DPS(math.nan),
+        lambda: inv.DiffPIR(math.inf),
+        lambda: inv.DiffPIR(iterations=0),
+    ],
+)
+def test_options_of_methods_are_positive(make):
+    with pytest.raises(ValueError, match="must be positive and finite, got"):
+        make()
+
+
+def test_whole_numbers_are_measurements_too():
+    for draw in (
+        lambda y: ud.sample(ud.Posterior(gaussian(), inv.matrix(A), y, STD, inv.MMPS()), 4, ud.Ancestral(), 3),
+        lambda y: ud.smc(gaussian(), inv.matrix(A), y, STD, inv.MMPS(), 4, 3).x,
+    ):
+        torch.testing.assert_close(draw(torch.ones(3, dtype=torch.int64)), draw(torch.ones(3)))
+
+
 def test_y_of_another_batch_size():
     with pytest.raises(ValueError, match="2 rows for a batch of 6"):
         ud.Posterior(gaussian(), inv.matrix(A), Y.expand(2, 3), STD, inv.MMPS())(X, 0.5)

@@ -21,7 +21,7 @@ FEWER = {name: sampler for name, (sampler, _) in ALL_SAMPLERS.items()} | {"annea
 def test_rules_of_the_house(kind):
     """No noise in the last step; evaluations as promised; any grid from 1 step on; the batch does not matter."""
     sampler, m = FEWER[kind], mixture(ud.Rectified())
-    for steps in (1, 2, 3, 9):
+    for steps in (1, 2, 3, 9, 1000):
         counted = Counted(m)
         x = ud.sample(counted, 8, sampler, steps, seed=1, like=DOUBLE)
         assert torch.isfinite(x).all() and sampler.evaluations(steps) in (None, counted.calls)
@@ -77,6 +77,13 @@ def test_every_grid_is_safe_from_zero_terminal_snr(kind, grid):
     assert torch.isfinite(x).all() and x.abs().max() < 30
     if sampler.evaluations(4) is not None:
         assert m.calls == sampler.evaluations(4)
+
+
+def test_numbers_of_numpy_are_numbers():
+    n, steps = np.arange(3, 5)
+    assert torch.equal(ud.sample(mixture(), n, steps=steps), ud.sample(mixture(), 3, steps=4))
+    with pytest.raises(TypeError):
+        ud.sample(mixture(), 2.5)
 
 
 def test_steps_within_a_budget():
@@ -178,6 +185,10 @@ M = mixture()
         (lambda: ud.fit_grid(M, (4, 2), ud.Noise(range(4)), sampler=ud.Ancestral()), "deterministic sampler"),
         (lambda: grids.Fitted(((1.0, 2.0),)), "decreasing"),
         (lambda: ud.EulerMaruyama(-1), "must not be negative"),
+        (lambda: ud.EulerMaruyama(float("nan")), "finite"),
+        (lambda: ud.SASolver(tau=float("inf")), "finite"),
+        (lambda: grids.karras(ud.VP(), 5, rho=0.0), "positive rho"),
+        (lambda: grids.warped(ud.VP(), 5, 0.0, 1.0), "positive a and b"),
         (lambda: ud.Langevin(0), "snr"),
         (lambda: ud.PredictorCorrector(corrections=0), "at least 1"),
         (lambda: grids.uniform(ud.DDPM(10), 11), "only 10 levels"),

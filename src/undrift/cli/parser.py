@@ -328,7 +328,13 @@ def _restore(commands: Commands) -> None:
     restore.add_argument("--draws", type=int, default=4, metavar="N", help="samples for each (default: 4)")
     restore.add_argument("--method", default="mmps", metavar="NAME", help="mmps (default), tmpd, pigdm, dps, diffpir")
     restore.add_argument("--particles", type=int, default=0, metavar="K", help="correct the method by K particles for each")
-    restore.add_argument("--class", dest="label", metavar="NAME", help="the class, where it is known")
+    restore.add_argument(
+        "--class",
+        dest="label",
+        metavar="NAME",
+        default="none",
+        help="the class, where it is known, or one for each measurement with commas (default: none)",
+    )
     restore.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for sample (default: ancestral)")
     restore.add_argument("--steps", type=int, default=100, metavar="N", help="steps (default: 100)")
     restore.add_argument("--seed", type=int, default=0, help="names the samples, and the noise of --simulate (default: 0)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,7 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
     """The options of `Model.draw` that the command line carries."""
     options = {k: getattr(arguments, k) for k in ("sampler", "steps", "grid", "seed")}
     if guided:
-        if any(strength is not None and not math.isfinite(strength) for strength in (arguments.scale, arguments.w)):
-            raise UndriftError("a guidance scale is a finite number, such as --scale 2 or -w 1")
+        guidance_scale(arguments.scale, arguments.w)  # says what is wrong with it
         options |= {"scale": arguments.scale, "w": arguments.w}
     elif arguments.scale is not None or arguments.w is not None:
         raise UndriftError("--scale and -w guide towards a class; name one with --class, on a model trained with classes")

@@ -117,13 +117,13 @@ def frontier(
             strength = model.sampling.scale if scale is None and w is None else float(guidance_scale(scale, w))
         elif scale is not None or w is not None:
             raise UndriftError("a guidance scale needs classes, and these data have none; leave it out")
+        guided, _ = model.guided(FITTED_ON, None if labels is None else labels[:FITTED_ON].tolist(), strength)
         tell("reading the data")
         if labels is not None and recognisable(model.spec):
             ruler = yardsticks.of_images(train, held_out, labels, seed, folder / "classifier.safetensors")
         else:
             ruler = yardsticks.of_data(train, held_out, n, seed)
         present, shape = present_setting(model), model.spec.shape
-        guided, _ = model.guided(FITTED_ON, None if labels is None else labels[:FITTED_ON].tolist(), strength)
     fitted = None
     if "fitted" in wanted:
         tell("fitting a grid")

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from undrift import picture
+from undrift.data.array import read_numbers
 from undrift.error import DataError, UndriftError
 from undrift.inverse import Operator
 from undrift.inverse.method import conjugate_gradients
@@ -72,45 +73,43 @@ def read_noise(text: str, model: Model) -> float:
     return value
 
 
-def read_measured(path: Path, operator: Operator, simulate: bool, n: int) -> Tensor:
-    """The first `n` measurements `(N, *Y)` of a file, or with `simulate` clean data `(N, *X)`; float32, data units.
+def read_measured(path: Path, operator: Operator, n: int) -> Tensor:
+    """The first `n` measurements `(N, *Y)` of a file; float32, data units. A picture is one measurement.
 
-    A file may hold one or many, and leave out an axis of a single channel. For a mask it may be whole samples: what the mask
+    An array may hold one or many, and leave out an axis of a single channel. For a mask it may be whole samples: what the mask
     hides is not looked at.
     """
     values = _read(path)
-    shapes = [operator.shape] if simulate else [operator.measured]
-    if operator.name == "mask" and not simulate:
-        shapes.append(operator.shape)
-    for shape in shapes:
+    for shape in (operator.measured, operator.shape) if operator.name == "mask" else (operator.measured,):
         for form in (shape, shape[1:]) if len(shape) > 1 and shape[0] == 1 else (shape,):
             if tuple(values.shape) == form or tuple(values.shape[1:]) == form:
                 whole = values.reshape(-1, *shape)[:n]
-                found = operator(whole) if shape != operator.measured and not simulate else whole
+                found = operator(whole) if shape != operator.measured else whole
                 if not bool(torch.isfinite(found).all()):
                     raise DataError(f"{path}: {int((~torch.isfinite(found)).sum())} values are NaN or infinite; mend them")
                 return found
-    what = "a clean sample" if simulate else f"what {operator.name} measures"
-    raise DataError(f"{path} has shape {tuple(values.shape)}, but {what} has {shapes[0]} (or (N, ...) of it)")
+    wanted = ", ".join(map(str, operator.measured))
+    raise DataError(f"{path} has shape {tuple(values.shape)}, but what {operator.name} measures has ({wanted}) or (N, {wanted})")
 
 
 def _read(path: Path) -> Tensor:
-    try:
-        if path.suffix.lower() in (".npy", ".npz"):
-            loaded = np.load(path, allow_pickle=False)
-            values = loaded if isinstance(loaded, np.ndarray) else loaded["x"]
-        else:
+    if path.suffix.lower() in (".npy", ".npz"):
+        values = read_numbers(path)[0]
+    else:
+        try:
             with Image.open(path) as image:
-                flat = image if image.mode in ("L", "RGB") else image.convert("RGB")
-                values = np.asarray(flat)
-            values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give a .npy, a .npz with x, or a picture") from None
-    except (OSError, ValueError, EOFError, KeyError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}); give a .npy, a .npz with x, or a picture") from None
+                if image.mode.startswith(("I", "F")):
+                    raise DataError(f"{path}: a picture of more than 8 bits ({image.mode}) would be cut off; give a .npy")
+                flat = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file; give a .npy, a .npz with x, or a picture") from None
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{path} cannot be read ({type(error).__name__}); give a .npy, a .npz with x, or a picture") from None
+        values = np.atleast_3d(flat).transpose(2, 0, 1)[None]
     if values.dtype.kind not in "fiub" or not values.size:
         raise DataError(f"{path}: the values are {values.dtype} of shape {values.shape}; save numbers")
-    return torch.from_numpy(values.astype(np.float32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        return torch.from_numpy(values.astype(np.float32))
 
 
 def simulated(model: Model, truth: Tensor, operator: Operator, noise_std: float, seed: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from undrift.process import expand
@@ -11,13 +12,14 @@ def guidance_scale(scale: float | Tensor | None = None, w: float | Tensor | None
     """The guidance scale from either convention; 1 if neither is given.
 
     Raises:
-        ValueError: both are given.
+        ValueError: both are given; one that is not finite.
     """
     if scale is not None and w is not None:
         raise ValueError(f"give `scale` or `w` (= scale - 1), not both; got scale = {scale} and w = {w}.")
-    if w is not None:
-        return 1 + w
-    return 1.0 if scale is None else scale
+    found = 1 + w if w is not None else 1.0 if scale is None else scale
+    if not bool(torch.isfinite(torch.as_tensor(found)).all()):
+        raise ValueError(f"a guidance scale is a finite number, such as scale = 2 (w = 1), got {found}.")
+    return found
 
 
 def coefficient(scale: float | Tensor, x: Tensor) -> float | Tensor:

@@ -4,11 +4,12 @@ With p(x_0 | x_t) = N(m, C), m the denoised mean and J its derivative, the likel
 
     grad log p(y | x_t) = J^T A^T (noise_std^2 I + A C A^T)^-1 (y - A m),
 
-and the methods differ in C. Where A is not linear it is replaced by its slope at m.
+and the methods differ in C. Where A is not linear it is replaced by its slope at m. Options that are not positive raise ValueError.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,6 +36,9 @@ class MMPS:
 
     through: ClassVar[bool] = True
     iterations: int = 5
+
+    def __post_init__(self) -> None:
+        positive("MMPS", iterations=self.iterations)
 
     def __call__(self, view: View) -> Tensor:
         def system(u: Tensor) -> Tensor:
@@ -79,6 +83,9 @@ class PiGDM:
     variance: float = 1.0
     iterations: int = 20
 
+    def __post_init__(self) -> None:
+        positive("PiGDM", variance=self.variance, iterations=self.iterations)
+
     def __call__(self, view: View) -> Tensor:
         r2 = self.variance * view.sigma**2 / (self.variance * view.alpha**2 + view.sigma**2)
 
@@ -108,6 +115,9 @@ class DPS:
     through: ClassVar[bool] = True
     strength: float = 1.0
 
+    def __post_init__(self) -> None:
+        positive("DPS", strength=self.strength)
+
     def __call__(self, view: View) -> Tensor:
         flat = view.residual.flatten(1)
         rms = (flat.square().mean(1) + 1e-30).sqrt().view(-1, *[1] * (view.residual.ndim - 1))
@@ -133,6 +143,9 @@ class DiffPIR:
     weight: float = 1.0
     iterations: int = 20
 
+    def __post_init__(self) -> None:
+        positive("DiffPIR", weight=self.weight, iterations=self.iterations)
+
     def __call__(self, view: View) -> Tensor:
         variance = view.sigma**2  # the system times alpha^2 weight, so that it is finite at both ends
         unit = self.weight * (view.noise_std * view.alpha) ** 2
@@ -142,6 +155,13 @@ class DiffPIR:
 
         u = conjugate_gradients(system, view.residual, self.iterations)
         return view.alpha.to(view.data) * view.adjoint(u)
+
+
+def positive(method: str, **options: float) -> None:
+    """Raises ValueError for an option of a method that is not positive and finite."""
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"`{name}` of {method} must be positive and finite, got {value}.")
 
 
 def times(scale: Tensor, u: Tensor) -> Tensor:

@@ -53,6 +53,8 @@ class Operator:
             raise ValueError(f"{self.name} does not take (B, *{self.shape}): {str(error).splitlines()[0]}") from None
         if y.ndim < 2 or len(y) != 2:
             raise ValueError(f"{self.name} must map (B, *{self.shape}) to (B, *Y), but made {tuple(y.shape)} of 2 rows.")
+        if not y.numel():
+            raise ValueError(f"{self.name} measures nothing: of a sample it makes {tuple(y.shape[1:])}.")
         object.__setattr__(self, "measured", tuple(y.shape[1:]))
         if self.linear:
             gap = (self.function(2 * x - 3 * z) - 2 * y + 3 * self.function(z)).abs().max()

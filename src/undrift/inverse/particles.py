@@ -80,12 +80,14 @@ def smc(
         `Particles`.
 
     Raises:
-        ValueError: fewer than one particle; what `Posterior` and the grid refuse; a denoiser that knows no shape.
+        ValueError: fewer than one particle; a negative seed or first; what `Posterior` and the grid refuse; a denoiser that knows no shape.
 
     Source: Wu et al. 2023, Algorithm 1 and eq. 9-12.
     """
     if particles < 1:
         raise ValueError(f"`particles` must be at least 1, got {particles}.")
+    if seed < 0 or first < 0:
+        raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, first)}.")
     whole = Posterior(denoiser, operator, y, noise_std, twist)
     count, process = len(whole.observation.y), denoiser.process
     repeated = whole.observation.y.repeat_interleave(particles, 0)
@@ -94,7 +96,7 @@ def smc(
         cond = torch.as_tensor(cond).expand(count).repeat_interleave(particles)
     times = steps if isinstance(steps, Tensor) else grid(process, steps)
     noise = Noise(range(first, first + count)).fold("smc", seed)
-    like = next(denoiser.parameters(), torch.empty(0, dtype=y.dtype))
+    like = next(denoiser.parameters(), torch.empty(0, dtype=repeated.dtype))
     x = process.prior(like.new_empty(count, particles, *operator.shape), noise).flatten(0, 1)
     if times[-1] > process.t_min:
         raise ValueError(f"`times` must end at t_min = {process.t_min:g}, where y was measured; they end at {times[-1]:g}.")

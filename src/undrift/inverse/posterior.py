@@ -38,6 +38,8 @@ class Observation:
 
     def __post_init__(self) -> None:
         wanted = self.operator.measured
+        if not self.y.is_floating_point():
+            object.__setattr__(self, "y", self.y.to(torch.get_default_dtype()))
         if tuple(self.y.shape) == wanted:
             object.__setattr__(self, "y", self.y[None])
         if tuple(self.y.shape[1:]) != wanted or not len(self.y):

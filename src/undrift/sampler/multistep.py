@@ -103,7 +103,7 @@ class Adams(Sampler):
         tau: Share of the reverse SDE's noise.
 
     Raises:
-        ValueError: points outside 1..4, a negative tau.
+        ValueError: points outside 1..4, a tau that is negative or not finite.
     """
 
     points: int = 3
@@ -113,8 +113,8 @@ class Adams(Sampler):
     def __post_init__(self) -> None:
         if self.points not in (1, 2, 3, 4):
             raise ValueError(f"`points` of an Adams solver must be 1, 2, 3 or 4, got {self.points}.")
-        if not self.tau >= 0:
-            raise ValueError(f"`tau` is a share of noise and must not be negative, got {self.tau}.")
+        if not 0 <= self.tau < math.inf:
+            raise ValueError(f"`tau` is a share of noise: finite, and must not be negative; got {self.tau}.")
 
     @property
     def order(self) -> int:  # type: ignore[override]  # a fact of the class elsewhere, of the object here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -69,11 +70,12 @@ def sample(
         RuntimeError: samples that are not finite.
         OutputError: `out` cannot be written.
     """
-    if isinstance(n_or_shape, int):
-        if denoiser.shape is None:
-            raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
-        n_or_shape = (n_or_shape, *denoiser.shape)
-    shape = tuple(n_or_shape)
+    if isinstance(n_or_shape, (tuple, list)):
+        shape = tuple(n_or_shape)
+    elif denoiser.shape is None:
+        raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
+    else:
+        shape = (operator.index(n_or_shape), *denoiser.shape)
     parts = batches(
         denoiser, shape, sampler or DPM2M(), steps, seed, cond, callback,
         grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,
@@ -103,7 +105,7 @@ def batches(
         raise ValueError(f"`n` and `batch_size` must be at least 1, got {n} and {batch_size}.")
     numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
     if seed < 0 or bool((numbers < 0).any()):
-        raise ValueError(f"`seed` and `first` must not be negative, got {seed} and {first}.")
+        raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, int(numbers.min()))}.")
     times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:

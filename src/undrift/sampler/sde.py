@@ -29,8 +29,8 @@ class EulerMaruyama(Sampler):
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.eta < 0:
-            raise ValueError(f"`eta` scales the noise of the reverse SDE and must not be negative, got {self.eta}.")
+        if not 0 <= self.eta < math.inf:
+            raise ValueError(f"`eta` scales the noise of the reverse SDE: finite, and must not be negative; got {self.eta}.")
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
         process, t, x = denoiser.process, state.t, state.x

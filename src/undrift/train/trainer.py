@@ -290,6 +290,7 @@ class Trainer:
         return {
             "recipe": self.recipe.recipe, "steps": self.progress.step, "seconds": round(self.progress.seconds, 1),
             "examples": self.progress.step * self.recipe.batch_size, "data": self.data.name, "data_examples": len(self.data),
+            "label_dropout": self.recipe.label_dropout,
         }  # fmt: skip
 
     def averaged(self, use: Callable[[Model], Any]) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console, write_arrays
+from undrift.cli.shared import check_writable, class_per_sample, console, write_arrays
+from undrift.data.files import read_examples
 from undrift.error import UndriftError
 from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
 from undrift.model import Model, load
@@ -32,15 +33,17 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     operator = named_operator(name, model.spec.shape)
     if arguments.n < 1:
         raise UndriftError(f"-n {arguments.n}: ask for at least one measurement")
-    y = read_measured(arguments.input, operator, arguments.simulate, arguments.n)
-    truth = y if arguments.simulate else None
-    if truth is not None:
+    truth = read_examples(arguments.input, model.spec)[: arguments.n].float() if arguments.simulate else None
+    if truth is None:
+        y = read_measured(arguments.input, operator, arguments.n)
+    else:
         y = simulated(model, truth, operator, noise_std, arguments.seed)
+    labels = class_per_sample(arguments.label, len(y), model)
     options = {k: getattr(arguments, k) for k in ("draws", "method", "particles", "sampler", "steps", "seed")}
     begun = time.perf_counter()
     with console().status(f"restoring {len(y)}"):
         how_measured: dict[str, Any] = {} if model.measures else {"operator": operator, "noise_std": noise_std}
-        draws = model.restore(y, **how_measured, cond=arguments.label, **options)
+        draws = model.restore(y, **how_measured, cond=labels, **options)
     seconds = time.perf_counter() - begun
     restored = Restored(operator, y, draws, truth)
     done: list[Path] = []
