@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,9 +157,13 @@ def _scan(folder: Path) -> tuple[list[Entry], list[Problem], list[str]]:
             else:
                 try:
                     held = item.stat()
-                    entries.append(Entry(name, held.st_size, held.st_mtime_ns))
                 except OSError:
                     problems.append(Problem(name, "is a link that leads nowhere"))
+                    continue
+                if stat.S_ISREG(held.st_mode):
+                    entries.append(Entry(name, held.st_size, held.st_mtime_ns))
+                else:  # reading a pipe or a device would never end
+                    problems.append(Problem(name, "is no file but a pipe, a socket or a device"))
     return sorted(entries), sorted(problems), sorted(others)
 
 
