@@ -205,7 +205,7 @@ def test_links_in_a_circle(mine):
 def test_pipes_and_devices_are_not_waited_for(mine):
     os.mkfifo(mine / "cat" / "pipe.png")
     os.symlink(os.devnull, mine / "cat" / "device.png")
-    with pytest.raises(BadFiles, match=r"(?s)cat/device.png: is no file but a pipe.*cat/pipe.png: is no file but a pipe"):
+    with pytest.raises(BadFiles, match=r"(?s)cat/device.png: is no file but a folder, a pipe.*cat/pipe.png: is no file but"):
         images(mine, size=4)
 
 
