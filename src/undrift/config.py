@@ -199,7 +199,7 @@ class Recipe(Options):
     objective: ObjectiveOptions = ObjectiveOptions()
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     accumulate: Annotated[int, Field(ge=1)] = 1
     recompute: bool = False
     shard: bool = False
