@@ -76,6 +76,8 @@ def test_steps_and_minutes_take_each_other_back():
     ("digits", ["target=noize"], 'target "noize" is unknown — did you mean "noise"'),
     ("digits", ["steps=0"], "steps=0: input should be greater than or equal to 1"),
     ("digits", ["steps=-5"], "steps=-5"),
+    ("digits", ["batch_size=99999999999"], "batch_size=99999999999: input should be less than or equal to 1048576"),
+    ("digits", ["seed=4294967296"], "seed=4294967296: input should be less than 4294967296"),
     ("digits", ["steps=many"], "steps=many"),
     ("digits", ["learning_rate=.nan"], "learning_rate=nan"),
     ("digits", ["steps"], '"steps" is not an override; write key=value'),

@@ -199,7 +199,7 @@ class Recipe(Options):
     objective: ObjectiveOptions = ObjectiveOptions()
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
     accumulate: Annotated[int, Field(ge=1)] = 1
     recompute: bool = False
     shard: bool = False
@@ -212,7 +212,7 @@ class Recipe(Options):
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema_halflife: Annotated[float, Field(gt=0)] = 50_000
     label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     log_every: Annotated[int, Field(ge=1)] = 50

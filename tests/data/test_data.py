@@ -36,6 +36,14 @@ def test_options_reach_the_loader():
         ("toy", None, {"sed": 1}, r'toy: option "sed" is unknown — did you mean "seed"\?'),
         ("mnist", "here", {"data_dirs": 1}, 'mnist: option "data_dirs" is unknown — known: split'),
         ("digits", None, {"split": "test"}, 'digits: option "split" is unknown — known: downsample'),
+        ("images", "", {}, "images: .* give --data-dir with a folder of pictures"),
+        ("images", "here", {"workers": "many"}, r"data\.workers=many: give a valid integer"),
+        ("images", "here", {"workers": -1}, r"data\.workers=-1: give a number of threads from 1 up"),
+        ("images", "here", {"max_classes": 1.5}, r"data\.max_classes=1\.5: give a valid integer"),
+        ("images", "here", {"classes": "cat"}, r"data\.classes=cat: give a list"),
+        ("images", "here", {"size": "large"}, r"data\.size=large: give a valid integer or a list"),
+        ("images", "here", {"cache": 7}, r"data\.cache=7: give a valid string"),
+        ("toy", None, {"name": ["moons"]}, r"data\.name=\['moons'\]: give a valid string"),
     ],
 )
 def test_wrong_names(kind, data_dir, options, message):

@@ -201,6 +201,14 @@ def test_links_in_a_circle(mine):
     assert len(images(mine, size=4, labels="none")) == 8
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")
+def test_pipes_and_devices_are_not_waited_for(mine):
+    os.mkfifo(mine / "cat" / "pipe.png")
+    os.symlink(os.devnull, mine / "cat" / "device.png")
+    with pytest.raises(BadFiles, match=r"(?s)cat/device.png: is no file but a folder, a pipe.*cat/pipe.png: is no file but"):
+        images(mine, size=4)
+
+
 def test_copies_are_named(mine, capsys):
     (mine / "dog/9.png").write_bytes((mine / "cat/0.png").read_bytes())
     images(mine, size=4)

@@ -193,6 +193,7 @@ def test_a_table_of_numbers(parquet, tmp_path):
     ({"a": ["x", "y"]}, 'column "a" holds string; keep columns of numbers'),
     ({"a": [1.0, None]}, 'column "a" lacks 1 of 2 values'),
     ({"a": [[1.0], [1.0, 2.0]]}, "the lists have from 1 to 2 numbers"),
+    ({"a": [["x"], ["y"]]}, "holds list<.*string>; give lists of numbers"),
 ])  # fmt: skip
 def test_wrong_tables(parquet, tmp_path, columns, message):
     parquet(tmp_path / "t.parquet", **columns)
@@ -207,6 +208,16 @@ def test_no_parquet(tmp_path):
         images(tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"no such file"):
         array(tmp_path / "y.parquet")
+
+
+@pytest.mark.parametrize("read", [images, array])
+def test_parquet_that_is_damaged_in_a_row(parquet, tmp_path, read):
+    """The header of its first page, of which the end of the file, which is read first, knows nothing."""
+    path = tmp_path / "x.parquet"
+    parquet(path, **({"image": ROWS} if read is images else {"a": [1.0, 2.0, 3.0]}))
+    path.write_bytes(path.read_bytes()[:4] + b"\xff" * 64 + path.read_bytes()[68:])
+    with pytest.raises(DataError, match=r"x\.parquet: is not a readable Parquet file .*; write it again"):
+        read(path)
 
 
 # --- PyTorch

@@ -42,7 +42,7 @@ def test_three_kills_and_the_same_bit_for_bit():
     words = [sys.executable, str(script), "--kills", "3", "--steps", "60", "--recipe", "toy"]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills, 1 of them while a state was being written" in done.stdout
+    assert "3 kills, 1 of them while a state was being written" in done.stdout
     assert "the same bit for bit" in done.stdout
 
 
@@ -157,6 +157,16 @@ def test_a_state_without_its_moments_is_refused(tmp_path):
         with pytest.raises(ModelError, match="lacks weights, averages or optimiser slots"):
             trained(folder, steps=60, keep=1, monitor_every=0)
     assert path_of(folder, 30).is_file()  # it is whole, only not of this model
+
+
+def test_a_copy_by_another_name_is_not_gone_on_from(tmp_path, capsys):
+    folder = trained(tmp_path / "run")
+    raw = path_of(folder, 28).read_bytes()
+    for name in ("step-00000030 (copy)", "step-00000099", "average-old"):
+        (folder / "state" / f"{name}.safetensors").write_bytes(raw)
+    trained(folder, Console(width=500), steps=31)
+    assert "step-00000099.safetensors is not the state of step 99" in (said := told(capsys))
+    assert "going on at step 30" in said and ud.load(folder).trained["steps"] == 31
 
 
 def test_a_full_disk_is_said_and_the_last_good_state_is_gone_on_from(tmp_path, monkeypatch):

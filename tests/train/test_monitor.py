@@ -241,6 +241,16 @@ def test_a_look_that_is_worse_than_nothing_stops_the_run(tmp_path):
         trained(tmp_path / "run", steps=200, learning_rate=20.0, warmup=0, monitor_every=5)
 
 
+def test_one_held_out_example_is_judged_without_a_standard_error(tmp_path, recwarn):
+    """It moves by chance, so it shows neither memorising nor whether the labels mean anything."""
+    folder = trained(tmp_path / "run", steps=60, warmup=1, **{"data.n": 5, "data.name": "mixture"})
+    assert len(looks(folder)) > 3 and looks(folder)[-1]["held_out_error"] is None
+    assert status_of(read_log(folder), load_recipe("toy", {"warmup": 1})).warnings == ()
+    assert not any("std()" in str(w.message) for w in recwarn)
+    rising = [{**r, "held_out_error": None} for r in story([1.0, 0.7, 0.6, 0.65, 0.7, 0.8], [1.0, 0.7, 0.55, 0.4, 0.3, 0.2])]
+    assert verdict(rising).verdict == "converged"
+
+
 def test_quality_of_samples_now_and_then(tmp_path):
     folder = trained(tmp_path / "run", steps=20, quality_every=20)
     (found,) = [r["quality"] for r in read_log(folder) if "quality" in r]

@@ -155,6 +155,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(victim, tmp_path, capsys):
             process.kill()
     assert code == 2
     assert error.startswith("undrift: another process of this run is gone") and error.count("\n") == 1
+    assert error.endswith("with the same command, on any number of processes\n")
     reached = max(int(p.stem.split("-")[-1]) for p in (out / "state").glob("*.safetensors"))
     if victim == 1:
         assert f"saved at step {reached}" in error

@@ -244,6 +244,24 @@ def test_fresh_moves_only_runs_and_only_when_the_data_are_good(tmp_path):
     assert not (tmp_path / "run.1").exists()
 
 
+def test_fresh_does_not_take_the_folder_from_a_training_at_work(tmp_path):
+    recipe, _ = plan("toy", SMALL, tmp_path / "run", False)
+    trainer, *_ = prepare(recipe, tmp_path / "run")
+    with pytest.raises(OutputError, match="another training is at work"):
+        train_run("toy", SMALL, tmp_path / "run", True, QUIET, time.perf_counter())
+    trainer.lock.close()
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_change_that_is_refused_is_not_remembered(tmp_path):
+    folder = trained(tmp_path / "run")
+    for wrong, message in (({"accumulate": 999}, "cannot be divided"), ({"recompute": True}, "is for the blocks of a unet")):
+        with pytest.raises(UndriftError, match=message):
+            trained(folder, **wrong)
+    train_run("toy", {"steps": 31}, folder, False, QUIET, time.perf_counter())
+    assert ud.load(folder).trained["steps"] == 31
+
+
 def test_no_gpu_is_said(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from undrift.data.array import array
 from undrift.data.captions import captions
@@ -72,8 +74,8 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
         options: Arguments of the loader, such as `split="test"` for mnist or `name="moons"` for toy.
 
     Raises:
-        DataError: The kind or an option is unknown (the nearest known name is suggested), a place is missing
-            or superfluous, or the data are not what they should be.
+        DataError: The kind or an option is unknown (the nearest known name is suggested), an option is of another type, a
+            place is missing or superfluous, or the data are not what they should be.
 
     Example:
         >>> load_data("toy", name="moons", n=100)
@@ -82,7 +84,7 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
     if not isinstance(kind, str) or kind not in DATA:
         raise DataError(f'data "{kind}" is unknown{nearest(kind, DATA)}')
     source = DATA[kind]
-    if source.place is not None and data_dir is None:
+    if source.place is not None and not data_dir:  # an empty name would be the current folder
         raise DataError(f"{kind}: the data are read from disk; give --data-dir with {source.place}")
     if source.place is None and data_dir is not None:
         raise DataError(f"{kind}: the data come with the library; leave out --data-dir {data_dir}")
@@ -90,6 +92,14 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
     for option in options:
         if option not in known:
             raise DataError(f'{kind}: option "{option}" is unknown{nearest(option, known)}')
+    hints = get_type_hints(source.load)
+    for option, value in options.items():
+        try:
+            TypeAdapter(hints[option]).validate_python(value, strict=True)
+        except ValidationError as error:
+            lists = ("is_instance_of", "sequence_str")
+            wanted = ["a list" if e["type"] in lists else e["msg"].removeprefix("Input should be ") for e in error.errors()]
+            raise DataError(f"data.{option}={value}: give {' or '.join(dict.fromkeys(wanted))}") from None
     return source.load(*(() if data_dir is None else (data_dir,)), **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -92,6 +93,8 @@ def digest(content: Any) -> str:
 def decode(item: Path | bytes, policy: Policy) -> Decoded:
     """A file, or its content, as an array; never raises for what is wrong with it, but says so."""
     try:
+        if isinstance(item, Path) and not stat.S_ISREG(item.stat().st_mode):  # reading a pipe or a device would never end
+            return Decoded("", None, "is no file but a folder, a pipe or a device")
         content = item.read_bytes() if isinstance(item, Path) else item
     except OSError as error:
         return Decoded("", None, f"cannot be read ({error.strerror or error})")

@@ -68,7 +68,7 @@ def images(
     flip: bool | str = False,
     random_crop: int = 0,
     labels: str = "auto",
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str | int] | None = None,
     max_classes: int = 1000,
     image_column: str | None = None,
     label_column: str | None = None,
@@ -110,6 +110,8 @@ def images(
     policy = Policy(height + random_crop, width + random_crop, fit, channels, background)  # type: ignore[arg-type]
     if not isinstance(skip_bad, bool):
         raise DataError(f"data.skip_bad={skip_bad}: give true or false")
+    if workers is not None and workers < 1:
+        raise DataError(f"data.workers={workers}: give a number of threads from 1 up")
     place = str(data_dir)
     source = pictures(place, str(labels), image_column, label_column, part, config)
     names = [entry.name for entry in source.entries]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from undrift.data.decode import SUFFIXES, UNREADABLE
 from undrift.data.labels import Labelled, Problem, by_folder, by_table
-from undrift.data.table import LABELS, column_of, need, open_parquet
+from undrift.data.table import LABELS, column_of, need, open_parquet, reading
 from undrift.error import DataError, nearest
 
 __all__ = ["HUB", "Entry", "Pictures", "pictures"]
@@ -185,23 +185,23 @@ def _parquet(paths: list[Path], place: Path, image_column: str | None, label_col
         status = path.stat()
         name = path.name if path == place else path.relative_to(place).as_posix()
         entries += [Entry(f"{name}#{i}", status.st_size, status.st_mtime_ns) for i in range(file.metadata.num_rows)]
-        values += file.read([told]).column(told).to_pylist() if told is not None else []
+        with reading(path):
+            values += file.read([told]).column(told).to_pylist() if told is not None else []
     classes = _class_names(schema.metadata, told)
 
     def fetch(rows: Sequence[int]) -> Iterator[Path | bytes]:
         wanted, row = {*rows}, 0
-        for file in files:
+        for path, file in zip(paths, files, strict=True):
             if wanted.isdisjoint(range(row, row + file.metadata.num_rows)):
                 row += file.metadata.num_rows
                 continue
-            for batch in file.iter_batches(_ROWS, columns=[column]):
-                cells = (
-                    batch.column(0).to_pylist() if not wanted.isdisjoint(range(row, row + len(batch))) else [None] * len(batch)
-                )
-                for cell in cells:
-                    if row in wanted:
-                        yield _content(cell)
-                    row += 1
+            with reading(path):
+                for batch in file.iter_batches(_ROWS, columns=[column]):
+                    here = not wanted.isdisjoint(range(row, row + len(batch)))
+                    for cell in batch.column(0).to_pylist() if here else [None] * len(batch):
+                        if row in wanted:
+                            yield _content(cell)
+                        row += 1
 
     if not entries:
         raise DataError(f"{place}: has no rows; give a file with at least one picture")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from undrift.error import DataError, nearest
 
-__all__ = ["LABELS", "column_of", "need", "open_parquet", "read_table"]
+__all__ = ["LABELS", "column_of", "need", "open_parquet", "read_table", "reading"]
 
 LABELS = ("label", "labels", "class", "fine_label", "category", "target", "y")  # what a column of labels is likely to be called
 
@@ -39,8 +40,15 @@ def column_of(known: Sequence[str], likely: Sequence[str], given: str | None, op
 def open_parquet(path: Path) -> Any:
     """A `pyarrow.parquet.ParquetFile`. Raises DataError."""
     parquet = need("pyarrow.parquet", "parquet", f"{path}: reading Parquet")
-    try:
+    with reading(path):
         return parquet.ParquetFile(path)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """While pyarrow reads from a Parquet file: that it is damaged may be found out at any row. Raises DataError."""
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; give a .parquet file") from None
     except (OSError, ValueError) as error:
@@ -76,7 +84,8 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
             else "lists stand beside other columns, or nothing stands here"
         )
         raise DataError(f"{path}: {what}; keep columns of numbers, or one column of lists of numbers, and one of labels")
-    table = file.read()
+    with reading(path):
+        table = file.read()
     gaps = {name: table.column(name).null_count for name in schema.names if table.column(name).null_count}
     if gaps:
         name, count = next(iter(gaps.items()))
@@ -87,5 +96,10 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     rows = table.column(columns[0]).to_pylist()
     if len(lengths := {len(row) for row in rows}) > 1:
         raise DataError(f"{path}: the lists have from {min(lengths)} to {max(lengths)} numbers; give all one length")
-    x = np.array(rows, dtype=np.uint8 if "uint8" in kinds[columns[0]] else np.float32)
+    try:
+        x = np.array(rows, dtype=np.uint8 if "uint8" in kinds[columns[0]] else np.float32)
+    except (TypeError, ValueError):
+        raise DataError(
+            f'{path}: column "{columns[0]}" holds {kinds[columns[0]]}; give lists of numbers, all of one shape'
+        ) from None
     return x.reshape(len(rows), -1), labels

@@ -69,7 +69,13 @@ def path_of(folder: Path, step: int) -> Path:
 
 def steps_of(folder: Path) -> list[int]:
     """The steps of which there is a state, in order."""
-    return sorted(int(p.stem.removeprefix("step-")) for p in (folder / FOLDER).glob("step-*.safetensors"))
+    return list(numbered(folder, "step"))
+
+
+def numbered(folder: Path, what: str) -> dict[int, Path]:
+    """The files of a run's states that are named so and a step, by step, in order; copies by other names are none of them."""
+    found = {p.stem.removeprefix(f"{what}-"): p for p in (folder / FOLDER).glob(f"{what}-*.safetensors")}
+    return dict(sorted((int(step), path) for step, path in found.items() if step.isdecimal()))
 
 
 def state_groups(
@@ -130,7 +136,10 @@ def load_state(
     for step in reversed(steps_of(folder)):
         path = path_of(folder, step)
         try:
-            progress = _restore(Saved(path), module, averages, optimizer, scaler, local)
+            saved = Saved(path)
+            if saved.facts.get("step") != step:
+                raise Damaged(f"{path} is not the state of step {step}")
+            progress = _restore(saved, module, averages, optimizer, scaler, local)
         except ModelError as error:
             notes.append(f"passed over: {error}")
             if isinstance(error, Damaged):

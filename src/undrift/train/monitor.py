@@ -180,5 +180,5 @@ def number(value: Tensor | float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def _error(values: Tensor) -> Tensor:
-    return values.std() / math.sqrt(len(values))
+def _error(values: Tensor) -> Tensor | float:
+    return values.std() / math.sqrt(len(values)) if len(values) > 1 else math.nan

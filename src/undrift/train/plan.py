@@ -115,6 +115,7 @@ def prepare(
     build_process(recipe.model_dump(mode="json")["process"])
     told, digest = describe_condition(recipe.condition, train), train.content_hash()
     if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
+        hold(out).close()  # a training that is at work there would go on in the new folder
         put_aside(out)
     processes = processes or Processes()
     lock, reached = hold(out) if processes.first else None, 0
@@ -130,9 +131,6 @@ def prepare(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    if processes.first:
-        write_atomically(out / "config.yaml", lambda p: p.write_text(text))
     trainer = Trainer(recipe, model, train, out, processes)
     trainer.lock = lock
     if trainer.progress.step == 0 < reached:
@@ -144,6 +142,9 @@ def prepare(
         trainer.notes.append(
             f"the newest state is gone: the model is of step {reached}; going on from the state of step {trainer.progress.step}"
         )
+    if processes.first:  # only now: a change that was refused must not be there when the run is taken up again
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+        write_atomically(out / "config.yaml", lambda p: p.write_text(text))
     return trainer, recipe, train, held_out
 
 

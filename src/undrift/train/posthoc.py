@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.error import ModelError
-from undrift.train.checkpoint import FOLDER, Groups, flat, read_groups, write_groups
+from undrift.train.checkpoint import FOLDER, Groups, flat, numbered, read_groups, write_groups
 from undrift.train.ema import Average, PowerEMA
 
 TRACKED = {"power-050": 0.05, "power-100": 0.10}  # sigma_rel, the paper's, by the name in files (in thousandths)
@@ -128,8 +128,7 @@ def _half(tensor: Tensor) -> Tensor:
 
 def snapshot_paths(folder: Path) -> dict[int, Path]:
     """The snapshots of a run, by step."""
-    found = {int(p.stem.removeprefix("average-")): p for p in (folder / FOLDER).glob("average-*.safetensors")}
-    return dict(sorted(found.items()))
+    return numbered(folder, "average")
 
 
 def read_snapshots(folder: Path, last: int) -> tuple[dict[Profile, dict[str, Tensor]], list[str]]:

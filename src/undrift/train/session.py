@@ -80,11 +80,14 @@ def follow(trainer: Trainer, started: float) -> None:
     """
     trainer.serve()
     with Polite() as stop:
-        for _ in trainer.run(started):
-            trainer.serve()
-            trainer.processes.agree(STOP if stop.asked else GO_ON)
-            if trainer.processes.told(0.0):
-                break
+        try:
+            for _ in trainer.run(started):
+                trainer.serve()
+                trainer.processes.agree(STOP if stop.asked else GO_ON)
+                if trainer.processes.told(0.0):
+                    break
+        except Lost as error:
+            raise Lost(f"{error}; go on from the last state with the same command, on any number of processes") from None
     trainer.serve()
 
 

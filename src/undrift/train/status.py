@@ -62,7 +62,7 @@ def status_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> Status:
         records: Of the log, in order.
         recipe: The run's, for what to change.
     """
-    looks = [r for r in records if r.get("held_out") is not None and r["step"] > 0]
+    looks = [r for r in records if r["step"] > 0 and all(r.get(k) is not None for k in ("held_out", "trained_on"))]
     figures = figures_of(records, looks)
     if (stop := diverged(records, figures)) is not None:
         rate = float(f"{recipe.learning_rate / 3:.1g}")
@@ -79,10 +79,11 @@ def status_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> Status:
     if looks[-1]["step"] < 2 * recipe.warmup:
         seen = f"the rate warmed up over {recipe.warmup} of the {looks[-1]['step']} steps so far"
         return Status("too early to say", (seen,), ("wait",), figures=figures)
-    warnings = ("labels",) if labels_tell_nothing(looks) else ()
+    told = [r for r in looks if r.get("class_gain_error") is not None]  # of one example there is no error, and nothing to tell
+    warnings = ("labels",) if labels_tell_nothing(told) else ()
     verdict, because, advice = judged(looks, figures, recipe, any("ended" in r for r in records[-1:]))
     if warnings:
-        gain, error = looks[-1]["class_gain"], looks[-1]["class_gain_error"]
+        gain, error = told[-1]["class_gain"], told[-1]["class_gain_error"]
         because.append(f"held-out examples are denoised no better with their class than without (gain {gain:.2g} +- {error:.1g})")
         advice.insert(0, "check the labels: do they belong to these examples, in this order?")
     return Status(verdict, tuple(because), tuple(advice), warnings, figures)
@@ -101,7 +102,7 @@ def figures_of(records: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]
         found |= {k: v for k, v in last.items() if k not in ("step", "levels", "clock")}
         found |= {"best_held_out": best["held_out"], "best_step": best["step"]}
         memory = floors.get("memoriser_trained_on")
-        if memory is not None and last["held_out"] > memory and last["trained_on"] is not None:
+        if memory is not None and last["held_out"] > memory:
             found["memorised"] = max(0.0, (last["held_out"] - last["trained_on"]) / (last["held_out"] - memory))
     if quality := [r["quality"] for r in records if "quality" in r]:
         found["quality"] = quality[-1]
@@ -127,9 +128,8 @@ def diverged(records: Sequence[dict[str, Any]], figures: dict[str, Any]) -> str 
 
 def labels_tell_nothing(looks: Sequence[dict[str, Any]]) -> bool:
     """Whether knowing the class has helped at no look so far: by three standard errors, and by a two-hundredth of the loss."""
-    seen = [r for r in looks if r.get("class_gain") is not None]
-    return bool(seen) and all(
-        r["class_gain"] < 3 * r["class_gain_error"] or r["class_gain"] < 0.005 * r["held_out"] for r in seen
+    return bool(looks) and all(
+        r["class_gain"] < 3 * r["class_gain_error"] or r["class_gain"] < 0.005 * r["held_out"] for r in looks
     )
 
 
@@ -144,7 +144,8 @@ def judged(
     share = figures.get("memorised")
     close = f"; {100 * share:.0f} % of the way from there to remembering every example" if share is not None else ""
     risen = [r for r in looks if r["step"] > best["step"]]
-    least = max(RISE * abs(best["held_out"]), best["held_out_error"] / 2)
+    error = best["held_out_error"]
+    least = math.inf if error is None else max(RISE * abs(best["held_out"]), error / 2)  # of one example all may be chance
     worse = len(risen) >= 2 and all(r["held_out"] > best["held_out"] + least for r in risen[-2:])
     if worse and last["trained_on"] < best["trained_on"]:
         rise = 100 * (last["held_out"] / best["held_out"] - 1)
