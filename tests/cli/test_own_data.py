@@ -116,6 +116,12 @@ def test_arrays_of_any_kind(shape, tmp_path, capsys):
     assert "train" in said(capsys, "likelihood", tmp_path / "run", "-n", 2, "--steps", 2, "--no-bound")
 
 
+def test_data_that_are_all_the_same_teach_nothing(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.full((40, 1, 8, 8), 7, np.uint8))
+    assert main(["train", "array", "--data-dir", str(tmp_path / "x.npy"), "--out", str(tmp_path / "run"), "steps=1", *SMALL]) == 2
+    assert "all values are the same" in capsys.readouterr().err and not (tmp_path / "run" / "model.json").exists()
+
+
 def test_random_views_and_a_restart_bit_for_bit(photos, tmp_path):
     """Killed after three steps and taken up again: the pictures of step k are mirrored and cut as if nothing had happened."""
     overrides = {

@@ -13,7 +13,7 @@ import yaml
 
 from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
 from undrift.data import Dataset, load_split
-from undrift.error import ModelError, OutputError, RecipeError
+from undrift.error import DataError, ModelError, OutputError, RecipeError
 from undrift.model import build_model, read_description, write_atomically
 from undrift.processes import Processes
 from undrift.recipe_condition import describe_condition
@@ -128,6 +128,8 @@ def prepare(
         sigma_data, reached = description["sigma_data"], description.get("trained", {}).get("steps", 0)
     else:
         spec, sigma_data = train.spec, measure(train)
+        if not sigma_data:
+            raise DataError(f"{train.name}: all values are the same, so there is nothing to learn; give other data")
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
