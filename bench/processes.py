@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from undrift.train.log import read_log
 
 
-def train(n, out, recipe, steps, *more):
+def train(n, out, recipe, steps, look, *more):
     start = [sys.executable, "-m"] + (["torch.distributed.run", "--standalone", f"--nproc_per_node={n}", "-m"] if n > 1 else [])
     words = [
         "train",
@@ -31,6 +31,7 @@ def train(n, out, recipe, steps, *more):
         str(out),
         f"steps={steps}",
         "decay_from=1",
+        f"monitor_every={look}",
         "log_every=1",
         "sample_every=0",
         "quality_every=0",
@@ -57,7 +58,7 @@ def main():
         for name, (plan, more) in plans.items():
             out = folder / name.replace(", ", "-").replace(" ", "-")
             for i, size in enumerate(plan):
-                train(size, out, options.recipe, third * (3 if len(plan) == 1 else i + 1), *more)
+                train(size, out, options.recipe, third * (3 if len(plan) == 1 else i + 1), third, *more)
             log, weights = read_log(out), load_file(out / "model.safetensors")
             curve, held = ([r[key] for r in log if key in r] for key in ("batch_loss", "held_out"))
             seen[name] = (torch.tensor(curve), torch.tensor(held), torch.cat([w.flatten().double() for w in weights.values()]))
