@@ -11,6 +11,11 @@ from undrift.study.figure import digits, panels
 from undrift.study.lab import Lab
 from undrift.study.three import SHARES, WAYS, drawn
 
+WHY = (
+    "until 74 % of the steps noise outweighs the picture (alpha < sigma); the network's guess is there by then, but the judge, who "
+    "knows clean digits alone, does not see through what noise is left"
+)
+
 
 def measure(lab: Lab) -> Measured:
     runs = {name: drawn(lab, name) for name in WAYS}
@@ -73,12 +78,14 @@ STUDY = Study(
             "sec. 7, Fig. 6",
             "half recognised from 60 to 85 % on",
             lambda m: _late("DDPM", m),
+            WHY,
         ),
         Claim(
             "the SDE is “complete noise until the process is about 70% finished”",
             "sec. 7, Fig. 7",
             "half recognised from 60 to 85 % on",
             lambda m: _late("SDE", m),
+            WHY,
         ),
     ),
     figure=figure,

@@ -107,7 +107,9 @@ def markdown(results: Sequence[Result], pictures: str = "") -> str:
         ]
         body += [*_grid([list(_CLAIMS), *rows]), ""]
         whys = [f"- {f.says}: {f.why}." for f in r.findings if f.why]
-        body += (["Where we differ, and why:", "", *whys, ""] if whys else []) + ([*_grid(r.table), ""] if r.table else [])
+        body += (["Where we differ, or cannot tell, and why:", "", *whys, ""] if whys else []) + (
+            [*_grid(r.table), ""] if r.table else []
+        )
     body += ["## Out of reach", "", *_grid([["", "why"], *(list(item) for item in OUT_OF_REACH.items())])]
     return "\n".join(body) + "\n"
 
