@@ -30,6 +30,7 @@ GO_ON, STOP, FAIL, ASK = 0.0, 1.0, 2.0, 3.0  # what processes say to each other;
 PATIENCE = timedelta(minutes=30)  # for a process that is looking or saving
 GATHERING = timedelta(minutes=10)  # for processes that are being started
 FAREWELL = 10.0  # seconds for those that have finished
+TALK = {"torch.distributed.distributed_c10d", "torch.distributed._functional_collectives"}  # what fails in these modules is talk
 
 
 class Lost(UndriftError):
@@ -292,8 +293,8 @@ def talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        if not isinstance(error, dist.DistError) and frame.f_globals.get("__name__") != dist.distributed_c10d.__name__:
+        through = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if not isinstance(error, dist.DistError) and through.isdisjoint(TALK):
             raise
         reason = str(error).splitlines()[0].partition(" This is typically")[0]
         raise Lost(f"another process of this run is gone or does not answer ({reason})") from None

@@ -21,6 +21,7 @@ from torch import Tensor
 from undrift.error import UndriftError
 from undrift.nn.block import Block
 from undrift.nn.mlp import MLPBlock
+from undrift.processes import talking
 from undrift.train.checkpoint import flat
 
 if TYPE_CHECKING:
@@ -98,10 +99,11 @@ class Shards:
 
 
 def together(tensor: Tensor) -> Tensor:
-    """A tensor of which every process has a part, put together in all of them; any other as it is."""
+    """A tensor of which every process has a part, put together in all of them; any other as it is. Raises Lost if one is gone."""
     from torch.distributed.tensor import DTensor
 
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    with talking():
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def local(tensor: Tensor) -> tuple[Tensor, slice]:
