@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from undrift.noise import Noise
     from undrift.objective import (
         DenoisingScoreMatching,
+        Distillation,
         ExplicitScoreMatching,
         HybridObjective,
         ImplicitScoreMatching,
@@ -85,7 +86,7 @@ _PLACES = {
     "exact": "GaussianMixture Empirical",
     "noise": "Noise",
     "condition": "Condition",
-    "objective": "DenoisingScoreMatching ExplicitScoreMatching ImplicitScoreMatching SlicedScoreMatching VariationalBound "
+    "objective": "DenoisingScoreMatching Distillation ExplicitScoreMatching ImplicitScoreMatching SlicedScoreMatching VariationalBound "
     "HybridObjective ScheduleVariance",
     "reverse": "AnalyticVariance analytic_variance",
     "bound": "Bound Bins variational_bound",

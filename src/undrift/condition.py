@@ -165,6 +165,25 @@ def null_like(cond: Any) -> Any:
     return torch.full_like(cond, -1)
 
 
+def informed(cond: Any, n: int) -> Tensor:
+    """Which of `n` samples know anything: `(n,)` bool, False where every part is its null."""
+    if cond is None:
+        return torch.zeros(n, dtype=torch.bool)
+    if not isinstance(cond, Condition):
+        return cond != null_like(cond)
+    parts = cond.parts()
+    if "mask" in parts:
+        del parts["sequence"]  # its null is the mask's
+    known = {
+        "label": lambda part: part >= 0,
+        "vector": lambda part: ~part.isnan().any(1),
+        "image": lambda part: ~part.isnan().flatten(1).all(1),
+        "mask": lambda part: part.any(1),
+    }
+    found = [known[name](part) for name, part in parts.items()]
+    return torch.stack(found).any(0) if found else torch.zeros(n, dtype=torch.bool)
+
+
 def joinable(conds: Sequence[Any], n: int) -> bool:
     """Whether `cat` can make one condition of these, each for the same `n` samples: labels, `Condition`s and None can."""
     return all(c is None or ((isinstance(c, Condition) or _is_labels(c)) and len(c) == n) for c in conds)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_type_hints
 
 import yaml
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 from torch import nn
 
 from undrift import times
@@ -27,7 +27,7 @@ from undrift.inverse.known import measured
 from undrift.nn import MLP, EncoderDecoder, Energy, Perceptron, RefineNet, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
 from undrift.recipe_condition import CONDITIONS, ConditionOptions, sizes, with_condition
-from undrift.recipe_objective import ObjectiveOptions, Options, TargetName, build_target, check_objective
+from undrift.recipe_objective import OBJECTIVES, ObjectiveOptions, Options, TargetName, build_target, check_objective
 from undrift.sampler import (
     ABM,
     DEIS,
@@ -186,6 +186,7 @@ class Recipe(Options):
     quality_every: the same for a few samples. patience: stop after so many looks without a better one. until: "converged" stops
     as soon as the monitor says so. accumulate: parts of a batch that are computed one after the other. recompute: computes
     activations twice instead of keeping them. shard: several processes keep a part of the network each.
+    start: another run, with whose averaged weights this one begins (fine-tuning).
     """
 
     recipe: str
@@ -197,6 +198,7 @@ class Recipe(Options):
     target: TargetName = "karras"
     condition: ConditionOptions | None = None
     objective: ObjectiveOptions = ObjectiveOptions()
+    start: str | None = None
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
@@ -233,6 +235,12 @@ class Recipe(Options):
 def kinds(options: Options) -> dict[str, Any]:
     """A recipe part as a plain dict of JSON values."""
     return options.model_dump(mode="json")
+
+
+def same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two descriptions of a network mean the same: an option left out is its default."""
+    whole = TypeAdapter(NetworkOptions)
+    return whole.validate_python(dict(one)) == whole.validate_python(dict(other))
 
 
 def build_process(options: Mapping[str, Any]) -> Process:
@@ -309,7 +317,7 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A recipe by name, with overrides `{"process.beta_max": 15, ...}`.
+    """A recipe by name, or that of a run by its folder, with overrides `{"process.beta_max": 15, ...}`.
 
     Giving `steps` takes back the recipe's `minutes`, and the other way round.
 
@@ -318,6 +326,8 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     """
     if "recipe" in (overrides or {}):
         raise RecipeError("the recipe is chosen by name, not by an override; leave out recipe=...")
+    if name not in recipe_names() and (Path(name) / "config.yaml").is_file():
+        return read_recipe(Path(name) / "config.yaml", overrides)
     if name not in recipe_names():
         raise RecipeError(f'recipe "{name}" is unknown{nearest(name, recipe_names())}')
     text = resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()
@@ -352,7 +362,10 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         if not isinstance(node, dict):
             raise RecipeError(f'override "{key}": {".".join(path)} is a single value and has no parts')
         if leaf == "kind" and node.get("kind") != value:
-            node.clear()  # options of the old kind mean nothing to the new one
+            # Options of the old kind mean nothing to the new one, but a distillation asks as score matching does.
+            same = OBJECTIVES["distillation"] if value == "distillation" else ()
+            for option in [k for k in node if k not in same]:
+                del node[option]
         node[leaf] = value
     try:
         recipe = Recipe.model_validate(tree)

@@ -456,28 +456,45 @@ class Model:
     ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
         """The denoiser of a question with its guidance, and the condition to bind."""
         labels = self.condition(n, cond)
-        plain: AnyDenoiser = self.denoiser
-        strength = usual if scale is None and w is None else guidance_scale(scale, w)
-        if labels is None or isinstance(guide, NoisyClassifier) or (guide is None and strength != 1):
+        if labels is None:
             self._must_know_without()
+        if labels is None and not isinstance(guide, Model):
+            if not (guide is None and scale is None and w is None and interval is None and not rescale):
+                raise UndriftError("guidance (a scale, an interval) needs a class to be guided to; name one (cond, --class)")
+            return self.denoiser, None
+        strength = usual if scale is None and w is None else guidance_scale(scale, w)
+        return self.leaning(strength, guide, interval, rescale), labels
+
+    def leaning(
+        self,
+        scale: float | Tensor,
+        guide: NoisyClassifier | Model | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float = 0.0,
+    ) -> AnyDenoiser:
+        """The denoiser with guidance, to be asked with any condition; the arguments are those of `sample`.
+
+        Raises:
+            UndriftError: a model that knows nothing without its condition and would have to; a guide of other data; `rescale` with a
+                classifier.
+        """
+        plain: AnyDenoiser = self.denoiser
         guided: AnyDenoiser
+        if isinstance(guide, NoisyClassifier) or (guide is None and scale != 1):
+            self._must_know_without()
         if isinstance(guide, Model):
             if guide.spec != self.spec:
                 raise UndriftError("the weaker model is of other data than this one; guide by a run of the same data")
             weak = guide.denoiser
-            guided = Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), strength, rescale=rescale)
-        elif labels is None:
-            if not (guide is None and scale is None and w is None and interval is None and not rescale):
-                raise UndriftError("guidance (a scale, an interval) needs a class to be guided to; name one (cond, --class)")
-            return plain, None
+            guided = Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), scale, rescale=rescale)
         elif guide is None:
-            guided = Mix(plain, plain.given(None), strength, rescale=rescale)
+            guided = Mix(plain, plain.given(None), scale, rescale=rescale)
         else:
             if rescale:
                 raise UndriftError("`rescale` compares two predictions, and a classifier makes none; leave it out")
             plain = plain.given(None)
-            guided = Tilt(plain, guide, strength)
-        return (guided if interval is None else Interval(guided, plain, *interval)), labels
+            guided = Tilt(plain, guide, scale)
+        return guided if interval is None else Interval(guided, plain, *interval)
 
     def _must_know_without(self) -> None:
         """Raises UndriftError if the model was always told its class, or text, and so knows nothing without."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from undrift import target as targets
+from undrift.denoiser import AnyDenoiser
 from undrift.error import RecipeError, nearest
 from undrift.objective import (
     DenoisingScoreMatching,
+    Distillation,
     HybridObjective,
     ImplicitScoreMatching,
     SlicedScoreMatching,
@@ -36,13 +38,18 @@ OBJECTIVES: dict[str, tuple[str, ...]] = {
     "sliced": ("weight", "times", "mean", "std", "probes", "law", "reduced_variance"),
     "hybrid": ("space", "weight", "bound_weight", "levels"),
     "bound": ("levels", "variance"),
+    "distillation": ("teacher", "guide", "scale", "interval", "space", "weight", "times", "mean", "std"),
 }
 
 
 class ObjectiveOptions(Options):
-    """What is trained: see `undrift.objective`. `mean` and `std` belong to lognormal times, `levels` to the bound's chain."""
+    """What is trained: see `undrift.objective`. `mean` and `std` belong to lognormal times, `levels` to the bound's chain.
 
-    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound"] = "denoising"
+    teacher: the run to learn from. guide: what it is guided by, as `undrift sample --guide`: another run, a step of its own, or
+    "classifier"; None: itself without the class. scale, interval: how much, and where (sigma/alpha).
+    """
+
+    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound", "distillation"] = "denoising"
     space: TargetName | None = None
     weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = "simple"
     times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
@@ -55,6 +62,22 @@ class ObjectiveOptions(Options):
     bound_weight: Annotated[float, Field(gt=0)] = 1e-3
     levels: Annotated[int, Field(ge=1)] | None = None
     variance: Literal["beta", "tilde", "learned"] = "beta"
+    teacher: str | None = None
+    guide: str | None = None
+    scale: float = 1.0
+    interval: tuple[Annotated[float, Field(ge=0)], float] | None = None
+
+    @field_validator("guide", mode="before")
+    @classmethod
+    def _step_as_text(cls, given: Any) -> Any:
+        return str(given) if isinstance(given, int) else given
+
+    @field_validator("interval")
+    @classmethod
+    def _in_order(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
+        if given is not None and not given[0] < given[1]:
+            raise ValueError(f"two noise levels sigma/alpha, the lower one first, not {given[0]:g} and {given[1]:g}")
+        return given
 
 
 def build_target(name: str, sigma_data: float) -> targets.Target:
@@ -64,8 +87,8 @@ def build_target(name: str, sigma_data: float) -> targets.Target:
     return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
 
 
-def build_objective(options: ObjectiveOptions, sigma_data: float) -> Callable[..., Tensor]:
-    """The objective of a recipe."""
+def build_objective(options: ObjectiveOptions, sigma_data: float, teacher: AnyDenoiser | None = None) -> Callable[..., Tensor]:
+    """The objective of a recipe; `teacher` is what the kind "distillation" learns from."""
     o, kind = options, options.kind
     space = None if o.space is None else build_target(o.space, sigma_data)
     when = lognormal(o.mean, o.std) if o.times == "lognormal" else o.times
@@ -77,6 +100,9 @@ def build_objective(options: ObjectiveOptions, sigma_data: float) -> Callable[..
         return HybridObjective(o.bound_weight, o.levels, simple=DenoisingScoreMatching(space, o.weight))
     if kind == "bound":
         return VariationalBound(o.levels, o.variance)
+    if kind == "distillation":
+        assert teacher is not None
+        return Distillation(space, o.weight, when, teacher=teacher)
     return DenoisingScoreMatching(space, o.weight, when)
 
 
@@ -99,6 +125,8 @@ def check_objective(o: ObjectiveOptions, process: str, learned: bool) -> None:
         raise RecipeError(
             f"objective.times=importance is for objective.kind=denoising; {o.kind} takes uniform, low_discrepancy, lognormal"
         )
+    if o.kind == "distillation" and o.teacher is None:
+        raise RecipeError("objective.kind=distillation learns from another run: give objective.teacher=RUN")
     if o.kind in ("hybrid", "bound") and o.levels is None and process not in ("ddpm", "smld"):
         raise RecipeError(f"objective.kind={o.kind} needs a chain: give objective.levels=1000, or process.kind=ddpm")
     if (o.kind == "hybrid" or o.variance == "learned") and not learned:

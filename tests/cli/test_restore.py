@@ -8,6 +8,7 @@ from PIL import Image
 import undrift as ud
 from conftest import undrift
 from undrift.evaluate.restore import Restored, sheet
+from undrift.evaluate.verdict import data_of
 from undrift.recipe_operator import EXAMPLES, HIDDEN, named_operator
 
 
@@ -35,6 +36,28 @@ def test_simulated(tiny_run, clean, tmp_path, capsys, operator):
     made = named_operator(operator, (1, 8, 8))(torch.from_numpy(found["truth"]))
     rest = (found["y"] - made.numpy()) / 0.8
     assert 0.6 < rest.std() < 1.5  # the noise that was asked for: 5 % of 16
+
+
+def test_held_out_data_are_measured_and_restored(tiny_run, tmp_path, capsys):
+    words = (
+        "restore",
+        tiny_run,
+        "held-out",
+        "--simulate",
+        "--operator",
+        "blur:1",
+        "--noise",
+        "5%",
+        "-n",
+        3,
+        "--draws",
+        1,
+        "--steps",
+        2,
+    )
+    assert undrift(*words, "--out", tmp_path / "o.png", "--npz", tmp_path / "o.npz", capsys=capsys)[0] == 0
+    held_out = data_of(tiny_run)[1].raw(torch.arange(3))
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["truth"], held_out.numpy())
 
 
 def test_measured_is_what_simulated_gives(tiny_run, clean, tmp_path, capsys):
@@ -137,6 +160,7 @@ def test_every_name_of_an_operator():
         ({"--draws": "0"}, "at least one draw"),
         ({"-n": "0"}, "at least one measurement"),
         ({"--class": "11"}, "class 11 is not in 0..9"),
+        ({"input": "held-out"}, "held-out is clean data, not a measurement; add --simulate"),
         ({"input": "gone.npy"}, "gone.npy: no such file"),
         ({"input": "nan.npy"}, "1 values are NaN"),
         ({"input": "wide.npy"}, "has shape (9, 9)"),

@@ -86,6 +86,11 @@ def test_numbers_of_numpy_are_numbers():
         ud.sample(mixture(), 2.5)
 
 
+def test_a_name_is_not_a_sampler():
+    with pytest.raises(TypeError, match=r"`sampler` is an object, such as undrift.ABM\(\); names like 'abm'"):
+        ud.sample(mixture(), 2, "abm")
+
+
 def test_steps_within_a_budget():
     assert [ud.Heun().steps_within(n) for n in (0, 1, 2, 3, 10)] == [0, 1, 1, 2, 5]
     assert ud.DPM2M().steps_within(10) == 10 and ud.Adaptive().steps_within(10) == 0

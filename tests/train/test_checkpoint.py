@@ -246,6 +246,10 @@ def test_the_log_is_cut_back_to_the_state(tmp_path):
     log.add({"step": 15, "loss": 1.0})
     assert [r["step"] for r in read_log(tmp_path)] == [5, 10, 15]
     assert parse("nonsense\n[1]\n{}\n") == []
+    assert (
+        parse('{"step": 3, "loss": "low"}\n{"step": 3, "held_out": [1]}\n{"step": 3, "levels": 1}\n{"step": 3, "floor": 0.1}\n')
+        == []
+    )
 
 
 def test_the_smoothed_loss_goes_on(tmp_path):

@@ -55,7 +55,7 @@ def _train(commands: Commands) -> None:
         help="train a model from a recipe, or take a run up again",
         epilog="The same command on an existing run goes on where it stopped.",
     )
-    train.add_argument("recipe", help=f"one of {', '.join(_RECIPES)}")
+    train.add_argument("recipe", help=f"one of {', '.join(_RECIPES)}; or the folder of a run, for its recipe")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. steps=20000 minutes=10 process.beta_max=15")
     train.add_argument("--data-dir", metavar="PATH", help="where the data are (images, mnist: a folder; array: a file)")
     train.add_argument(
@@ -316,7 +316,9 @@ def _restore(commands: Commands) -> None:
         "FILE.npy: hides it), project:SHARE (random projections), or matrix:FILE.npy.",
     )
     restore.add_argument("run", type=Path, help="a run's folder")
-    restore.add_argument("input", type=Path, help="what was measured: .npy or .npz (x), or a picture; see --simulate")
+    restore.add_argument(
+        "input", type=Path, help="what was measured: .npy or .npz (x), or a picture; with --simulate also held-out"
+    )
     restore.add_argument(
         "--operator", metavar="OPERATOR", help="how it was measured, e.g. blur:2 (a model trained to be told it knows)"
     )
@@ -324,6 +326,7 @@ def _restore(commands: Commands) -> None:
         "--noise", metavar="STD", help="standard deviation of its noise, in data units, or 5%% of the data's range"
     )
     restore.add_argument("--simulate", action="store_true", help="INPUT is clean data: measure it first, and show it too")
+    restore.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
     restore.add_argument("-n", type=int, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
     restore.add_argument("--draws", type=int, default=4, metavar="N", help="samples for each (default: 4)")
     restore.add_argument("--method", default="mmps", metavar="NAME", help="mmps (default), tmpd, pigdm, dps, diffpir")

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from rich.console import Console
 
-from undrift.classifier import load_classifier
 from undrift.config import SAMPLERS
+from undrift.data.files import read_examples
 from undrift.error import OutputError, UndriftError
-from undrift.guidance import NoisyClassifier, guidance_scale
-from undrift.model import Model, load, write_atomically
-from undrift.train.earlier import load_earlier
+from undrift.evaluate.verdict import data_of
+from undrift.guidance import guidance_scale
+from undrift.model import Model, write_atomically
+from undrift.train.guide import named_guide
 
 
 def console() -> Console:
@@ -37,14 +39,9 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
 
 def guidance_options(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What `--guide` names (the run's noise-aware classifier, itself at an earlier step, or a weaker model), `--interval`, `--rescale`."""
-    guide: NoisyClassifier | Model | None
-    if arguments.guide == "classifier":
-        guide = load_classifier(arguments.run, model)
-    elif arguments.guide is not None and arguments.guide.isdecimal():
-        guide = load_earlier(arguments.run, int(arguments.guide))
+    guide = named_guide(arguments.guide, arguments.run, model)
+    if isinstance(guide, Model) and arguments.guide.isdecimal():
         arguments.guide = f"step {guide.trained['weights_of_step']}"
-    else:
-        guide = None if arguments.guide is None else load(arguments.guide)
     interval = None if arguments.interval is None else tuple(arguments.interval)
     if interval is not None and not 0 <= interval[0] < interval[1]:
         raise UndriftError(f"--interval {interval[0]:g} {interval[1]:g}: two noise levels sigma/alpha, the lower one first")
@@ -91,6 +88,20 @@ def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> li
     texts = arguments.prompt or model.examples
     model.condition(len(texts), texts)  # says which word is unknown
     return [texts[i % len(texts)] for i in range(n)]
+
+
+def examples(arguments: argparse.Namespace, model: Model, n: int) -> torch.Tensor:
+    """What the input of a command names, in data units: all of a file, or the first n of the run's own held-out data.
+
+    Raises:
+        UndriftError: no such file, or data of another shape.
+    """
+    if str(arguments.input) != "held-out":
+        return read_examples(arguments.input, model.spec)
+    held_out = data_of(arguments.run, arguments.data_dir)[1]
+    if held_out.spec.shape != model.spec.shape:
+        raise UndriftError(f"{held_out.name} has another shape than the model was trained on; give its own --data-dir")
+    return held_out.raw(torch.arange(min(n, len(held_out))))
 
 
 def picture_and_numbers(picture: Path) -> tuple[Path, Path]:

@@ -8,6 +8,7 @@ from undrift.guidance.known import Known, impute
 from undrift.guidance.mix import Mix
 from undrift.guidance.scale import guidance_scale
 from undrift.guidance.tilt import Tilt, class_log_prob
+from undrift.guidance.told import WhereTold
 
 __all__ = [
     "Compose",
@@ -18,6 +19,7 @@ __all__ = [
     "Mix",
     "NoisyClassifier",
     "Tilt",
+    "WhereTold",
     "class_log_prob",
     "clip",
     "dynamic_threshold",

@@ -70,6 +70,8 @@ def sample(
         RuntimeError: samples that are not finite.
         OutputError: `out` cannot be written.
     """
+    if isinstance(sampler, str):
+        raise TypeError(f"`sampler` is an object, such as undrift.ABM(); names like {sampler!r} are for `Model.sample`.")
     if isinstance(n_or_shape, (tuple, list)):
         shape = tuple(n_or_shape)
     elif denoiser.shape is None:

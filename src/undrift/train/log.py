@@ -64,16 +64,29 @@ def line(record: dict[str, Any]) -> str:
 
 
 def parse(text: str) -> list[dict[str, Any]]:
-    """The records of a log; half a line, as a kill leaves it, is passed over."""
+    """The records of a log; half a line, as a kill leaves it, is passed over, and so is one whose figures are none."""
     records = []
     for each in text.splitlines():
         try:
             record = json.loads(each)
         except ValueError:
             continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
+        if isinstance(record, dict) and isinstance(record.get("step"), int) and not _misread(record):
             records.append(record)
     return records
+
+
+def _misread(record: dict[str, Any]) -> bool:
+    """Whether a record of figures holds something else, as after an edit by hand: those that only tell in words are others."""
+    kinds: dict[str, Any] = {
+        "clock": dict,
+        "floor": dict,
+        "quality": (dict, int, float),
+        "levels": list,
+        "diverged": dict,
+        "ended": str,
+    }
+    return any(v is not None and not isinstance(v, kinds.get(k, (int, float))) for k, v in record.items())
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

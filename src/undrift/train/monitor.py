@@ -113,8 +113,9 @@ class Monitor:
 
     @property
     def classes(self) -> bool:
-        """Whether the network is told classes, and now and then not."""
-        return isinstance(self.held_out.cond, Tensor) and self.recipe.label_dropout > 0
+        """Whether the network is told classes, and now and then not, and the class is no part of the answer as it is of a teacher's."""
+        asked = isinstance(self.held_out.cond, Tensor) and self.recipe.label_dropout > 0
+        return asked and self.recipe.objective.kind != "distillation"
 
     def losses(self, asked: Questions, denoiser: Any = None) -> Tensor:
         """The loss of each question, `(n,)` float64 on the CPU, in batches of the training's size."""

@@ -17,7 +17,8 @@ from undrift.error import DataError, ModelError, OutputError, RecipeError
 from undrift.model import build_model, read_description, write_atomically
 from undrift.processes import Processes
 from undrift.recipe_condition import describe_condition
-from undrift.train.checkpoint import FOLDER
+from undrift.train.checkpoint import FOLDER, steps_of
+from undrift.train.teacher import begin_with, teacher_of, weights_hash
 from undrift.train.trainer import Trainer, parts_of
 
 fcntl: ModuleType | None
@@ -47,6 +48,8 @@ _MAY_CHANGE = {
     "data_dir": "the data must be the same: that is checked",
 }  # fmt: skip
 
+_PLACES = ("data_dir", "start", "objective.teacher", "objective.guide")
+
 
 def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[Recipe, list[str]]:
     """The recipe of a session: a new run's, or that of the run found in `out` with what may be changed.
@@ -57,8 +60,9 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     Raises:
         RecipeError: the run in `out` is of another recipe, or a change would make it another run.
     """
-    if (there := overrides.get("data_dir")) and Path(there).exists():  # commands may be run from elsewhere later
-        overrides = {**overrides, "data_dir": str(Path(there).absolute())}
+    for key in _PLACES:  # commands may be run from elsewhere later
+        if isinstance(there := overrides.get(key), str) and Path(there).exists():
+            overrides = {**overrides, key: str(Path(there).absolute())}
     wanted = load_recipe(name, overrides)
     if not (out / "config.yaml").is_file():
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
@@ -114,18 +118,17 @@ def prepare(
         recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
     build_process(recipe.model_dump(mode="json")["process"])
     told, digest = describe_condition(recipe.condition, train), train.content_hash()
-    if fresh and (out / "config.yaml").is_file():  # only now that the data are known to be good
-        hold(out).close()  # a training that is at work there would go on in the new folder
-        put_aside(out)
     processes = processes or Processes()
-    lock, reached = hold(out) if processes.first else None, 0
-    if processes.first:
+    there = (out / "config.yaml").is_file()
+    lock, past = None, {}
+    if there and not fresh and processes.first:
+        lock = hold(out)
         sweep(out)
-    if (out / "model.json").is_file():
+    if there and not fresh and (out / "model.json").is_file():
         description, spec = read_description(out)
-        if description.get("trained", {}).get("data_hash", digest) != digest:
+        past, sigma_data = description.get("trained", {}), description["sigma_data"]
+        if past.get("data_hash", digest) != digest:
             raise ModelError(f"{out} was trained on other data than {train.name}; give the same --data-dir, or --fresh")
-        sigma_data, reached = description["sigma_data"], description.get("trained", {}).get("steps", 0)
     else:
         spec, sigma_data = train.spec, measure(train)
         if not sigma_data:
@@ -133,7 +136,24 @@ def prepare(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
-    trainer = Trainer(recipe, model, train, out, processes)
+    if recipe.start is not None and (fresh or not steps_of(out)):
+        begin_with(recipe.start, model)
+    teacher = teacher_of(recipe, model)
+    if teacher is not None:
+        model.trained["teacher_hash"] = weights_hash(teacher)
+        if past.get("teacher_hash", model.trained["teacher_hash"]) != model.trained["teacher_hash"]:
+            raise ModelError(
+                f"{out} learnt from other weights of {recipe.objective.teacher} or its guide; restore them, or --fresh"
+            )
+    if processes.first and (fresh or not there):  # only now that all is known to be good
+        if there:
+            hold(out).close()  # a training that is at work there would go on in the new folder
+            put_aside(out)
+        lock = hold(out)
+        if (out / "config.yaml").is_file():
+            raise OutputError(f"another training has begun in {out} meanwhile; run the command again to go on with it")
+    reached = past.get("steps", 0)
+    trainer = Trainer(recipe, model, train, out, processes, teacher)
     trainer.lock = lock
     if trainer.progress.step == 0 < reached:
         raise ModelError(

@@ -21,6 +21,7 @@ from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
+from undrift.denoiser import AnyDenoiser
 from undrift.error import OutputError, RecipeError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
@@ -46,7 +47,7 @@ from undrift.train.precision import Precision
 from undrift.train.shards import HOLD, NORM, RELEASE, Shards, local, together
 from undrift.train.thrift import compile_network, recompute
 
-NOT_NEGATIVE = ("denoising", "hybrid", "bound")  # kinds of objective whose loss is at least zero
+NOT_NEGATIVE = ("denoising", "hybrid", "bound", "distillation")  # kinds of objective whose loss is at least zero
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
 
 
@@ -87,12 +88,21 @@ class Trainer:
         data: The training part.
         folder: Where the run lives; a state found there is continued.
         processes: Those that share the work; default: this one alone.
+        teacher: What a distillation learns from, of the model's process.
 
     Raises:
         RecipeError: a batch that cannot be divided among so many processes and parts.
     """
 
-    def __init__(self, recipe: Recipe, model: Model, data: Dataset, folder: Path, processes: Processes | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: Model,
+        data: Dataset,
+        folder: Path,
+        processes: Processes | None = None,
+        teacher: AnyDenoiser | None = None,
+    ) -> None:
         self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
         self.processes = processes or Processes()
         if recipe.batch_size < (parts := self.processes.size * recipe.accumulate):
@@ -105,7 +115,9 @@ class Trainer:
         self.denoiser = model.denoiser.train()
         self.shards = Shards(self) if recipe.shard and self.processes.size > 1 else None
         self.denoiser.to(self.device)  # parts are there already: the whole was never
-        self.objective = build_objective(recipe.objective, model.parts["sigma_data"])
+        if teacher is not None:
+            teacher.to(self.device)
+        self.objective = build_objective(recipe.objective, model.parts["sigma_data"], teacher)
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )

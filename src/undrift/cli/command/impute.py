@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, write_arrays
+from undrift.cli.shared import check_writable, class_per_sample, examples, write_arrays
 from undrift.config import IMPUTATIONS, SAMPLERS
-from undrift.data.files import read_examples, read_mask
+from undrift.data.files import read_mask
 from undrift.error import UndriftError, nearest
-from undrift.evaluate.verdict import data_of
 from undrift.guidance.masks import NAMES, named_mask
 from undrift.inverse.known import PARTICLES
 from undrift.model import Model, load
@@ -58,12 +57,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 def _inputs(arguments: argparse.Namespace, model: Model) -> Tensor:
     if arguments.n is not None and arguments.n < 1:
         raise UndriftError(f"-n {arguments.n}: fill in at least one input")
-    if str(arguments.input) == "held-out":
-        held_out = data_of(arguments.run, arguments.data_dir)[1]
-        if held_out.spec.shape != model.spec.shape:
-            raise UndriftError(f"{held_out.name} has another shape than the model was trained on; give its own --data-dir")
-        return held_out.raw(torch.arange(min(arguments.n or 5, len(held_out))))
-    return read_examples(arguments.input, model.spec)[: arguments.n]
+    return examples(arguments, model, arguments.n or 5)[: arguments.n]
 
 
 def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
@@ -76,7 +70,7 @@ def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
             raise UndriftError("nothing is missing: say what with --mask (a name or a file), or with NaN in an array")
         return present
     path, kinds = Path(arguments.mask), [name.partition(":")[0] for name in NAMES]
-    if arguments.mask.partition(":")[0] not in kinds and (path.suffix or path.exists()):
+    if arguments.mask.partition(":")[0] not in kinds and (path.suffix or path.is_file()):
         mask = read_mask(path, model.spec, arguments.invert)
         if mask.ndim == x.ndim and len(mask) < len(x):
             raise UndriftError(f"{path} has {len(mask)} masks for {len(x)} inputs; give one for all, or one each")

@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, console, write_arrays
-from undrift.data.files import read_examples
+from undrift.cli.shared import check_writable, class_per_sample, console, examples, write_arrays
 from undrift.error import UndriftError
 from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
 from undrift.model import Model, load
@@ -33,7 +32,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     operator = named_operator(name, model.spec.shape)
     if arguments.n < 1:
         raise UndriftError(f"-n {arguments.n}: ask for at least one measurement")
-    truth = read_examples(arguments.input, model.spec)[: arguments.n].float() if arguments.simulate else None
+    if not arguments.simulate and str(arguments.input) == "held-out":
+        raise UndriftError("held-out is clean data, not a measurement; add --simulate, which measures it first")
+    truth = examples(arguments, model, arguments.n)[: arguments.n].float() if arguments.simulate else None
     if truth is None:
         y = read_measured(arguments.input, operator, arguments.n)
     else:

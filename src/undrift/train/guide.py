@@ -1,0 +1,27 @@
+"""What guides a run's samples, by name: as `undrift sample --guide` and a recipe's teacher say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from undrift.classifier import load_classifier
+from undrift.guidance import NoisyClassifier
+from undrift.model import Model, load
+from undrift.train.earlier import load_earlier
+
+
+def named_guide(name: str | None, run: Path, model: Model) -> NoisyClassifier | Model | None:
+    """The guide of a name.
+
+    Args:
+        name: "classifier", the number of an earlier step of the run, the folder of a weaker run; None: none.
+        run, model: Whose samples are to be guided.
+
+    Raises:
+        UndriftError: it is not there, or does not fit.
+    """
+    if name is None:
+        return None
+    if name == "classifier":
+        return load_classifier(run, model)
+    return load_earlier(run, int(name)) if name.isdecimal() else load(name)
