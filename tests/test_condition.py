@@ -6,7 +6,19 @@ from torch import nn
 
 import undrift as ud
 from conftest import mixture
-from undrift.condition import Condition, as_condition, cat, drop, for_samples, joinable, labels_of, null_like, repeat, rows
+from undrift.condition import (
+    Condition,
+    as_condition,
+    cat,
+    drop,
+    for_samples,
+    informed,
+    joinable,
+    labels_of,
+    null_like,
+    repeat,
+    rows,
+)
 from undrift.nn import MLP, UNet
 
 G = torch.Generator().manual_seed(0)
@@ -73,6 +85,21 @@ def test_drop_replaces_whole_rows_at_the_rate_and_by_address():
     same(drop(c.rows(slice(10, 20)), 0.3, noise[10:20]), dropped.rows(slice(10, 20)))
     assert torch.equal(drop(c.label, 0.3, noise), dropped.label)  # labels alone: the same samples
     assert drop(None, 0.3, noise) is None
+
+
+def test_who_knows_anything_is_who_was_not_dropped():
+    c, noise = full(400), ud.Noise(range(400)).fold("test")
+    dropped = drop(c, 0.3, noise)
+    kept = dropped.label >= 0
+    assert torch.equal(informed(dropped, 400), kept) and torch.equal(informed(dropped.label, 400), kept)
+    for name in ("label", "vector", "image"):  # each part by itself
+        assert torch.equal(informed(Condition(**{name: dropped.parts()[name]}), 400), kept)
+    words = Condition(sequence=dropped.sequence, mask=dropped.mask)
+    assert torch.equal(informed(words, 400), kept)
+    one = drop(c, {"label": 0.9, "vector": 0.9, "image": 0.9, "sequence": 0.9}, noise)  # one part of four is enough
+    left = (one.label >= 0) | ~one.vector.isnan().any(1) | ~one.image.isnan().flatten(1).any(1) | one.mask.any(1)
+    assert torch.equal(informed(one, 400), left) and 0.2 < left.double().mean() < 0.5
+    assert not informed(None, 3).any() and not informed(Condition(), 3).any()
 
 
 def test_parts_are_dropped_independently():

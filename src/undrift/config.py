@@ -316,6 +316,11 @@ def recipe_names() -> list[str]:
     return sorted(p.name.removesuffix(".yaml") for p in resources.files("undrift.recipes").iterdir() if p.name.endswith(".yaml"))
 
 
+def run_named(name: str) -> Path | None:
+    """The run whose folder is given in place of a recipe's name; None where it is a name."""
+    return Path(name) if name not in recipe_names() and (Path(name) / "config.yaml").is_file() else None
+
+
 def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe by name, or that of a run by its folder, with overrides `{"process.beta_max": 15, ...}`.
 
@@ -326,8 +331,8 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     """
     if "recipe" in (overrides or {}):
         raise RecipeError("the recipe is chosen by name, not by an override; leave out recipe=...")
-    if name not in recipe_names() and (Path(name) / "config.yaml").is_file():
-        return read_recipe(Path(name) / "config.yaml", overrides)
+    if (run := run_named(name)) is not None:
+        return read_recipe(run / "config.yaml", overrides)
     if name not in recipe_names():
         raise RecipeError(f'recipe "{name}" is unknown{nearest(name, recipe_names())}')
     text = resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()

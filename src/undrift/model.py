@@ -483,8 +483,10 @@ class Model:
         if isinstance(guide, NoisyClassifier) or (guide is None and scale != 1):
             self._must_know_without()
         if isinstance(guide, Model):
-            if guide.spec != self.spec:
-                raise UndriftError("the weaker model is of other data than this one; guide by a run of the same data")
+            if guide.spec != self.spec or guide.parts.get("condition") != self.parts.get("condition"):
+                raise UndriftError(
+                    "the weaker model is of other data than this one, or told other things; guide by a run of the same"
+                )
             weak = guide.denoiser
             guided = Mix(plain, weak if weak.process == plain.process else weak.using(plain.process), scale, rescale=rescale)
         elif guide is None:

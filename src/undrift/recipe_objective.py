@@ -127,6 +127,8 @@ def check_objective(o: ObjectiveOptions, process: str, learned: bool) -> None:
         )
     if o.kind == "distillation" and o.teacher is None:
         raise RecipeError("objective.kind=distillation learns from another run: give objective.teacher=RUN")
+    if o.kind == "distillation" and o.scale == 1 and (o.interval is not None or o.guide not in (None, "classifier")):
+        raise RecipeError("objective.guide and objective.interval do nothing at scale 1; give objective.scale, such as 2")
     if o.kind in ("hybrid", "bound") and o.levels is None and process not in ("ddpm", "smld"):
         raise RecipeError(f"objective.kind={o.kind} needs a chain: give objective.levels=1000, or process.kind=ddpm")
     if (o.kind == "hybrid" or o.variance == "learned") and not learned:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import undrift as ud
+from conftest import undrift
 from undrift.error import ModelError, OutputError
 from undrift.train import checkpoint
 from undrift.train.checkpoint import Damaged, Progress, path_of, read_groups, rotate, steps_of, write_groups
@@ -246,10 +247,23 @@ def test_the_log_is_cut_back_to_the_state(tmp_path):
     log.add({"step": 15, "loss": 1.0})
     assert [r["step"] for r in read_log(tmp_path)] == [5, 10, 15]
     assert parse("nonsense\n[1]\n{}\n") == []
-    assert (
-        parse('{"step": 3, "loss": "low"}\n{"step": 3, "held_out": [1]}\n{"step": 3, "levels": 1}\n{"step": 3, "floor": 0.1}\n')
-        == []
-    )
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"loss": "low"}, {"held_out": [1]}, {"levels": 1}, {"levels": [[1, 2]]}, {"levels": [["a", "b", 1, 1, 1, 1]]}, {"floor": 0.1},
+        {"quality": 3}, {"quality": {"x": "y"}}, {"diverged": {}}, {"ended": 3}, {"clock": "noon"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_log_edited_by_hand_is_read_as_far_as_it_goes(edited, tmp_path, capsys):
+    assert parse(line({"step": 3, **edited})) == []
+    folder = trained(tmp_path / "run")
+    with open(folder / "log.jsonl", "a") as log:
+        log.write(line({"step": 30, **edited}))
+    code, out, _ = undrift("status", folder, capsys=capsys)
+    assert code == 0 and "verdict" in out
 
 
 def test_the_smoothed_loss_goes_on(tmp_path):

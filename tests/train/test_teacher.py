@@ -125,12 +125,16 @@ WRONG = [
     (("objective.kind=distillation",), "give objective.teacher=RUN"),
     (("objective.teacher={teacher}",), "objective.teacher means nothing to objective.kind=denoising"),
     (("objective.kind=distillation", "objective.teacher=nowhere"), "nowhere: no such run folder"),
-    (("objective.kind=distillation", "objective.teacher={teacher}", "objective.guide=nowhere"), "nowhere: no such run folder"),
+    (("objective.kind=distillation", "objective.teacher={teacher}", "objective.guide=nowhere", "objective.scale=2"), "nowhere: no such run folder"),
     (("objective.kind=distillation", "objective.teacher={teacher}", "objective.guide=classifier"), "train-classifier"),
     (("objective.kind=distillation", "objective.teacher={teacher}", "objective.interval=[3, 1]"), "the lower one first"),
     (("objective.kind=distillation", "objective.teacher={teacher}", "objective.scale=nan"), "finite"),
     (("objective.kind=distillation", "objective.teacher={toy}"), "trained on other data than this run"),
     (("start={toy}",), "has another network"),
+    (("start={teacher}", "target=v"), "has another target"),
+    (("objective.kind=distillation", "objective.teacher={teacher}", "objective.guide={teacher}"), "do nothing at scale 1"),
+    (("objective.kind=distillation", "objective.teacher={teacher}", "objective.interval=[1, 2]"), "do nothing at scale 1"),
+    (("objective.times=importance", "objective.weight=bound"), "diverges at t = 0"),
 ]  # fmt: skip
 
 
@@ -144,6 +148,31 @@ def test_a_mistake_is_one_line_and_leaves_nothing(runs, tmp_path, capsys, words,
     assert not (tmp_path / "new").exists()
 
 
+def test_a_student_that_begins_as_its_teacher_is_no_explosion(runs, tmp_path):
+    """Its loss begins at zero, from where it can only rise."""
+    teacher = str(runs[0])
+    options = {**TAUGHT, "objective.teacher": teacher, "objective.scale": 1.0, "start": teacher, "steps": 40, "monitor_every": 5}
+    looks = [r for r in read_log(train(teacher, tmp_path / "student", **options)) if "held_out" in r]
+    assert looks[0]["held_out"] < 1e-9 < looks[1]["held_out"] and looks[-1]["step"] == 40
+
+
+def test_places_are_found_from_anywhere(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(runs[0].parent)
+    given = {"objective": {"kind": "distillation", "teacher": "teacher", "guide": "worse", "scale": 2.0}, "sampling.scale": 1.0}
+    folder = train("teacher", tmp_path / "student", **given)
+    monkeypatch.chdir(tmp_path)
+    train("student", folder, steps=22)
+    assert ud.load(folder).trained["steps"] == 22
+
+
+def test_a_run_cannot_learn_from_what_is_put_aside(runs, tmp_path, capsys):
+    shutil.copytree(runs[0], tmp_path / "run")
+    words = ["train", tmp_path / "run", "--fresh"]
+    refused([*words, f"start={tmp_path / 'run'}"], "is the run that --fresh would put aside", tmp_path, capsys)
+    taught = ["objective.kind=distillation", f"objective.teacher={runs[0]}", "objective.scale=2"]
+    refused([*words, *taught, f"objective.guide={tmp_path / 'run'}"], "--fresh would put aside", tmp_path, capsys)
+
+
 def test_fresh_with_a_mistake_puts_nothing_aside(runs, tmp_path, capsys):
     shutil.copytree(runs[0], tmp_path / "run")
     refused(["train", tmp_path / "run", "--fresh", "start=nowhere"], "no such run folder", tmp_path, capsys)
@@ -153,3 +182,16 @@ def test_a_model_that_was_always_told_its_class_cannot_teach_by_itself(tmp_path,
     teacher = train("digits", tmp_path / "told", **{**SMALL, "steps": 2, "label_dropout": 0.0, "sampling.scale": 1.0})
     words = ["objective.kind=distillation", f"objective.teacher={teacher}", "objective.scale=2"]
     refused(["train", teacher, *words, "--out", tmp_path / "new"], "label_dropout", tmp_path, capsys)
+    words = ["label_dropout=0.1", "objective.kind=distillation", f"objective.teacher={teacher}"]
+    refused(["train", teacher, *words, "--out", tmp_path / "new"], "give label_dropout=0", tmp_path, capsys)
+
+
+def test_a_guide_that_is_told_other_things_is_refused(runs, tmp_path, capsys):
+    told = train(
+        "digits", tmp_path / "told", **{**SMALL, "steps": 2, "condition.kind": "measured", "condition.operator": "blur:1"}
+    )
+    words = ["objective.kind=distillation", f"objective.teacher={runs[0]}", f"objective.guide={told}", "objective.scale=2"]
+    refused(["train", runs[0], *words, "--out", tmp_path / "new"], "told other things", tmp_path, capsys)
+    refused(
+        ["sample", runs[0], "--class", 3, "--guide", told, "--out", tmp_path / "o.png"], "told other things", tmp_path, capsys
+    )

@@ -77,16 +77,25 @@ def parse(text: str) -> list[dict[str, Any]]:
 
 
 def _misread(record: dict[str, Any]) -> bool:
-    """Whether a record of figures holds something else, as after an edit by hand: those that only tell in words are others."""
-    kinds: dict[str, Any] = {
-        "clock": dict,
-        "floor": dict,
-        "quality": (dict, int, float),
-        "levels": list,
-        "diverged": dict,
-        "ended": str,
-    }
-    return any(v is not None and not isinstance(v, kinds.get(k, (int, float))) for k, v in record.items())
+    """Whether a record holds anything else than what is written there, as after an edit by hand."""
+
+    def figure(value: Any) -> bool:
+        return value is None or isinstance(value, (int, float))
+
+    def figures(value: Any) -> bool:
+        return isinstance(value, dict) and all(map(figure, value.values()))
+
+    def levels(value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(row, list) and len(row) == 6 and all(map(figure, row)) for row in value)
+
+    def words(value: Any) -> bool:
+        return isinstance(value, str)
+
+    def cause(value: Any) -> bool:
+        return isinstance(value, dict) and {"what", "log_snr", "layer", "of"} <= {*value}
+
+    kinds = {"clock": figures, "floor": figures, "quality": figures, "levels": levels, "diverged": cause, "ended": words}
+    return not all(kinds.get(key, figure)(value) for key, value in record.items())
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

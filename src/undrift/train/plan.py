@@ -13,10 +13,14 @@ import yaml
 
 from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
 from undrift.data import Dataset, load_split
+from undrift.denoiser import AnyDenoiser
 from undrift.error import DataError, ModelError, OutputError, RecipeError
-from undrift.model import build_model, read_description, write_atomically
+from undrift.model import Model, build_model, read_description, write_atomically
+from undrift.noise import Noise
+from undrift.objective import DenoisingScoreMatching
 from undrift.processes import Processes
 from undrift.recipe_condition import describe_condition
+from undrift.recipe_objective import build_objective
 from undrift.train.checkpoint import FOLDER, steps_of
 from undrift.train.teacher import begin_with, teacher_of, weights_hash
 from undrift.train.trainer import Trainer, parts_of
@@ -60,9 +64,15 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     Raises:
         RecipeError: the run in `out` is of another recipe, or a change would make it another run.
     """
-    for key in _PLACES:  # commands may be run from elsewhere later
-        if isinstance(there := overrides.get(key), str) and Path(there).exists():
-            overrides = {**overrides, key: str(Path(there).absolute())}
+    wanted = load_recipe(name, overrides)
+    places = {
+        k: v for k, v in _flat(wanted.model_dump(mode="json")).items() if k in _PLACES and k.split(".")[0] in _tops(overrides)
+    }
+    for key, place in places.items():  # commands may be run from elsewhere later
+        if place and place != "classifier" and not place.isdecimal() and Path(place).exists():
+            overrides = {**overrides, key: str(Path(place).absolute())}
+            if fresh and key != "data_dir" and Path(place).resolve() == out.resolve():
+                raise RecipeError(f"{key}={place} is the run that --fresh would put aside; choose another --out")
     wanted = load_recipe(name, overrides)
     if not (out / "config.yaml").is_file():
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
@@ -86,6 +96,11 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
             "choose another --out, or --fresh to put the old one aside"
         )
     return recipe, [f"{k} is now {after.get(k)} (was {before.get(k)}): {_meaning(k)}" for k in changed]
+
+
+def _tops(overrides: dict[str, Any]) -> set[str]:
+    """The parts of a recipe that are given, whole or by their own parts."""
+    return {key.split(".")[0] for key in overrides}
 
 
 def _meaning(key: str) -> str | None:
@@ -145,6 +160,7 @@ def prepare(
             raise ModelError(
                 f"{out} learnt from other weights of {recipe.objective.teacher} or its guide; restore them, or --fresh"
             )
+    check_times(recipe, model, teacher)
     if processes.first and (fresh or not there):  # only now that all is known to be good
         if there:
             hold(out).close()  # a training that is at work there would go on in the new folder
@@ -168,6 +184,16 @@ def prepare(
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
         write_atomically(out / "config.yaml", lambda p: p.write_text(text))
     return trainer, recipe, train, held_out
+
+
+def check_times(recipe: Recipe, model: Model, teacher: AnyDenoiser | None) -> None:
+    """Draw a noise level as the training will. Raises RecipeError for an objective that cannot, with this process."""
+    objective = build_objective(recipe.objective, model.parts["sigma_data"], teacher)
+    try:
+        if isinstance(objective, DenoisingScoreMatching):
+            objective.draw_times(model.denoiser, Noise([0]))
+    except ValueError as error:
+        raise RecipeError(f"objective: {error}") from None
 
 
 def sweep(out: Path) -> None:

@@ -30,6 +30,11 @@ def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:
     teacher = load(o.teacher)
     if teacher.spec != model.spec or teacher.parts.get("condition") != model.parts.get("condition"):
         raise RecipeError(f"objective.teacher={o.teacher} was trained on other data than this run; take a teacher of the same")
+    if recipe.label_dropout and teacher.examples and teacher.trained.get("label_dropout") == 0:
+        raise RecipeError(
+            f"objective.teacher={o.teacher} was never trained without what it is told, so it cannot teach that; give label_dropout=0 "
+            "sampling.scale=1"
+        )
     plain: AnyDenoiser = teacher.denoiser
     guided = teacher.leaning(o.scale, named_guide(o.guide, Path(o.teacher), teacher), o.interval)
     if teacher.examples or teacher.parts.get("condition"):
@@ -57,6 +62,7 @@ def begin_with(folder: str, model: Model) -> None:
     fits = {
         "network": same_network(other.parts["network"], model.parts["network"]),
         "condition": other.parts.get("condition") == model.parts.get("condition"),
+        "target": other.parts["target"] == model.parts["target"],
     }
     for what, same in fits.items():
         if not same:

@@ -48,6 +48,7 @@ from undrift.train.shards import HOLD, NORM, RELEASE, Shards, local, together
 from undrift.train.thrift import compile_network, recompute
 
 NOT_NEGATIVE = ("denoising", "hybrid", "bound", "distillation")  # kinds of objective whose loss is at least zero
+WATCHED = ("denoising", "hybrid", "bound")  # those with a floor far above zero; a student may begin as its teacher, at zero
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
 
 
@@ -174,8 +175,8 @@ class Trainer:
         return self.processes.told(self.fraction(self.progress.step, seconds))
 
     def exploded(self) -> bool:
-        """Whether the smoothed loss is far above where it was; only of losses that cannot be negative."""
-        return self.recipe.objective.kind in NOT_NEGATIVE and self.progress.loss > EXPLOSION * self.progress.lowest
+        """Whether the smoothed loss is far above where it was; only of losses that stay away from zero."""
+        return self.recipe.objective.kind in WATCHED and self.progress.loss > EXPLOSION * self.progress.lowest
 
     def diverged(self, what: str, step: int | None = None) -> Diverged:
         """What to say of a run that went wrong at a step (default: the last one); states from when it was going wrong are put aside."""

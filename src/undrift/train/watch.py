@@ -19,7 +19,7 @@ from undrift.train.log import Log
 from undrift.train.monitor import Monitor, number
 from undrift.train.quality import Quality
 from undrift.train.status import Status, status_of
-from undrift.train.trainer import NOT_NEGATIVE, Report, Trainer
+from undrift.train.trainer import WATCHED, Report, Trainer
 
 resource: ModuleType | None
 try:
@@ -137,7 +137,7 @@ class Watch:
     def worse_than_nothing(self) -> str | None:
         """Whether the raw weights are far worse than they were before training: on the same questions, so not by chance."""
         looks = [r for r in self.log.records if "held_out_raw" in r]
-        if self.recipe.objective.kind not in NOT_NEGATIVE or looks[0]["step"] > 0 or looks[0]["held_out_raw"] is None:
+        if self.recipe.objective.kind not in WATCHED or looks[0]["step"] > 0 or looks[0]["held_out_raw"] is None:
             return None
         first, now = looks[0]["held_out_raw"], looks[-1]["held_out_raw"]
         if now is not None and now <= WORSE * first:

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 from undrift.cli.shared import console
-from undrift.config import parse_overrides, recipe_names
+from undrift.config import parse_overrides, run_named
 from undrift.processes import Left
 from undrift.train.session import Stopped, train_run
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift train RECIPE [key=value ...]`; with the folder of a run as the recipe and no other place to go, that run goes on."""
-    of_run = arguments.recipe not in recipe_names() and (Path(arguments.recipe) / "config.yaml").is_file()
-    out = arguments.out or (Path(arguments.recipe) if of_run else Path("runs") / arguments.recipe)
+    out = arguments.out or run_named(arguments.recipe) or Path("runs") / arguments.recipe
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
         overrides["data_dir"] = str(arguments.data_dir)
