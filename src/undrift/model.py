@@ -498,9 +498,14 @@ class Model:
             guided = Tilt(plain, guide, scale)
         return guided if interval is None else Interval(guided, plain, *interval)
 
+    @property
+    def knows_without(self) -> bool:
+        """Whether it was ever trained without what it is told, or is told nothing."""
+        return self.trained.get("label_dropout") != 0 or not self.examples
+
     def _must_know_without(self) -> None:
         """Raises UndriftError if the model was always told its class, or text, and so knows nothing without."""
-        if self.trained.get("label_dropout") == 0 and self.examples:
+        if not self.knows_without:
             raise UndriftError(
                 "this model was never trained without what it is told (label_dropout=0), so it can neither draw without it nor be "
                 "guided: name a class and keep to scale 1 (w = 0), or train one with label_dropout=0.1"

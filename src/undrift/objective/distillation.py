@@ -2,8 +2,9 @@
 
 Score matching regresses on x_0 and eps, of which only the conditional mean can be known; the rest of its loss is noise that no
 network removes. Here the regression is on a teacher's prediction at the same x_t: the same minimiser if the teacher is exact, a
-loss that can go to zero, and gradients without that noise (Salimans & Ho 2022, sec. 3, with a single step). The teacher may be any
-denoiser, so also a guided one, whose two evaluations become one (Meng et al. 2023, eq. 1, for one scale).
+loss that can go to zero, and gradients without that noise (Vincent 2011's identity, read backwards). The teacher may be any
+denoiser, so also a guided one, whose two evaluations become one: stage one of Meng et al. 2023, "On distillation of guided diffusion
+models", for one scale.
 """
 
 from __future__ import annotations

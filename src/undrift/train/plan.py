@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -10,10 +11,10 @@ from typing import IO, Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
 from undrift.data import Dataset, load_split
-from undrift.denoiser import AnyDenoiser
 from undrift.error import DataError, ModelError, OutputError, RecipeError
 from undrift.model import Model, build_model, read_description, write_atomically
 from undrift.noise import Noise
@@ -65,10 +66,9 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
         RecipeError: the run in `out` is of another recipe, or a change would make it another run.
     """
     wanted = load_recipe(name, overrides)
-    places = {
-        k: v for k, v in _flat(wanted.model_dump(mode="json")).items() if k in _PLACES and k.split(".")[0] in _tops(overrides)
-    }
-    for key, place in places.items():  # commands may be run from elsewhere later
+    said, given = _flat(wanted.model_dump(mode="json")), {key.partition(".")[0] for key in overrides}
+    for key in _PLACES:  # made absolute, however they were given: commands may be run from elsewhere later
+        place = said.get(key) if key.partition(".")[0] in given else None
         if place and place != "classifier" and not place.isdecimal() and Path(place).exists():
             overrides = {**overrides, key: str(Path(place).absolute())}
             if fresh and key != "data_dir" and Path(place).resolve() == out.resolve():
@@ -96,11 +96,6 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
             "choose another --out, or --fresh to put the old one aside"
         )
     return recipe, [f"{k} is now {after.get(k)} (was {before.get(k)}): {_meaning(k)}" for k in changed]
-
-
-def _tops(overrides: dict[str, Any]) -> set[str]:
-    """The parts of a recipe that are given, whole or by their own parts."""
-    return {key.split(".")[0] for key in overrides}
 
 
 def _meaning(key: str) -> str | None:
@@ -160,7 +155,8 @@ def prepare(
             raise ModelError(
                 f"{out} learnt from other weights of {recipe.objective.teacher} or its guide; restore them, or --fresh"
             )
-    check_times(recipe, model, teacher)
+    objective = build_objective(recipe.objective, sigma_data, teacher)
+    check_times(objective, model)
     if processes.first and (fresh or not there):  # only now that all is known to be good
         if there:
             hold(out).close()  # a training that is at work there would go on in the new folder
@@ -169,7 +165,7 @@ def prepare(
         if (out / "config.yaml").is_file():
             raise OutputError(f"another training has begun in {out} meanwhile; run the command again to go on with it")
     reached = past.get("steps", 0)
-    trainer = Trainer(recipe, model, train, out, processes, teacher)
+    trainer = Trainer(recipe, model, objective, train, out, processes)
     trainer.lock = lock
     if trainer.progress.step == 0 < reached:
         raise ModelError(
@@ -186,9 +182,8 @@ def prepare(
     return trainer, recipe, train, held_out
 
 
-def check_times(recipe: Recipe, model: Model, teacher: AnyDenoiser | None) -> None:
+def check_times(objective: Callable[..., Tensor], model: Model) -> None:
     """Draw a noise level as the training will. Raises RecipeError for an objective that cannot, with this process."""
-    objective = build_objective(recipe.objective, model.parts["sigma_data"], teacher)
     try:
         if isinstance(objective, DenoisingScoreMatching):
             objective.draw_times(model.denoiser, Noise([0]))

@@ -30,7 +30,7 @@ def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:
     teacher = load(o.teacher)
     if teacher.spec != model.spec or teacher.parts.get("condition") != model.parts.get("condition"):
         raise RecipeError(f"objective.teacher={o.teacher} was trained on other data than this run; take a teacher of the same")
-    if recipe.label_dropout and teacher.examples and teacher.trained.get("label_dropout") == 0:
+    if recipe.label_dropout and not teacher.knows_without:
         raise RecipeError(
             f"objective.teacher={o.teacher} was never trained without what it is told, so it cannot teach that; give label_dropout=0 "
             "sampling.scale=1"
@@ -42,10 +42,8 @@ def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:
     return guided if guided.process == model.denoiser.process else guided.using(model.denoiser.process)
 
 
-def weights_hash(denoiser: AnyDenoiser | None) -> str | None:
-    """A digest of all weights of a denoiser, None of none: with another teacher it would be another run."""
-    if denoiser is None:
-        return None
+def weights_hash(denoiser: AnyDenoiser) -> str:
+    """A digest of all weights of a denoiser: with another teacher it would be another run."""
     digest = hashlib.sha256()
     for name, value in sorted(denoiser.state_dict().items()):
         digest.update(name.encode() + value.contiguous().view(-1).view(torch.uint8).numpy().tobytes())

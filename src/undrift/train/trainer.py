@@ -21,13 +21,12 @@ from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
-from undrift.denoiser import AnyDenoiser
 from undrift.error import OutputError, RecipeError, UndriftError
 from undrift.model import Model, save
 from undrift.noise import Noise
+from undrift.objective import Distillation
 from undrift.processes import Left, Processes, talking
 from undrift.recipe_condition import told
-from undrift.recipe_objective import build_objective
 from undrift.train.autopsy import Diverged, find_cause, put_exploded_aside
 from undrift.train.checkpoint import (
     Groups,
@@ -86,10 +85,10 @@ class Trainer:
     Args:
         recipe: All choices.
         model: With fresh weights; trained in place.
+        objective: The recipe's; see `undrift.objective`.
         data: The training part.
         folder: Where the run lives; a state found there is continued.
         processes: Those that share the work; default: this one alone.
-        teacher: What a distillation learns from, of the model's process.
 
     Raises:
         RecipeError: a batch that cannot be divided among so many processes and parts.
@@ -99,10 +98,10 @@ class Trainer:
         self,
         recipe: Recipe,
         model: Model,
+        objective: Callable[..., Tensor],
         data: Dataset,
         folder: Path,
         processes: Processes | None = None,
-        teacher: AnyDenoiser | None = None,
     ) -> None:
         self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
         self.processes = processes or Processes()
@@ -116,9 +115,9 @@ class Trainer:
         self.denoiser = model.denoiser.train()
         self.shards = Shards(self) if recipe.shard and self.processes.size > 1 else None
         self.denoiser.to(self.device)  # parts are there already: the whole was never
-        if teacher is not None:
-            teacher.to(self.device)
-        self.objective = build_objective(recipe.objective, model.parts["sigma_data"], teacher)
+        self.objective = objective
+        if isinstance(objective, Distillation):
+            objective.teacher.to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
         )
