@@ -1,6 +1,7 @@
 """The docs keep their word: their code runs, their links lead somewhere, the functions and tests that they name exist."""
 
 import ast
+import codeop
 import contextlib
 import importlib.util
 import io
@@ -78,6 +79,31 @@ def test_the_code_of_the_pages_runs(page, tmp_path, monkeypatch):
     for line, code in blocks(page):
         with contextlib.redirect_stdout(io.StringIO()):
             exec(compile("\n" * line + code, str(page), "exec"), namespace)
+
+
+def typed(code):
+    """Compile a block as a prompt does, a line at a time, where an empty line ends what is indented; the lines that it refuses."""
+    waiting, refused = [], []
+    for line in [*code.splitlines(), ""]:
+        waiting.append(line)
+        try:
+            if codeop.compile_command("\n".join(waiting), "page", "single") is not None:
+                waiting = []
+        except SyntaxError:
+            refused.append(line)
+            waiting = []
+    return refused
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "README.md"], ids=lambda p: p.stem)
+def test_the_code_of_the_pages_can_be_pasted_at_a_prompt(page):
+    assert {line: typed(code) for line, code in blocks(page) if typed(code)} == {}
+
+
+def test_the_prompt_notices():
+    assert typed("class A:\n    x = 1\n\n    y = 2\n") == ["    y = 2"]
+    assert typed("for i in (1, 2):\n    print(i)\nprint(3)\n") == ["print(3)"]
+    assert typed("f(1,\n  2)\nif x:\n    a\nelse:\n    b\n\nc\n") == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -3,13 +3,16 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import undrift as ud
-from undrift.error import ModelError, OutputError, UndriftError
-from undrift.model import save, write_atomically
+from conftest import undrift
+from undrift.error import ModelError, UndriftError
+from undrift.model import save
+from undrift.tensorfile import save_tensors
 
 
 def test_load_gives_back_what_was_trained(tiny_run):
@@ -122,21 +125,43 @@ def pickled(folder):
 
 
 def other_weights(folder):
-    save_file({"ema.net.weight": torch.zeros(3)}, folder / "model.safetensors")
+    save_tensors(folder / "model.safetensors", {"ema.net.weight": torch.zeros(3)})
 
 
 def poisoned(folder):
     tensors = load_file(folder / "model.safetensors")
     first = next(k for k in tensors if k.startswith("ema.") and k.endswith("weight"))
     tensors[first].view(-1)[0] = float("nan")
+    save_tensors(folder / "model.safetensors", tensors)
+
+
+def described(folder):
+    return json.loads((folder / "model.json").read_text())
+
+
+def zeroed_page(folder):
+    path = folder / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[8192:12288] = bytes(4096)
+    path.write_bytes(raw)
+
+
+def zeroed_average(folder):
+    """As another library would write it, without the seal."""
+    tensors = {k: v * 0 if k.startswith("ema.") else v for k, v in load_file(folder / "model.safetensors").items()}
     save_file(tensors, folder / "model.safetensors")
+
+
+def linked(folder):
+    (folder / "model.json").rename(folder / "elsewhere.json")
+    (folder / "model.json").symlink_to("elsewhere.json")
 
 
 @pytest.mark.parametrize(("damage", "message"), [
     (lambda f: (f / "model.json").unlink(), "holds no model"),
     (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
-    (lambda f: (f / "model.json").write_text("{"), "not a readable model description"),
-    (lambda f: (f / "model.json").write_text("[]"), "not a readable model description"),
+    (lambda f: (f / "model.json").write_text("{"), "does not describe a model"),
+    (lambda f: (f / "model.json").write_text("[]"), "does not describe a model"),
     (lambda f: rewritten(f, format=99), "format 99"),
     (lambda f: rewritten(f, network={"kind": "unet", "cuda": 3}), "does not describe a model|network"),
     (lambda f: rewritten(f, network={"kind": "evil"}), "does not describe a model"),
@@ -145,13 +170,37 @@ def poisoned(folder):
     (lambda f: rewritten(f, network={"kind": "unet", "widths": [60000, 60000]}), "does not fit model.json"),
     (lambda f: rewritten(f, network=None), "does not describe a model"),
     (lambda f: rewritten(f, trained=None), "does not describe a model"),
-    (lambda f: (f / "model.json").write_text("[" * 200_000), "not a readable model description"),
+    (lambda f: (f / "model.json").write_text("[" * 200_000), "does not describe a model"),
     (lambda f: rewritten(f, target="nothing"), 'target "nothing" is unknown'),
     (lambda f: rewritten(f, spec={"shape": "x"}), "spec|shape"),
-    (truncated, "not a readable safetensors file"),
-    (pickled, "not a readable safetensors file"),
+    (truncated, "safetensors is damaged"),
+    (pickled, "safetensors is damaged"),
     (other_weights, "does not fit model.json"),
     (poisoned, "are not finite"),
+    (zeroed_page, "safetensors is damaged .its content does not have the hash"),
+    (zeroed_average, "it has lost its seal"),
+    (lambda f: rewritten(f, weights=None) or zeroed_page(f), "safetensors is damaged .its content does not have the hash"),
+    (lambda f: (f / "model.json").write_text(json.dumps({**described(f), "trained": {"steps": 10**400}})), "the number 1000.* is too large"),
+    (lambda f: rewritten(f, trained={"seconds": None}), r"trained\.seconds: .*not None"),
+    (lambda f: rewritten(f, trained={"steps": "many"}), r"trained\.steps: .*not many"),
+    (lambda f: rewritten(f, trained={"seconds": float("nan")}), "NaN is not finite"),
+    (lambda f: rewritten(f, sigma_data=None), "sigma_data: .*not None"),
+    (lambda f: (f / "model.json").write_text(json.dumps({k: v for k, v in described(f).items() if k != "sigma_data"})), "sigma_data is missing"),
+    (lambda f: rewritten(f, sigma_data=0), "sigma_data: .*greater than 0"),
+    (lambda f: rewritten(f, condition={"kind": "text", "words": [1, 2], "length": 3, "examples": ["a"]}), r"condition\.text\.words\.0"),
+    (lambda f: rewritten(f, condition={"kind": "text", "words": ["a"], "length": 3, "examples": []}), r"condition\.text\.examples"),
+    (lambda f: rewritten(f, condition={"kind": "text", "words": ["a", "a"], "length": 3, "examples": ["a"]}), "must be distinct"),
+    (lambda f: rewritten(f, condition={"kind": "text", "words": ["a"], "length": 10**9, "examples": ["a"]}), r"condition\.text\.length"),
+    (lambda f: rewritten(f, condition={"kind": "evil"}), "condition"),
+    (lambda f: rewritten(f, network={"kind": "unet", "widths": [8] * 256, "blocks": 256}), "absurd size"),
+    (lambda f: rewritten(f, network={"kind": "unet", "widths": "12"}), "network"),
+    (lambda f: rewritten(f, network={"kind": "unet", "widths": [-8, 16]}), "model.json"),
+    (lambda f: rewritten(f, spec={**described(f)["spec"], "shape": [1, 10**6, 10**6]}), "absurd size"),
+    (lambda f: rewritten(f, spec={**described(f)["spec"], "classes": ["a\nb"] * 10}), "classes"),
+    (lambda f: rewritten(f, spec={**described(f)["spec"], "types": "object"}), "types"),
+    (lambda f: rewritten(f, sampling={"steps": 10**18}), r"sampling\.steps"),
+    (lambda f: rewritten(f, sampling={"scale": 1e308}), r"sampling\.scale"),
+    (linked, "it is a link, which is not followed here"),
 ])  # fmt: skip
 def test_damaged_models(copied_run, damage, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -167,15 +216,63 @@ def test_no_folder(tmp_path):
         ud.load(tmp_path / "nowhere")
 
 
-def test_writing_is_all_or_nothing(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
+def test_a_page_of_zeros_anywhere_is_noticed(copied_run):
+    """Each page of the file in turn, also those of the weights that are not asked for: they were sealed together."""
+    path = copied_run / "model.safetensors"
+    whole, expected = path.read_bytes(), ud.load(copied_run).denoiser.state_dict()
+    for start in range(0, len(whole), 4096):
+        if any(whole[start : start + 4096]):
+            path.write_bytes(whole[:start] + bytes(len(whole[start : start + 4096])) + whole[start + 4096 :])
+            with pytest.raises(ModelError):
+                ud.load(copied_run)
+    path.write_bytes(whole)
+    assert all(torch.equal(v, expected[k]) for k, v in ud.load(copied_run).denoiser.state_dict().items())
 
-    def fails(temporary):
-        temporary.write_text("half")
-        raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="cannot be written: No space left"):
-        write_atomically(path, fails)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+def test_a_save_that_was_killed_between_its_two_files_leaves_a_model(copied_run, tmp_path):
+    """model.safetensors is then newer than model.json; each is whole."""
+    model = ud.load(copied_run)
+    save(model, {k: {n: v + 1 for n, v in model.denoiser.state_dict().items()} for k in ("raw", "ema")}, tmp_path)
+    (copied_run / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes())
+    assert ud.load(copied_run).trained["steps"] == 25
+
+
+def test_a_large_picture_costs_no_memory_to_be_told_of(copied_run, capsys):
+    """`info` of a model of 4,096 x 4,096 pixels: a network of convolutions fits any size."""
+    rewritten(copied_run, spec={**described(copied_run)["spec"], "shape": [1, 4096, 4096]})
+    code, out, _ = undrift("info", copied_run, capsys=capsys)
+    assert code == 0 and "(1, 4096, 4096)" in out
+
+
+@pytest.mark.parametrize(("cond", "wanted"), [
+    (7, 7), ("7", 7), (np.int64(7), 7), (np.uint8(7), 7), (7.0, 7), (np.float32(7), 7), (torch.tensor(7), 7), (np.array(7), 7),
+    (torch.tensor(7.0), 7), ([1, "2", np.int64(3)], None), (torch.tensor([1, 2, 3]), None), (np.array([1, 2, 3]), None),
+    (np.array(["1", "2", "3"]), None), (torch.tensor([1.0, 2.0, 3.0]), None), (range(1, 4), None), ((1, 2, 3), None),
+    (iter([1, 2, 3]), None), ({1: 0, 2: 0, 3: 0}.keys(), None), (torch.tensor([1, 2, 3], dtype=torch.uint8), None),
+], ids=lambda c: type(c).__name__)  # fmt: skip
+def test_a_class_in_any_type_that_says_it(tiny_run, cond, wanted):
+    found = ud.load(tiny_run).labels(3, cond)
+    assert found.dtype == torch.int64 and found.tolist() == ([1, 2, 3] if wanted is None else [wanted] * 3)
+
+
+@pytest.mark.parametrize("cond", [
+    True, 1.5, float("nan"), -1, 10, "", "seven", b"7", {"a": 1}, object(), [None] * 3, [[1], [2], [3]], torch.zeros(3, 1), [1, 2],
+    torch.tensor([True] * 3), "9" * 5000, 10**30, [object()] * 3, iter(range(10**9)), torch.tensor([1j] * 3), np.array([{}] * 3),
+], ids=lambda c: type(c).__name__)  # fmt: skip
+def test_what_names_no_class_is_one_line(tiny_run, cond):
+    """Also where it has no end: no more is read than there are samples."""
+    with pytest.raises((UndriftError, ValueError)) as caught:
+        ud.load(tiny_run).sample(3, cond)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(("device", "message"), [
+    ("cuda", "torch sees no GPU here; use device=cpu or device=auto"), ("cuda:3", "torch sees"), ("mps", "no Apple GPU here"),
+    ("gpu", 'device "gpu" is unknown; use auto, cpu, cuda'), ("meta", "not computed on here"), ("", "is unknown"), (None, "is unknown"),
+])  # fmt: skip
+def test_a_device_that_is_not_there(tiny_run, device, message):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UndriftError, match=message):
+        ud.load(tiny_run, device=device)
+    assert next(ud.load(tiny_run, device="auto").denoiser.parameters()).device.type in ("cpu", "cuda")

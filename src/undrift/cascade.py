@@ -21,12 +21,21 @@ from torch import Tensor
 
 from undrift.data.spec import Spec
 from undrift.error import ModelError, UndriftError
-from undrift.model import Model, load, save, write_atomically
+from undrift.model import Model, load, save
 from undrift.noise import Noise
+from undrift.schema import Facts, read_json
+from undrift.storage import write_text
 from undrift.upscale import augmented
 
 FORMAT = 1
 _OTHER = 2**32  # added to the seed of the second stage: the same address would give it the noise of the first once more
+
+
+class CascadeFacts(Facts):
+    """What cascade.json says."""
+
+    format: int
+    augment: float
 
 
 @dataclass
@@ -104,7 +113,7 @@ class Cascade:
         small = self.low.sample(n, cond, seed=seed, **shared, **(low or {})).float()
         image = (small - self.spec.units(self.spec.shift, small)) / self.spec.units(self.spec.scale, small)
         noise = Noise(torch.arange(first, first + n)).fold("cascade", seed)
-        told = augmented(image, torch.full((n,), level), noise, labels)
+        told = augmented(image, torch.full((n,), level, dtype=torch.float32), noise, labels)
         return self.high.sample(n, told, seed=seed + _OTHER, **shared, **(high or {}))
 
     def save(self, folder: str | Path) -> None:
@@ -116,8 +125,7 @@ class Cascade:
         folder = Path(folder)
         for name, model in (("low", self.low), ("high", self.high)):
             save(model, {"ema": model.denoiser.state_dict()}, folder / name)
-        text = json.dumps({"format": FORMAT, "augment": self.augment})
-        write_atomically(folder / "cascade.json", lambda p: p.write_text(text + "\n"))
+        write_text(folder / "cascade.json", json.dumps({"format": FORMAT, "augment": self.augment}) + "\n")
 
     def _check(self, level: float) -> None:
         assert self.high.upscale is not None
@@ -127,7 +135,7 @@ class Cascade:
             )
 
 
-def load_cascade(path: str | Path, device: str = "cpu") -> Cascade:
+def load_cascade(path: str | Path, device: str | torch.device = "cpu") -> Cascade:
     """Load a cascade. Executes nothing: the files are JSON and safetensors.
 
     Args:
@@ -141,14 +149,10 @@ def load_cascade(path: str | Path, device: str = "cpu") -> Cascade:
     where = folder / "cascade.json"
     if not where.is_file():
         raise ModelError(f"{folder} holds no cascade (no cascade.json); write one with Cascade.save")
+    told = read_json(where, CascadeFacts, ModelError, "a description of a cascade", "restore it or write it again")
+    if told.format != FORMAT:
+        raise ModelError(f"{where} has format {told.format}, this version of undrift reads format {FORMAT}")
     try:
-        description = json.loads(where.read_text())
-        version, augment = description["format"], float(description["augment"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ModelError(f"{where} is not a readable description of a cascade; restore it or write it again") from None
-    if version != FORMAT:
-        raise ModelError(f"{where} has format {version}, this version of undrift reads format {FORMAT}")
-    try:
-        return Cascade(load(folder / "low", device=device), load(folder / "high", device=device), augment)
+        return Cascade(load(folder / "low", device=device), load(folder / "high", device=device), told.augment)
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None

@@ -11,17 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from undrift.config import build_process
-from undrift.error import ModelError
+from undrift.config import ProcessOptions, build_process, in_float32, kinds
+from undrift.error import ModelError, short
 from undrift.guidance import NoisyClassifier
-from undrift.model import Model, contiguous, read_weights, write_atomically
+from undrift.model import Model, read_weights
 from undrift.nn import MLPClassifier, UNetClassifier
+from undrift.schema import Facts, read_json
+from undrift.storage import reason, write_text
+from undrift.tensorfile import save_tensors
 
 FORMAT = 1
 NAME = "noisy_classifier"
+
+
+class ClassifierFacts(Facts):
+    """What noisy_classifier.json says. `weights` is the hash with which the weights were sealed, None where they were not."""
+
+    format: int
+    network: dict[str, str | int | list[int]]
+    process: ProcessOptions  # type: ignore[valid-type]
+    sigma_data: float
+    classes: list[str]
+    weights: str | None = None
 
 
 @dataclass
@@ -53,21 +66,22 @@ def fresh_classifier(model: Model, prior: torch.Tensor) -> TrainedClassifier:
 def build_network(options: dict[str, Any], shape: tuple[int, ...], classes: int) -> nn.Module:
     """The network of a description `{"kind": "unet" | "mlp", ...}`."""
     given = {k: v for k, v in options.items() if k != "kind"}
-    if any(not 0 < n <= 4096 for v in given.values() for n in (v if isinstance(v, list) else [v])) or given.get("depth", 1) > 256:
+    sizes = [n for v in given.values() for n in (v if isinstance(v, list) else [v])]
+    if any(not isinstance(n, int) or not 0 < n <= 4096 for n in sizes) or given.get("depth", 1) > 256 or len(sizes) > 64:
         raise ValueError("its sizes are absurd")
-    if options["kind"] == "unet":
-        return UNetClassifier(shape[0], classes, **given)
-    if options["kind"] == "mlp":
-        return MLPClassifier(shape, classes, **given)
+    with in_float32():
+        if options["kind"] == "unet":
+            return UNetClassifier(shape[0], classes, **given)
+        if options["kind"] == "mlp":
+            return MLPClassifier(shape, classes, **given)
     raise ValueError(f'network kind "{options["kind"]}" is unknown')
 
 
 def save_classifier(trained: TrainedClassifier, folder: Path) -> None:
     """Write both files. Raises OutputError if that cannot be done."""
-    tensors = contiguous({f"raw.{k}": v for k, v in trained.classifier.state_dict().items()})
-    write_atomically(folder / f"{NAME}.safetensors", lambda p: save_file(tensors, p))
-    text = json.dumps({"format": FORMAT, **trained.parts, "trained": trained.trained}, indent=1)
-    write_atomically(folder / f"{NAME}.json", lambda p: p.write_text(text + "\n"))
+    mark = save_tensors(folder / f"{NAME}.safetensors", {f"raw.{k}": v for k, v in trained.classifier.state_dict().items()})
+    told = {"format": FORMAT, **trained.parts, "trained": trained.trained, "weights": mark}
+    write_text(folder / f"{NAME}.json", json.dumps(told, indent=1) + "\n")
 
 
 def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
@@ -84,25 +98,23 @@ def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
     where = folder / f"{NAME}.json"
     if not where.is_file():
         raise ModelError(f"{folder} has no noise-aware classifier; train one with `undrift train-classifier {folder}`")
+    told = read_json(where, ClassifierFacts, ModelError, "a description of a classifier", "train it again")
+    if told.format != FORMAT:
+        raise ModelError(f"{where} has format {told.format}, this version of undrift reads format {FORMAT}")
+    process, count = build_process(kinds(told.process)), len(spec.classes)
+    own = model.denoiser.process, model.parts["sigma_data"], list(spec.classes)
+    if (process, told.sigma_data, told.classes) != own:
+        raise ModelError(f"{where} is of another process, sigma_data or classes than the model; train it again")
     try:
-        description = json.loads(where.read_text())
-        version = description["format"]
-        if version != FORMAT:
-            raise ModelError(f"{where} has format {version}, this version of undrift reads format {FORMAT}")
-        process, sigma_data = build_process(description["process"]), float(description["sigma_data"])
-        own = model.denoiser.process, model.parts["sigma_data"], list(spec.classes)
-        if (process, sigma_data, description["classes"]) != own:
-            raise ModelError(f"{where} is of another process, sigma_data or classes than the model; train it again")
-        count = len(spec.classes)
         with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
-            shapes = {
-                f"net.{k}": v.shape for k, v in build_network(description["network"], spec.shape, count).state_dict().items()
-            }
-        state = read_weights(folder / f"{NAME}.safetensors", "raw", {**shapes, "log_prior": torch.Size([count])})
-        net = build_network(description["network"], spec.shape, count)
-        classifier = NoisyClassifier(net, process, torch.ones(count), sigma_data)
+            network = build_network(told.network, spec.shape, count)
+            shapes = {f"net.{k}": v.shape for k, v in network.state_dict().items()} | {"log_prior": torch.Size([count])}
+        state = read_weights(folder / f"{NAME}.safetensors", "raw", shapes, told.weights is not None)
+        classifier = NoisyClassifier(
+            build_network(told.network, spec.shape, count), process, torch.ones(count, dtype=torch.float64), told.sigma_data
+        )
         classifier.load_state_dict(state)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, RuntimeError, OverflowError, MemoryError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"{where} does not describe a classifier ({type(error).__name__}: {reason}); train it again") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
+        said = f"{type(error).__name__}: {short(reason(error))}"
+        raise ModelError(f"{where} does not describe a classifier ({said}); train it again") from None
     return classifier.eval().requires_grad_(False).to(next(model.denoiser.parameters()).device)

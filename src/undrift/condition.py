@@ -232,7 +232,7 @@ def drop(cond: Any, rate: float | Mapping[str, float], noise: Noise) -> Any:
             cond = replace(cond, **drop(part, share, noise.fold(name)).parts()) if len(part) else cond
         return cond
     device = next(iter(cond.parts().values())).device if isinstance(cond, Condition) else cond.device
-    lost = noise.uniform(torch.empty(len(cond), device=device)) < rate
+    lost = noise.uniform(torch.empty(len(cond), dtype=torch.float32, device=device)) < rate
     if not isinstance(cond, Condition):
         return torch.where(lost, null_like(cond), cond)
     null = null_like(cond).parts()

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_type_hints
 
-import yaml
+import torch
 from pydantic import Field, TypeAdapter, ValidationError, create_model, model_validator
 from torch import nn
 
 from undrift import times
 from undrift.denoiser import Denoiser
-from undrift.error import RecipeError, nearest
+from undrift.error import RecipeError, nearest, short
 from undrift.guidance.known import Known, Method
+from undrift.guidance.scale import LARGEST_SCALE
 from undrift.inverse.known import measured
 from undrift.nn import MLP, EncoderDecoder, Energy, Perceptron, RefineNet, UNet
 from undrift.process import DDPM, SMLD, VE, VP, Cosine, Karras, Process, Rectified, SubVP
@@ -51,6 +53,7 @@ from undrift.sampler import (
     SASolver,
     UniPC,
 )
+from undrift.schema import Unreadable, parse_yaml, read_yaml
 
 PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
@@ -151,8 +154,8 @@ class SamplingOptions(Options):
     """
 
     sampler: SamplerName = "dpm2m"
-    steps: Annotated[int, Field(ge=1)] = 20
-    scale: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    steps: Annotated[int, Field(ge=1, le=10**6)] = 20
+    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
     grid: GridName = "straight"
     fitted: tuple[tuple[float, ...], ...] | None = None
 
@@ -178,58 +181,55 @@ class SamplingOptions(Options):
         return GRIDS[name]
 
 
+def _key(said: str, default: Any = ..., **bounds: Any) -> Any:
+    """A key of a recipe: what it is for, its default, its bounds."""
+    return Field(default, description=said, **bounds)
+
+
 class Recipe(Options):
-    """Everything that decides a run. Times in steps, lengths in examples where they must not depend on the batch.
+    """Everything that decides a run. Times in steps, lengths in examples where they must not depend on the batch."""
 
-    keep: states on the disk, besides the best by held-out loss. snapshots: at most so many of the averages that `undrift ema`
-    combines; 0: none. monitor_every, monitor_examples: how often the held-out loss is looked at, and on how many examples; 0: never.
-    quality_every: the same for a few samples. patience: stop after so many looks without a better one. until: "converged" stops
-    as soon as the monitor says so. accumulate: parts of a batch that are computed one after the other. recompute: computes
-    activations twice instead of keeping them. shard: several processes keep a part of the network each.
-    start: another run, with whose averaged weights this one begins (fine-tuning).
-    """
-
-    recipe: str
-    data: dict[str, Any]
-    data_dir: str | None = None
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    network: NetworkOptions | None = None  # type: ignore[valid-type]
-    process: ProcessOptions  # type: ignore[valid-type]
-    target: TargetName = "karras"
-    condition: ConditionOptions | None = None
-    objective: ObjectiveOptions = ObjectiveOptions()
-    start: str | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
-    minutes: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 128
-    accumulate: Annotated[int, Field(ge=1)] = 1
-    recompute: bool = False
-    shard: bool = False
-    compile: bool = False
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.99)
-    warmup: Annotated[int, Field(ge=0)] = 100
-    decay_from: Annotated[float, Field(ge=0, le=1)] = 0.0
-    clip: Annotated[float, Field(gt=0)] = 1.0
-    ema_halflife: Annotated[float, Field(gt=0)] = 50_000
-    label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    log_every: Annotated[int, Field(ge=1)] = 50
-    checkpoint_every: Annotated[int, Field(ge=1)] = 1000
-    keep: Annotated[int, Field(ge=1)] = 2
-    snapshots: Annotated[int, Field(ge=0)] = 16
-    sample_every: Annotated[int, Field(ge=0)] = 1000
-    monitor_every: Annotated[int, Field(ge=0)] = 250
-    monitor_examples: Annotated[int, Field(ge=2)] = 256
-    quality_every: Annotated[int, Field(ge=0)] = 1000
-    patience: Annotated[int, Field(ge=1)] | None = None
-    until: Literal["end", "converged"] = "end"
-    tensorboard: bool = False
-    wandb: bool = False
-    sampling: SamplingOptions = SamplingOptions()
+    recipe: str = _key("the recipe that this one began as")
+    data: dict[str, Any] = _key("the data: `data.kind` and its options")
+    data_dir: str | None = _key("where the data are, as --data-dir", None)
+    held_out: float = _key("share of the data that is not trained on, where they have no test set of their own", 0.2, gt=0, lt=1)
+    network: NetworkOptions | None = _key("the network; left out, one that fits the data", None)  # type: ignore[valid-type]
+    process: ProcessOptions = _key("the noise process")  # type: ignore[valid-type]
+    target: TargetName = _key("what the network outputs", "karras")
+    condition: ConditionOptions | None = _key("what the network is given besides the class", None)
+    objective: ObjectiveOptions = _key("the loss", ObjectiveOptions())
+    start: str | None = _key("another run, with whose averaged weights this one begins (fine-tuning)", None)
+    steps: int | None = _key("optimiser steps until the end; each sees one batch", None, ge=1, le=10**12)
+    minutes: float | None = _key("or minutes of training until the end", None, gt=0, le=10**8)
+    batch_size: int = _key("examples in a step", 128, ge=1, le=2**20)
+    accumulate: int = _key("parts of a batch that are computed one after the other, to save memory", 1, ge=1, le=2**20)
+    recompute: bool = _key("compute activations twice instead of keeping them, to save memory", False)
+    shard: bool = _key("several processes keep a part of the network each", False)
+    compile: bool = _key("compile the network with torch.compile", False)
+    learning_rate: float = _key("of AdamW, after the warm-up", 1e-3, gt=0)
+    weight_decay: float = _key("of AdamW", 0.0, ge=0)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = _key("of AdamW", (0.9, 0.99))
+    warmup: int = _key("steps over which the learning rate rises from zero", 100, ge=0, le=10**12)
+    decay_from: float = _key("share of the run after which the learning rate falls to zero, by half a cosine", 0.0, ge=0, le=1)
+    clip: float = _key("largest norm of the gradient", 1.0, gt=0)
+    ema_halflife: float = _key("of the averaged weights, in examples", 50_000, gt=0, le=1e15)
+    label_dropout: float = _key("share of examples whose class is left out, so that guidance is possible", 0.1, ge=0, lt=1)
+    seed: int = _key("of the weights, the order of the examples, and the noise", 0, ge=0, lt=2**32)
+    device: Literal["auto", "cpu", "cuda"] = _key("auto is the GPU where there is one", "auto")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto is bfloat16 on a GPU that has it", "auto")
+    log_every: int = _key("steps between two lines of the log", 50, ge=1, le=10**12)
+    checkpoint_every: int = _key("steps between two states on the disk", 1000, ge=1, le=10**12)
+    keep: int = _key("states on the disk, besides the best by held-out loss", 2, ge=1, le=10**6)
+    snapshots: int = _key("most of the averages that `undrift ema` combines; 0: none", 16, ge=0, le=10**4)
+    sample_every: int = _key("steps between two previews; 0: none", 1000, ge=0, le=10**12)
+    monitor_every: int = _key("steps between two looks at the held-out loss; 0: none", 250, ge=0, le=10**12)
+    monitor_examples: int = _key("examples that a look is of", 256, ge=2, le=10**7)
+    quality_every: int = _key("steps between two measurements of a few samples; 0: none", 1000, ge=0, le=10**12)
+    patience: int | None = _key("stop after so many looks without a better one", None, ge=1, le=10**9)
+    until: Literal["end", "converged"] = _key("converged: stop as soon as the verdict says so", "end")
+    tensorboard: bool = _key("also write TensorBoard's events", False)
+    wandb: bool = _key("also write to Weights & Biases", False)
+    sampling: SamplingOptions = _key("how samples are drawn unless the command says otherwise", SamplingOptions())
 
 
 def kinds(options: Options) -> dict[str, Any]:
@@ -267,7 +267,8 @@ def build_network(
         if len(shape) not in ((2, 3, 4) if "rank" in reads else (3,)):
             raise RecipeError(f"network.kind={kind} wants {wanted}, but these data have shape {shape}; use network.kind=mlp")
         given |= {"channels_in": shape[0]} | ({"rank": len(shape) - 1} if "rank" in reads else {})
-    network = with_condition(_built("network", NETWORKS[kind], given), condition)
+    with in_float32():
+        network = with_condition(_built("network", NETWORKS[kind], given), condition)
     return Energy(network) if options.get("energy") else network
 
 
@@ -304,9 +305,21 @@ def build_denoiser(
         raise RecipeError(f"target={target}: {error}") from None
 
 
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """While something is built: its numbers are float32, whatever torch makes by default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def _built(where: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:
     try:
-        return make(**options)
+        with in_float32():
+            return make(**options)
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from None
 
@@ -335,18 +348,17 @@ def load_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
         return read_recipe(run / "config.yaml", overrides)
     if name not in recipe_names():
         raise RecipeError(f'recipe "{name}" is unknown{nearest(name, recipe_names())}')
-    text = resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()
-    return make_recipe({"recipe": name, **yaml.safe_load(text)}, overrides or {})
+    return make_recipe({"recipe": name, **parse_yaml(recipe_text(name))}, overrides or {})
+
+
+def recipe_text(name: str) -> str:
+    """A recipe of the library as it is written, its first line a comment that says what it is for."""
+    return resources.files("undrift.recipes").joinpath(f"{name}.yaml").read_text()
 
 
 def read_recipe(path: Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe of an existing run (its config.yaml), with overrides."""
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} cannot be read as YAML ({type(error).__name__}); restore it or start a new run") from None
-    if not isinstance(tree, dict):
-        raise RecipeError(f"{path} is not a recipe; restore it or start a new run")
+    tree = read_yaml(path, RecipeError, "a recipe", "restore it or start a new run")
     return make_recipe(tree, overrides or {})
 
 
@@ -416,13 +428,13 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise RecipeError(f'"{word}" is not an override; write key=value, such as steps=2000')
+            raise RecipeError(f'"{short(word)}" is not an override; write key=value, such as steps=2000')
         try:
-            parsed = yaml.safe_load(value)
+            parsed = parse_yaml(value)
             # YAML 1.1 wants a dot in floats; people write 1e-4.
             overrides[key] = float(parsed) if isinstance(parsed, str) and _is_float(parsed) else parsed
-        except yaml.YAMLError:
-            raise RecipeError(f'the value of "{word}" is not readable; quote it') from None
+        except Unreadable as error:
+            raise RecipeError(f"{short(key)}: the value is not readable: {error}") from None
     return overrides
 
 
@@ -436,27 +448,55 @@ def _is_float(text: str) -> bool:
 
 def _explain(error: ValidationError) -> str:
     """One line from pydantic's report: the first problem, with its dotted place."""
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     tags = {*PROCESSES, *NETWORKS, *CONDITIONS}
     path = [str(p) for i, p in enumerate(first["loc"]) if not (i == 1 and p in tags)]
-    key, given = ".".join(path), first.get("input")
+    key, given = short(".".join(path)), first.get("input")
     if first["type"] == "extra_forbidden":
-        return f'unknown key "{key}"{nearest(key, known_keys(first["loc"]))}'
+        known = known_keys(first["loc"])
+        meant = ALSO_CALLED.get(path[-1].lower().replace("-", "_"))
+        hint = f' — did you mean "{meant}"?' if meant in known else nearest(key, known)
+        return f'unknown key "{key}"{hint}'
     if first["type"] == "missing":
         return f'the recipe lacks "{key}"'
     if first["type"].startswith("union_tag"):
         tables: dict[str, Mapping[str, Any]] = {"process": PROCESSES, "network": NETWORKS, "condition": CONDITIONS}
         kind = given.get("kind") if isinstance(given, dict) else given
-        return f'{path[0]}.kind "{kind}" is unknown{nearest(kind, tables[path[0]])}'
+        if isinstance(given, dict) and kind is None:
+            return f"{path[0]} has options but no kind; add {path[0]}.kind: {', '.join(sorted(tables[path[0]]))}"
+        return f'{path[0]}.kind "{short(kind)}" is unknown{nearest(short(kind), tables[path[0]])}'
     if first["type"] == "literal_error":
         choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f'{key} "{given}" is unknown{nearest(given, choices)}'
-    return f"{key}={given}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        return f'{key} "{short(given)}" is unknown{nearest(short(given), choices)}'
+    return f"{key}={short(given)}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+# What keys are called elsewhere, where no likeness of letters would find ours.
+ALSO_CALLED = {
+    "epochs": "steps", "epoch": "steps", "iterations": "steps", "iters": "steps", "max_steps": "steps", "train_steps": "steps",
+    "num_steps": "steps", "hours": "minutes", "time": "minutes", "lr": "learning_rate", "rate": "learning_rate",
+    "batch": "batch_size", "bs": "batch_size", "ema": "ema_halflife", "ema_decay": "ema_halflife", "decay": "weight_decay",
+    "wd": "weight_decay", "dropout": "network.dropout", "width": "network.width", "depth": "network.depth",
+    "channels": "data.channels", "size": "data.size", "image_size": "data.size", "resolution": "data.size", "split": "data.split",
+    "flip": "data.flip", "workers": "data.workers", "num_workers": "data.workers", "schedule": "process.kind", "sde": "process.kind",
+    "noise": "process.kind", "noise_schedule": "process.kind", "model": "network.kind", "arch": "network.kind", "unet": "network.kind",
+    "loss": "objective.kind", "prediction": "target", "prediction_type": "target", "parameterization": "target",
+    "guidance": "sampling.scale", "guidance_scale": "sampling.scale", "scale": "sampling.scale", "cfg": "sampling.scale",
+    "sampler": "sampling.sampler", "grid": "sampling.grid", "mixed_precision": "precision", "fp16": "precision", "amp": "precision",
+    "gpu": "device", "grad_clip": "clip", "max_grad_norm": "clip", "save_every": "checkpoint_every", "eval_every": "monitor_every",
+    "early_stopping": "patience", "init": "start", "pretrained": "start", "cond_drop": "label_dropout", "p_uncond": "label_dropout",
+}  # fmt: skip
 
 
 def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
     """All dotted keys of a recipe, those of one chosen kind where `loc` names it."""
-    keys = [k for k in Recipe.model_fields if k != "recipe"]
+    keys = [k for k in Recipe.model_fields if k != "recipe"] + [
+        "data.kind",
+        "data.size",
+        "data.flip",
+        "data.channels",
+        "data.workers",
+    ]
     parts: list[tuple[str, type[Options]]] = [("objective", ObjectiveOptions), ("sampling", SamplingOptions)]
     for part, options in parts + [("condition", told) for told in CONDITIONS.values()]:
         keys += [f"{part}.{k}" for k in options.model_fields]
@@ -465,4 +505,5 @@ def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
         keys += ["network.energy"] if place == "network" else []
         for cls in chosen:
             keys += [f"{place}.{k}" for k in inspect.signature(cls).parameters if k not in _FROM_DATA]
+        keys.append(f"{place}.kind")
     return list(dict.fromkeys(keys))

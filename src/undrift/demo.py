@@ -12,9 +12,10 @@ from rich.console import Console
 from undrift import picture
 from undrift.evaluate.verdict import Verdict, data_of, judge_run
 from undrift.model import Model, load
+from undrift.storage import Place
 from undrift.train.session import train_run
 
-Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Path | None, Path | None], list[Path]]
+Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Place | None, Place | None], list[Place]]
 
 
 def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console: Console, started: float, film: Film) -> Verdict:
@@ -34,7 +35,7 @@ def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console
     classes, pictures = len(model.spec.classes), out / "samples"
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
-    picture.save_image(picture.grid(samples, model.spec, classes), pictures / "grid.png")
+    picture.save_image(picture.grid(samples, model.spec, classes), pictures / "grid.png", "undrift demo")
     film(model, list(range(classes)), classes, {"seed": 0}, pictures / "denoising.png", pictures / "denoising.gif")
     console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
     verdict = judge_run(model, out, 1000)

@@ -121,7 +121,9 @@ class Denoiser(AnyDenoiser):
 
     def outputs(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
         """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
-        raw = self.net(*network_input(self.process, x, as_time(t, x), self.sigma_data), cond)
+        seen, level = network_input(self.process, x, as_time(t, x), self.sigma_data)
+        dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), x.dtype)
+        raw = self.net(seen.to(dtype), level.to(dtype), cond).to(x.dtype)  # the network may compute in another precision
         if raw.ndim < 2 or raw.shape[1] != 2 * x.shape[1]:
             return raw, None
         output, head = raw.chunk(2, 1)

@@ -7,9 +7,12 @@ without a traceback. Inside the library a wrong argument is an ordinary `ValueEr
 from __future__ import annotations
 
 import difflib
+import reprlib
+import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
-__all__ = ["BadFiles", "DataError", "ModelError", "OutputError", "RecipeError", "UndriftError", "nearest"]
+__all__ = ["BadFiles", "DataError", "ModelError", "OutputError", "RecipeError", "UndriftError", "nearest", "printable", "short"]
 
 
 class UndriftError(Exception):
@@ -62,3 +65,28 @@ def nearest(word: object, known: Iterable[object]) -> str:
     if close:
         return f' — did you mean "{folded[close[0]]}"?'
     return f" — known: {', '.join(names)}" if names else ""
+
+
+def short(value: object, most: int = 60) -> str:
+    """A value for a message: printable, cut where it is long, and in quotes where its ends could not be seen."""
+    if isinstance(value, str):
+        text = printable(value if len(value) <= most else f"{value[:most]}...")
+        return text if text and value == value.strip() else f'"{text}"'
+    return printable(_brief(most).repr(value))
+
+
+@lru_cache(maxsize=8)
+def _brief(most: int) -> reprlib.Repr:
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxstring, brief.maxother, brief.maxlong = 3, most, most, most
+    return brief
+
+
+def printable(text: str) -> str:
+    """A text whose control characters are written out (`\\x1b`), so that a name can neither forge a line nor steer a terminal."""
+    return "".join(c.encode("unicode_escape").decode("ascii") if _steers(c) else c for c in text)
+
+
+def _steers(c: str) -> bool:
+    """Whether a character does something instead of standing for something: ends a line, moves the cursor, turns the direction."""
+    return unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

@@ -79,7 +79,9 @@ def _number(*names: str) -> int | None:
     """The first of these that is set."""
     for name in names:
         if text := _text(name):
-            if not text.isdigit() or (name in ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS") and not int(text)):
+            if not (text.isascii() and text.isdigit() and len(text) < 10) or (
+                name in ("WORLD_SIZE", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS") and not int(text)
+            ):
                 raise UndriftError(
                     f"{name}={text} in the environment is not a number that makes sense; start several processes with torchrun"
                 )

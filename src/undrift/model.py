@@ -6,24 +6,24 @@ versions) and `model.safetensors` (raw and EMA weights).
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from undrift.condition import Condition, for_samples
 from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser
-from undrift.error import ModelError, OutputError, UndriftError, nearest
+from undrift.description import FORMAT, read_description, write_description
+from undrift.device import choose_device
+from undrift.error import ModelError, UndriftError, nearest, short
 from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale, impute
 from undrift.inverse import Observation, Operator, Posterior, smc
 from undrift.inverse.known import by_particles
@@ -34,10 +34,12 @@ from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_o
 from undrift.recipe_operator import named_method, named_operator
 from undrift.sampler import Sampler, State, batches, sample
 from undrift.sampler.run import Part, write_array
-from undrift.tensorfile import write_tensors
+from undrift.storage import reason
+from undrift.tensorfile import TensorFile, save_tensors
 
-FORMAT = 1
-Asked = int | str | Sequence[int | str] | Condition | None  # a class or a text for all, one for each, or a `Condition`
+WEIGHTS = "model.safetensors"
+# A class (by name or number) or a text for all, one for each, or a `Condition`. Numbers may be NumPy's, or tensors.
+Asked = int | str | Sequence[int | str] | Tensor | np.ndarray | Condition | None
 
 
 @dataclass
@@ -209,14 +211,14 @@ class Model:
                 fit; an unknown class, method, sampler or grid.
             ValueError: numbers that make no sense.
         """
-        x = torch.as_tensor(x)
+        x = as_numbers(x)
         mask = ~torch.isnan(x) if mask is None else torch.as_tensor(mask)
         if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
             raise UndriftError(
                 f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
                 "give one of bools, True where the value is known"
             )
-        legal = self.spec.from_model(torch.zeros(self.spec.shape))
+        legal = self.spec.from_model(torch.zeros(self.spec.shape, dtype=torch.float64))
         filled = torch.where(mask, x, legal) if tuple(x.shape[1:]) == self.spec.shape else x
         y = self.to_model(filled)
         way = _named("method", method, IMPUTATIONS)
@@ -286,7 +288,7 @@ class Model:
         noise_std: float | None = None,
         draws: int = 4,
         method: str | Method = "mmps",
-        cond: int | str | Sequence[int | str] | None = None,
+        cond: Asked = None,
         *,
         particles: int = 0,
         sampler: str | Sampler = "ancestral",
@@ -323,7 +325,7 @@ class Model:
                     f"this model was trained to be told {self.measures.operator}; leave out another operator, the noise, the method "
                     "and particles, or restore with a model that was not"
                 )
-            return self._told(torch.as_tensor(y), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
+            return self._told(as_numbers(y), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
         if operator is None or noise_std is None:
             raise UndriftError("an operator and the standard deviation of its noise are needed: how was it measured?")
         chosen = named_operator(operator, self.spec.shape) if isinstance(operator, str) else operator
@@ -331,13 +333,28 @@ class Model:
         if draws < 1 or particles < 0:
             raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
         like = next(self.denoiser.parameters())
-        shift, scale = (self.spec.units(v, like) for v in (self.spec.shift, self.spec.scale))
+        wide = as_numbers(y).to(like.device, torch.float64)  # what is measured keeps its digits until its shift is taken away
+        shift, scale = (self.spec.units(v, wide) for v in (self.spec.shift, self.spec.scale))
+
+        def moved(m: Tensor) -> Tensor:
+            """A measurement of model space, less that of its middle."""
+            if chosen.linear:
+                return chosen(scale.to(m) * m)
+            return chosen((shift + scale * m.double()).to(m)) - base.to(m)
+
         try:
-            seen = Observation(chosen, torch.as_tensor(y).to(like), noise_std)
-            inner = Operator(lambda m: chosen(scale * m + (0 if chosen.linear else shift)), self.spec.shape, chosen.linear)
+            seen = Observation(chosen, wide, noise_std)
+            base = _of_middle(chosen, shift)
+            inner = Operator(moved, self.spec.shape, chosen.linear)
         except ValueError as error:
             raise UndriftError(str(error).rstrip(".")) from None
-        rest = seen.y - chosen(shift.expand(1, *self.spec.shape)) if chosen.linear else seen.y
+        rest = (seen.y - base).to(like)
+        if not bool(torch.isfinite(rest).all()):
+            bad = ~torch.isfinite(rest)
+            raise UndriftError(
+                f"{int(bad.sum()):,} of {rest.numel():,} values of `y` are too large for these data, such as {seen.y[bad][0]:g}; "
+                "give it in data units"
+            )
         labels = self.labels(len(rest), cond)
         if labels is None:
             self._must_know_without()
@@ -352,14 +369,15 @@ class Model:
     def _told(self, y: Tensor, operator: Operator, draws: int, cond: Any, sampler: Sampler, steps: int, seed: int) -> Tensor:
         """`restore` by a model that is told y: conditional samples."""
         like = next(self.denoiser.parameters())
-        y = y.to(like)[None] if y.shape == operator.measured else y.to(like)
+        y = y.to(like.device, torch.float64)
+        y = y[None] if y.shape == operator.measured else y
         if draws < 1 or tuple(y.shape[1:]) != operator.measured or not len(y) or not bool(torch.isfinite(y).all()):
             raise UndriftError(
                 f"ask for at least one draw of finite measurements of shape (N, {', '.join(map(str, operator.measured))}), "
                 f"not {draws} of {tuple(y.shape)}"
             )
-        shift, scale = (self.spec.units(v, like) for v in (self.spec.shift, self.spec.scale))
-        image = ((y - operator(shift.expand(1, *self.spec.shape))) / scale).repeat_interleave(draws, 0)
+        shift, scale = (self.spec.units(v, y) for v in (self.spec.shift, self.spec.scale))
+        image = ((y - _of_middle(operator, shift)) / scale).to(like).repeat_interleave(draws, 0)
         labels = self.labels(len(y), cond)
         told = Condition(label=None if labels is None else labels.repeat_interleave(draws), image=image)
         found = sample(self.denoiser, (len(image), *self.spec.shape), sampler, steps, seed, told)
@@ -424,7 +442,7 @@ class Model:
         Raises:
             UndriftError: another shape, NaN or infinities, values out of range, or not whole where they should be.
         """
-        x, spec = torch.as_tensor(x), self.spec
+        x, spec = as_numbers(x), self.spec
         if x.ndim != len(spec.shape) + 1 or tuple(x.shape[1:]) != spec.shape or not len(x):
             wanted = ", ".join(map(str, spec.shape))
             raise UndriftError(f"this model wants data of shape (B, {wanted}), but got {tuple(x.shape)}; reshape them")
@@ -438,7 +456,7 @@ class Model:
                 place = ", ".join(str(int(i)) for i in bad.nonzero()[0])
                 first = x[tuple(bad.nonzero()[0])].item()
                 raise UndriftError(
-                    f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is x[{place}] = {first:g}; "
+                    f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is x[{place}] = {first:.6g}; "
                     "give data in data units, as the model was trained on"
                 )
         return spec.to_model(x).to(next(self.denoiser.parameters()).device)
@@ -511,7 +529,7 @@ class Model:
                 "guided: name a class and keep to scale 1 (w = 0), or train one with label_dropout=0.1"
             )
 
-    def labels(self, n: int, cond: int | str | Sequence[int | str] | None) -> Tensor | None:
+    def labels(self, n: int, cond: Asked) -> Tensor | None:
         """Class numbers `(n,)` from names or numbers; None stays None."""
         if cond is None:
             return None
@@ -519,10 +537,7 @@ class Model:
             raise UndriftError("this model enlarges small pictures and was given none; put it behind another: undrift.Cascade")
         if not self.spec.classes:
             raise UndriftError("this model was trained without classes; leave the class out")
-        each = [cond] * n if isinstance(cond, (int, str)) else list(cond)
-        if len(each) != n:
-            raise ValueError(f"`cond` names {len(each)} classes for {n} samples: give one for all, or one each.")
-        return torch.tensor([self.spec.class_index(c) for c in each])
+        return torch.tensor([self.spec.class_index(c) for c in _each(cond, n, "classes")])
 
     def condition(self, n: int, cond: Asked) -> Tensor | Condition | None:
         """What was asked for, as the network wants it: class numbers `(n,)`, the words of texts, or a `Condition` as it is.
@@ -538,9 +553,7 @@ class Model:
             raise UndriftError(f"this model is told {self.measures.operator} and not a class alone; use undrift restore")
         if known is None:
             return self.labels(n, cond)
-        each = [cond] * n if isinstance(cond, (int, str)) else list(cond)
-        if len(each) != n:
-            raise ValueError(f"`cond` has {len(each)} texts for {n} samples: give one for all, or one each.")
+        each = _each(cond, n, "texts")
         texts = [text for text in each if isinstance(text, str)]
         if len(texts) < n:
             raise UndriftError(f'this model reads text, not class numbers; ask for one like "{self.examples[0]}"')
@@ -584,10 +597,58 @@ class Model:
         return sum(p.numel() for p in self.denoiser.parameters())
 
 
+def as_numbers(x: Any) -> Tensor:
+    """Data as a user has them, a tensor of a type that torch computes with.
+
+    Raises:
+        UndriftError: they are no numbers, or complex ones.
+    """
+    try:
+        found = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.is_complex():
+        what = type(x).__name__ if found is None else found.dtype
+        raise UndriftError(f"the data are {what}, and not a tensor, an array or a list of numbers; convert them")
+    odd = (torch.uint16, torch.uint32, torch.uint64)
+    return found.to(torch.int64) if found.dtype in odd else found
+
+
 def _named(what: str, name: str, table: dict[str, Any]) -> Any:
-    if name not in table:
-        raise UndriftError(f'{what} "{name}" is unknown{nearest(name, table)}')
+    if not isinstance(name, str) or name not in table:
+        raise UndriftError(f'{what} "{short(name)}" is unknown{nearest(short(name), table)}')
     return table[name]
+
+
+def _of_middle(operator: Operator, shift: Tensor) -> Tensor:
+    """What is measured of the middle of model space, `(1, *Y)` float64; by operators of float32 alone as well as they can."""
+    middle = shift.expand(1, *operator.shape)
+    try:
+        return operator(middle).double()
+    except RuntimeError:
+        return operator(middle.float()).double()
+
+
+def _each(cond: Any, n: int, what: str) -> list[Any]:
+    """What was asked for, one for each sample.
+
+    Raises:
+        UndriftError: it is neither one nor a row of them.
+        ValueError: another number of them than there are samples.
+    """
+    if isinstance(cond, (Tensor, np.ndarray)):
+        if cond.ndim > 1:
+            raise UndriftError(
+                f"`cond` has shape {tuple(cond.shape)}; give one of the {what} for all samples, or one each: ({n},)"
+            )
+        cond = cond.tolist()
+    if isinstance(cond, (str, bytes, Mapping)) or not isinstance(cond, Iterable):
+        return [cond] * n
+    each = list(islice(cond, n + 1))
+    if len(each) != n:
+        found = len(each) if len(each) < n else len(cond) if isinstance(cond, Sized) else f"more than {n}"
+        raise ValueError(f"`cond` names {found} {what} for {n} samples: give one for all, or one each.")
+    return each
 
 
 def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, trained: dict[str, Any]) -> Model:
@@ -604,164 +665,88 @@ def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, tr
     return Model(denoiser, spec, parts, sampling, trained)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object], check: Callable[[Path], object] | None = None) -> None:
-    """Write to a temporary file beside `path`, flush it to the disk, and rename: the old file or the new one, never half.
+def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None) -> None:
+    """Write `model.safetensors`, sealed, and `model.json`, which holds the seal.
 
     Args:
-        path: The file.
-        write: Writes it, wherever it is told.
-        check: Reads the temporary file back, and raises ModelError unless it is what it should be; the old file is then kept.
+        model: What to describe.
+        weights: State dicts by "raw" and "ema".
+        folder: Where to.
+        whole: As for `write_tensors`.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: they cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-            if check is not None and hasattr(os, "posix_fadvise"):  # so that the disk is read, not the memory in front of it
-                os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        if check is not None:
-            check(temporary)
-        os.replace(temporary, path)
-        flush_folder(path.parent)
-    except (OSError, SafetensorError, ModelError) as error:
-        raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: contiguous, on the CPU, none sharing memory."""
-    return {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
-
-
-def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None) -> None:
-    """Write `model.json` and `model.safetensors`. `weights` maps "raw" and "ema" to state dicts; `whole` as for `write_tensors`."""
     named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
-    write_atomically(folder / "model.safetensors", lambda p: write_tensors(p, named, whole=whole))
-    text = json.dumps(model.describe(), indent=1)
-    write_atomically(folder / "model.json", lambda p: p.write_text(text + "\n"))
+    mark = save_tensors(folder / WEIGHTS, named, whole=whole)
+    write_description(folder, model.describe() | {"weights": mark})
 
 
 def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
     """Make these the defaults of a saved model's `sample`: `model.json` changes there and nowhere else, the weights not at all."""
     description, _ = read_description(folder)
-    text = json.dumps({**description, "sampling": sampling.model_dump(mode="json")}, indent=1)
-    write_atomically(folder / "model.json", lambda p: p.write_text(text + "\n"))
+    write_description(folder, {**description, "sampling": sampling.model_dump(mode="json")})
 
 
-def load(path: str | Path, weights: str = "ema", device: str = "cpu") -> Model:
+def load(path: str | Path, weights: str = "ema", device: str | torch.device = "cpu") -> Model:
     """Load a model. Executes nothing: the files are JSON and safetensors.
 
     Args:
         path: A run's folder.
         weights: "ema" (the averaged ones) or "raw".
-        device: Where to put it.
+        device: Where to put it; see `undrift.device.choose_device`.
 
     Raises:
         ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other.
+        UndriftError: a device that is not there.
     """
-    folder = Path(path)
+    folder, place = Path(path), choose_device(device)
     description, spec = read_description(folder)
     if weights not in ("ema", "raw"):
         raise ModelError(f'weights "{weights}" is unknown{nearest(weights, ("ema", "raw"))}')
     where = folder / "model.json"
+    parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
+    if description.get("condition") is not None:
+        parts["condition"] = description["condition"]
     try:
-        parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
-        if "condition" in description:
-            parts["condition"] = description["condition"]
-            vocabulary_of(parts["condition"])  # says what is wrong with it
-        _check_size(parts, spec)
         with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
-            shapes = {
-                f"net.{k}": v.shape
-                for k, v in build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
-                .state_dict()
-                .items()
-            }
-        state = read_weights(folder / "model.safetensors", weights, shapes)
+            network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
+            shapes = {f"net.{k}": v.shape for k, v in network.state_dict().items()}
+        state = read_weights(folder / WEIGHTS, weights, shapes, description.get("weights") is not None)
         model = build_model(parts, spec, SamplingOptions(**description["sampling"]), dict(description["trained"]))
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ModelError(f"{where} does not describe a model ({type(error).__name__}: {reason})") from None
+        raise ModelError(f"{where} does not describe a model ({type(error).__name__}: {short(reason(error))})") from None
     try:
         model.denoiser.load_state_dict(state)
     except RuntimeError:
         raise ModelError(f"{folder}: model.safetensors does not fit model.json; they are of different runs") from None
-    model.denoiser.eval().requires_grad_(False).to(device)
+    model.denoiser.eval().requires_grad_(False).to(place)
     return model
 
 
-def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
-    """The parsed model.json of a run and its data spec."""
-    path = folder / "model.json"
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such run folder; train one with `undrift train digits --out {folder}`")
-    if not path.is_file():
-        if (folder / "config.yaml").is_file():
-            raise ModelError(
-                f"{folder} holds no model yet: it has not reached its first checkpoint; train on with the same command"
-            )
-        if (folder / "cascade.json").is_file():
-            raise ModelError(
-                f"{folder} holds a cascade of two models; draw from it with `undrift sample`, or load it with undrift.load_cascade"
-            )
-        raise ModelError(f"{folder} holds no model (no model.json); is it a run's folder?")
-    try:
-        description = json.loads(path.read_text())
-        version = description["format"]
-        if version == FORMAT:
-            return description, Spec.from_json(description["spec"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise ModelError(f"{path} is not a readable model description; restore it or train again") from None
-    raise ModelError(f"{path} has format {version}, this version of undrift reads format {FORMAT}")
-
-
-def _check_size(parts: dict[str, Any], spec: Spec) -> None:
-    """No number of a description may be so large that building from it would hang or fill the memory."""
-    network = parts["network"]
-    numbers = [n for v in network.values() for n in (v if isinstance(v, (list, tuple)) else [v]) if isinstance(n, (int, float))]
-    numbers += [n for k in ("process", "condition") for n in parts.get(k, {}).values() if isinstance(n, int)]
-    deep = max(network.get("depth", 0), network.get("blocks", 0), len(network.get("widths", [])))
-    if max(numbers, default=0) > 1e6 or deep > 256 or math.prod(spec.shape) > 2**28:
-        raise ModelError("model.json asks for a network or process of absurd size; it is damaged, or not a model to trust")
-
-
-def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
+def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool) -> dict[str, Tensor]:
     """The tensors `kind.*` of a safetensors file, of exactly these names and shapes, checked before they are read, and finite.
 
+    Args:
+        path: The file.
+        kind: "raw" or "ema".
+        shapes: By name, without the kind.
+        sealed: Whether the file must have a seal; one that it has is always checked.
+
     Raises:
-        ModelError: no such file, or one that is damaged, does not fit, or holds NaN or infinities.
+        ModelError: no such file, or one that is damaged, has lost its seal, does not fit, or holds NaN or infinities.
     """
     if not path.is_file():
         raise ModelError(f"{path.parent} holds no weights (no {path.name}); restore it or train again")
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = [k for k in file.keys() if k.startswith(f"{kind}.")]  # noqa: SIM118 (not a dict)
-            found = {k.removeprefix(f"{kind}."): torch.Size(file.get_slice(k).get_shape()) for k in names}
-            if found != shapes:
-                raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
-            state = {k.removeprefix(f"{kind}."): file.get_tensor(k) for k in names}
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{path} is not a readable safetensors file ({reason}); nothing was loaded from it") from None
+    file = TensorFile(path)
+    if sealed and not file.mark:
+        raise ModelError(f"{path} is not what was saved: it has lost its seal; restore it or train again")
+    found = {k.removeprefix(f"{kind}."): v for k, v in file.shapes.items() if k.startswith(f"{kind}.")}
+    if found != shapes:
+        raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
+    state = {k: file.tensor(f"{kind}.{k}") for k in shapes}
     bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
     if bad:
         raise ModelError(f"{path}: weights {kind}.{bad[0]} are not finite; load an earlier state or train again")

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from undrift.data.spec import Spec
-from undrift.model import write_atomically
+from undrift.storage import Place, open_file, write_atomically
 
 MARGIN = 1
 _COLOURS = ((40, 80, 160), (200, 90, 30), (40, 130, 60), (130, 60, 150))
@@ -156,15 +157,28 @@ def _counted(values: Tensor) -> str:
     return f"{values.numel():,} example{'s' * (values.numel() != 1)}"
 
 
-def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG (or what the suffix says). Raises OutputError if it cannot."""
-    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
-    write_atomically(path, lambda p: image.save(p, kind))
+def save_image(image: Image.Image, place: Place, by: str = "undrift") -> None:
+    """Write a PNG (or what the suffix says), which says who wrote it (see `written_by`). Raises OutputError if it cannot."""
+    suffix = Path(str(place)).suffix.lower()
+    kind = Image.registered_extensions().get(suffix, "PNG")
+    about = PngInfo()
+    about.add_text("Software", by)
+    options = {"pnginfo": about} if kind == "PNG" else {}
+    write_atomically(place, lambda path: image.save(path, kind, **options))
 
 
-def save_animation(frames: list[Image.Image], path: Path, milliseconds: int = 90) -> None:
+def written_by(path: Path) -> str:
+    """Who wrote a PNG, as `save_image` notes it; "" for any other file."""
+    try:
+        with open_file(path) as file, Image.open(file, formats=["PNG"]) as image:
+            return str(image.info.get("Software", ""))
+    except (OSError, ValueError, SyntaxError):
+        return ""
+
+
+def save_animation(frames: list[Image.Image], place: Place, milliseconds: int = 90) -> None:
     """Write an animated GIF that rests on its last frame."""
     durations = [milliseconds] * (len(frames) - 1) + [1500]
     write_atomically(
-        path, lambda p: frames[0].save(p, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        place, lambda path: frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
     )

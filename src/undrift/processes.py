@@ -10,6 +10,7 @@ Who is who comes from the environment (`launcher`). Without it there is one proc
 from __future__ import annotations
 
 import pickle
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,38 @@ class Lost(UndriftError):
 
 class Left(Exception):
     """Another process has failed and has said why; this one ends without a word."""
+
+
+class Waiting:
+    """Whether the main thread waits for other processes, and how often it has stopped doing so.
+
+    Once it is abandoned, it never comes back from waiting: another thread has taken over what it has in hand.
+    """
+
+    def __init__(self) -> None:
+        self.count, self.abandoned = 0, False
+        self._depth, self._lock = 0, threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            self.count += 1
+        while self.abandoned:
+            with suppress(KeyboardInterrupt):
+                time.sleep(1)
+
+    def abandon(self, count: int) -> bool:
+        """Hold the main thread where it waits, if it does and has been since `count` was read; whether it is held."""
+        with self._lock:
+            self.abandoned = self._depth > 0 and self.count == count
+        return self.abandoned
+
+
+waiting = Waiting()
 
 
 class Processes:
@@ -81,7 +114,7 @@ class Processes:
             kinds.setdefault(tensor.dtype, []).append(tensor)
         for same in kinds.values():
             flat = torch.cat([t.reshape(-1) for t in same])
-            with talking():
+            with talking(), waiting:
                 dist.all_reduce(flat)
             parts = torch.split(flat, [t.numel() for t in same])
             torch._foreach_copy_(same, [part.view_as(t) for t, part in zip(same, parts, strict=True)])
@@ -90,8 +123,8 @@ class Processes:
         """What the most alarmed process says. Raises Lost if one is gone."""
         if self.size == 1:
             return word
-        value = torch.tensor(word)
-        with talking():
+        value = torch.tensor(word, dtype=torch.float32)
+        with talking(), waiting:
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return float(value)
 
@@ -100,7 +133,7 @@ class Processes:
         if self.size == 1:
             return value
         sent = torch.tensor(value, dtype=torch.float64)
-        with talking():
+        with talking(), waiting:
             dist.broadcast(sent, 0)
         return float(sent)
 
@@ -182,7 +215,7 @@ class Processes:
     def _do(self, asked: bytes | None) -> list[Tensor | Exception]:
         """A share of what was asked, and in the first process the shares of all."""
         sent = [asked]
-        with talking():
+        with talking(), waiting:
             dist.broadcast_object_list(sent, 0)
         assert sent[0] is not None
         job, rows = pickle.loads(sent[0])
@@ -193,7 +226,7 @@ class Processes:
         except Exception as error:  # the first process raises it, and all go on together
             part = error
         parts: list[Any] = [None] * self.size
-        with talking():
+        with talking(), waiting:
             dist.gather_object(part, parts if self.first else None, 0)
         return parts
 
@@ -206,7 +239,7 @@ class Processes:
         if self.size == 1:
             return
         values: list[str | None] = [None] * self.size
-        with talking():
+        with talking(), waiting:
             dist.all_gather_object(values, value)
         odd = [rank for rank, other in enumerate(values) if other != values[0]]
         if odd:

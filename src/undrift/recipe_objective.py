@@ -11,6 +11,7 @@ from torch import Tensor
 from undrift import target as targets
 from undrift.denoiser import AnyDenoiser
 from undrift.error import RecipeError, nearest
+from undrift.guidance.scale import LARGEST_SCALE
 from undrift.objective import (
     DenoisingScoreMatching,
     Distillation,
@@ -64,7 +65,7 @@ class ObjectiveOptions(Options):
     variance: Literal["beta", "tilde", "learned"] = "beta"
     teacher: str | None = None
     guide: str | None = None
-    scale: float = 1.0
+    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
     interval: tuple[Annotated[float, Field(ge=0)], float] | None = None
 
     @field_validator("guide", mode="before")

@@ -24,11 +24,12 @@ from undrift.process import DDPM, Process
 
 Grid = Callable[[Process, int], Tensor]
 _DDPM = DDPM()
+MOST_STEPS = 1_000_000
 
 
 def _steps(n: int) -> int:
-    if not isinstance(n, Integral) or n < 1:
-        raise ValueError(f"`steps` must be a whole number of at least 1, got {n}.")
+    if not isinstance(n, Integral) or not 1 <= n <= MOST_STEPS:
+        raise ValueError(f"`steps` must be a whole number of at least 1 and at most {MOST_STEPS:,}, got {n}.")
     return int(n)
 
 

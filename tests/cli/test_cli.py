@@ -165,7 +165,7 @@ MISTAKES = [
     (("sample", RUN, "--class", "3,12"), "12"),
     (("sample", RUN, "--steps", "0"), "at least 1"),
     (("sample", RUN, "--steps", "-4"), "at least 1"),
-    (("sample", RUN, "--steps", "ten"), "invalid int value"),
+    (("sample", RUN, "--steps", "ten"), "is not a whole number"),
     (("sample", RUN, "-n", "0"), "at least one sample"),
     (("sample", RUN, "--seed", "-1"), "must not be negative"),
     (("sample", RUN, "--scale", "2", "-w", "1"), "not allowed with"),
@@ -247,7 +247,8 @@ def test_sampling_from_data_to_disk_and_held_to_the_range(tiny_run, tmp_path, ca
     (["--grid", "fitted"], "no fitted grid"),
     (["--npy", "x.txt"], ".npy"),
     (["--npy", "x.npy", "--out", "x.png"], "in another call"),
-    (["-n", "99999999999999999"], "over a terabyte"),
+    (["-n", "99999999999999999"], "99999999999999999 is too large; the most is 1,000,000,000"),
+    (["-n", "999999999"], "GiB of memory"),
     (["--npz", "model.json"], "belongs to a run"),
 ])  # fmt: skip
 def test_what_sample_says_to_odd_options(words, message, copied_run, monkeypatch, capsys):

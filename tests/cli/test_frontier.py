@@ -58,7 +58,7 @@ MISTAKES = [
     (("frontier", RUN, "--samplers", ","), "name at least one"),
     (("frontier", RUN, "--samplers", "annealed-langevin", "--no-save"), "needs at least 101 evaluations"),
     (("frontier", RUN, "--scale", "2", "-w", "1"), "not allowed with"),
-    (("frontier", RUN, "--seed", "-1"), "must be an integer from 0 up"),
+    (("frontier", RUN, "--seed", "-1"), "must not be negative"),
     (("frontier", RUN, "--data-dir", f"{TMP}/nowhere"), "leave out --data-dir"),
     (("frontier", RUN, "--out", "/proc/frontier.png"), "cannot be written"),
     (("frontier", RUN, "--out", f"{TMP}/frontier.json"), "name a .png"),

@@ -1,5 +1,6 @@
 """Arrays from files: layouts, units, labels, and nothing that executes."""
 
+import os
 import pickle
 import zipfile
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from undrift.data.array import array
+from undrift.data.spec import Spec
 from undrift.error import DataError
 
 RNG = np.random.default_rng(0)
@@ -69,9 +71,9 @@ def test_float_vectors_are_standardised_by_column(tmp_path, kind):
     assert labels is None
     assert x0.mean(0).abs().max() < 1e-5
     assert (x0.std(0, correction=0) - 1).abs().max() < 1e-5
-    assert np.array_equal(data.raw().numpy(), x.astype(np.float32))
+    assert np.array_equal(data.raw().numpy(), x)
     assert data.spec.low is None
-    assert data.spec.dtype == torch.float32
+    assert data.raw().dtype == data.spec.dtype == torch.from_numpy(np.empty(0, np.dtype(kind).newbyteorder("="))).dtype
 
 
 def test_float_grids_share_their_units(tmp_path):
@@ -161,12 +163,13 @@ def test_a_header_that_lies(tmp_path, old, new):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((3, 2), np.int64), "the values are int64; save them as uint8"),
-        (np.zeros((3, 2), np.uint16), "the values are uint16; save them as uint8"),
-        (np.zeros((3, 2), bool), "the values are bool; save them as uint8"),
-        (np.zeros((3, 2), complex), "the values are complex128; save them"),
-        (np.array([["a"], ["b"]]), "the values are <U1; save them"),
-        (np.zeros(3, np.float32), r"the array has shape \(3,\); save \(N, ...\), the first axis"),
+        (np.zeros((3, 2), complex), "the values are complex128; save numbers"),
+        (np.zeros((3, 2), "M8[s]"), r"the values are datetime64\[s\]; save numbers"),
+        (np.array([["a"], ["b"]]), "the values are <U1; save numbers"),
+        (
+            np.zeros(3, np.float32),
+            r"the array has shape \(3,\).*for 3 examples of one number save x\[:, None\], of shape \(3, 1\)",
+        ),
         (np.float32(1), r"the array has shape \(\); save"),
         (np.zeros((0, 2), np.float32), r"there are no examples, the array has shape \(0, 2\)"),
         (np.zeros((0, 2, 2), np.uint8), r"there are no examples, the array has shape \(0, 2, 2\)"),
@@ -174,7 +177,9 @@ def test_a_header_that_lies(tmp_path, old, new):
             np.array([[1.0, np.nan], [np.inf, 0.0]]),
             r"2 of 4 values are NaN or infinite .* is x\[0, 1\] = nan",
         ),
-        (np.array([[1.0], [1e39]]), r"1 of 2 values are NaN or infinite .* is x\[1, 0\] = inf"),
+        (np.array([[1.0], [1e308]]), r"the values go from 1 to 1e\+308, too far to be standardised; scale them"),
+        (np.array([[0], [2**62]]), r"the whole numbers go from 0 to 4,611,686,018,427,387,904, too far for 64 bits"),
+        (np.array([[0], [2**63]], np.uint64), r"the whole numbers go from 0 to 9,223,372,036,854,775,808, too far"),
     ],
 )
 def test_wrong_values(tmp_path, x, message):
@@ -220,7 +225,7 @@ def test_wrong_members(tmp_path, members, message):
 def test_missing_folder_and_unknown_layout(tmp_path):
     with pytest.raises(DataError, match=r"none\.npy: no such file; give a \.npy or \.npz file"):
         array(tmp_path / "none.npy")
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"cannot be read \(it is a folder\)"):
         array(tmp_path)
     with pytest.raises(DataError, match=r'layout "channel_last" is unknown — did you mean "channels_last"\?'):
         array(npy(tmp_path, pixels(2, 2, 2)), "channel_last")
@@ -288,3 +293,160 @@ def test_a_large_npz_with_a_flipped_bit(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"the file is damaged .*CRC"):
         array(path)
+
+
+# --- numbers keep their digits until they are standardised
+
+
+FAR = {
+    "unix seconds": ("f8", lambda r: 1.7e9 + r.uniform(0, 60, 200)),
+    "julian days": ("f8", lambda r: 2_460_000.5 + r.uniform(0, 1, 200)),
+    "UTM northings": ("f8", lambda r: 5e6 + r.uniform(0, 1, 200)),
+    "milliseconds": ("i8", lambda r: 1_700_000_000_000 + r.permutation(200) * 7),
+    "nanoseconds": ("i8", lambda r: 1_700_000_000_000_000_000 + r.permutation(200)),
+    "counts": ("u8", lambda r: 2**62 + r.permutation(200)),
+    "small integers": ("i2", lambda r: r.permutation(200) - 100),
+    "16-bit values": ("u2", lambda r: 60_000 + r.permutation(200)),
+    "big-endian": (">f8", lambda r: 1.7e9 + r.uniform(0, 60, 200)),
+    "half": ("f2", lambda r: r.normal(0, 1, 200)),
+}
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "parquet"])
+@pytest.mark.parametrize("name", FAR)
+def test_distinct_values_stay_distinct_and_come_back_in_their_own_type(tmp_path, name, suffix):
+    """Rounded to float32 first, as they once were, 200 times of a minute of 2023 are one."""
+    kind, make = FAR[name]
+    column = make(np.random.default_rng(0)).astype(kind)
+    x = np.stack([column, column[::-1]], 1)
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "parquet":
+        pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        native = x.astype(x.dtype.newbyteorder("="))
+        pq.write_table(pa.table({"a": native[:, 0], "b": native[:, 1]}), path)
+    elif suffix == "npz":
+        np.savez(path, x=x)
+    else:
+        np.save(path, x)
+    data = array(path)
+    y, _ = data.batch(torch.arange(200))
+    assert y.dtype == torch.float32 and len(y[:, 0].unique()) == len(np.unique(column))
+    assert y.mean(0).abs().max() < 0.01 and (y.std(0, correction=0) - 1).abs().max() < 1e-2
+    back = data.spec.from_model(y).numpy()
+    assert back.dtype == x.dtype.newbyteorder("=")
+    if x.dtype.kind in "iu":
+        assert np.array_equal(back, x)
+    else:
+        np.testing.assert_allclose(
+            back, x, rtol=0, atol=2e-6 * float(np.ptp(column.astype(float))) + np.spacing(np.abs(column).max())
+        )
+    train, held_out = data.split(0.25, 0)  # measured again on the training part
+    assert train.spec == held_out.spec and train.spec.types == data.spec.types
+    assert len(train.content_hash()) == 64 and train.content_hash() != held_out.content_hash()
+
+
+def test_bools_and_bytes_are_bounded(tmp_path):
+    data = array(npy(tmp_path, RNG.random((9, 4)) < 0.5))
+    assert (data.spec.low, data.spec.high, data.spec.dtype) == (0, 1, torch.bool)
+    y, _ = data.batch(torch.arange(9))
+    assert set(y.unique().tolist()) == {-1.0, 1.0} and torch.equal(data.spec.from_model(y), data.raw())
+
+
+def test_types_of_columns_side_by_side(tmp_path):
+    """Whole numbers come back whole, in a type that holds all columns."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "age": np.arange(50, dtype="i2"),
+        "when": 1_700_000_000_000 + np.arange(50),
+        "dose": RNG.normal(size=50),
+        "yes": RNG.random(50) < 0.5,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    data = array(tmp_path / "t.parquet")
+    assert data.spec.types == ("int16", "int64", "float64", "bool") and not data.spec.integer
+    y, _ = data.batch(torch.arange(50))
+    back = data.spec.from_model(y).numpy()
+    assert back.dtype == np.float64
+    for i, values in enumerate(columns.values()):
+        if i != 2:
+            assert np.array_equal(back[:, i], values.astype(float))
+    assert np.array_equal(back[:, :2], np.rint(back[:, :2]))
+    assert Spec.from_json(data.spec.to_json()) == data.spec
+    noisy = data.spec.from_model(10 * torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))).numpy()
+    assert noisy[:, 0].min() >= -(2**15) and noisy[:, 0].max() < 2**15 and set(noisy[:, 3]) == {0.0, 1.0}
+
+
+def test_whole_numbers_that_would_lose_digits_beside_floats(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(
+        pa.table({"ns": [1_700_000_000_000_000_001, 1_700_000_000_000_000_002], "x": [0.1, 0.2]}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match=r'column "ns" has whole numbers beyond 2\^53'):
+        array(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("make", [
+    lambda x: x.T.copy().T, lambda x: np.asfortranarray(x), lambda x: np.repeat(x, 2, 0)[::2], lambda x: x[::-1][::-1], lambda x: x,
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["?", "u1", "i1", "u2", ">i2", "u4", "i4", "i8", ">i8", "f2", "f4", ">f4", "f8", ">f8", "g"])
+def test_every_type_and_layout_of_memory(tmp_path, kind, make):
+    x = make((np.random.default_rng(1).random((12, 5)) * 90).astype(kind))
+    data, again = array(npy(tmp_path, x)), array(npz(tmp_path, x=x))
+    assert data.content_hash() == again.content_hash()
+    assert np.array_equal(data.raw().numpy().astype(float), x.astype(float))
+    back = data.spec.from_model(data.batch(torch.arange(12))[0]).numpy()
+    assert back.dtype == (np.float64 if kind == "g" else x.dtype.newbyteorder("="))
+    np.testing.assert_allclose(back.astype(float), x.astype(float), rtol=2e-3 if kind == "f2" else 1e-5, atol=1e-4)
+
+
+# --- what other files are, and how much memory a file may take
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("x.csv", b"a,b\n1,2\n", r"is a table of text; read it once and write it as Parquet: pandas\.read_csv"),
+    ("x.pkl", pickle.dumps([1]), "is a pickle, which could run code and is never loaded"),
+    ("x.h5", b"\x89HDF\r\n\x1a\n", "is of a format that is not read here"),
+    ("x.safetensors", b"\x08\0\0\0\0\0\0\0{}      ", "holds weights; for examples give"),
+    ("x.bin", b"what", r"is neither \.npy nor \.npz; write it with numpy\.save"),
+])  # fmt: skip
+def test_other_files_are_named_with_the_way_out(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        array(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_torch_saved_is_a_pickle_and_not_a_damaged_archive(tmp_path):
+    torch.save(torch.zeros(3, 2), tmp_path / "x.pt")
+    with pytest.raises(DataError, match=r"x\.pt: is a pickle, which could run code and is never loaded; .*numpy\.save"):
+        array(tmp_path / "x.pt")
+    (tmp_path / "x.pt").rename(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz: is a pickle"):
+        array(tmp_path / "x.npz")
+
+
+def test_a_few_compressed_bytes_do_not_become_all_memory(tmp_path):
+    """4 GiB of zeros in 4 MB, without making them: the header says it, and the ratio."""
+    path = tmp_path / "zeros.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (2**10, 2**19)})
+        for _ in range(2**9):
+            member.write(bytes(2**20))
+    with pytest.raises(DataError, match=r"would unpack to 0\.5 GiB.*write it without compression"):
+        array(path)
+
+
+def test_a_header_that_claims_more_than_its_member_has(tmp_path):
+    path = tmp_path / "claims.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**20, 2**16)})
+        member.write(bytes(64))
+    with pytest.raises(DataError, match="its header claims an array of shape"):
+        array(path)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "parquet"])
+def test_pipes_and_devices_are_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"x.{suffix}")
+    with pytest.raises(DataError, match=r"pipe or a device"):
+        array(tmp_path / f"x.{suffix}")

@@ -97,5 +97,5 @@ def test_corrupt_gzip(tmp_path):
 def test_cannot_be_read(tmp_path):
     with pytest.raises(DataError, match=r"nothing: cannot be read \(No such file or directory\)"):
         read_idx(tmp_path / "nothing", 3)
-    with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
+    with pytest.raises(DataError, match=r"cannot be read \(it is a folder\)"):
         read_idx(tmp_path, 3)

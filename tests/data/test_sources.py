@@ -244,7 +244,7 @@ def test_pytorch_pictures(tmp_path):
 def test_pytorch_tensors(tmp_path):
     x = torch.randn(5, 2, 7, dtype=torch.float64)
     data = from_torch(TensorDataset(x), tmp_path / "t.npz")
-    assert torch.equal(data.raw(), x.float())
+    assert torch.equal(data.raw(), x) and data.raw().dtype == torch.float64
     assert data.labels is None
     data = from_torch(TensorDataset(x, torch.tensor([0, 2, 1, 0, 0])), tmp_path / "t.npz")
     assert data.spec.classes == ("0", "1", "2")
@@ -253,9 +253,13 @@ def test_pytorch_tensors(tmp_path):
 @pytest.mark.parametrize(("items", "message"), [
     ([], "the dataset is empty"),
     ([torch.zeros(2), torch.zeros(3)], r"dataset\[1\] is \(3,\) float32, but dataset\[0\] is \(2,\) float32"),
-    ([torch.zeros(2, dtype=torch.int64)], r"dataset\[0\] holds int64; give uint8"),
+    ([torch.zeros(2, dtype=torch.complex64)], r"dataset\[0\] holds ndarray complex64; give numbers"),
+    ([(torch.zeros(2), 0, 5)], r"dataset\[0\] has 3 parts; give x, or \(x, label\)"),
+    ([{"x": 1}], r"dataset\[0\] holds dict object; give numbers"),
+    ([torch.zeros(28, 28)], r"can be read in several ways; say which: data.axes=NHW"),
     ([torch.tensor(1.0)], r"dataset\[0\] is a single number"),
-    ([(torch.zeros(2), 0), (torch.zeros(2), "a")], r"dataset\[1\] has the label 'a'; give integers"),
+    ([(torch.zeros(2), 0), (torch.zeros(2), "a")], r"some labels are texts and some are integers; give one kind"),
+    ([(torch.zeros(2), 0.5)], r"dataset\[0\] has the label 0.5; give integers"),
     ([(torch.zeros(2), 0), torch.zeros(2)], r"dataset\[1\] has no label, but others have"),
 ])  # fmt: skip
 def test_wrong_pytorch(tmp_path, items, message):
@@ -271,3 +275,122 @@ def test_wrong_files_for_pytorch(tmp_path):
         from_torch([torch.zeros(2)], tmp_path / "no" / "x.npz")
     with pytest.raises(DataError, match=r"a label is 3, but there are 2 classes"):
         from_torch([(torch.zeros(2), 3)], tmp_path / "x.npz", classes=["a", "b"])
+
+
+def pil(mode, values, **info):
+    image = Image.fromarray(values) if mode not in ("LA", "P") else Image.fromarray(values).convert(mode)
+    image.info.update(info)
+    return image
+
+
+DEEP = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "PPM"])
+def test_deep_pictures_keep_their_256_levels(tmp_path, mode):
+    """Cut off at 8 bits, as they once were, they are black and white."""
+    if mode == "PPM":
+        content = b"P5\n16 16\n65535\n" + DEEP.astype(">u2").tobytes()
+        image = Image.open(io.BytesIO(content))
+    else:
+        image = Image.frombytes(mode, (16, 16), DEEP.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+    data = from_torch([(image, 0), (image, 1)], tmp_path / "x.npz")
+    assert data.spec.shape == (1, 16, 16) and np.array_equal(data.raw()[0, 0].numpy(), np.arange(256).reshape(16, 16))
+
+
+def test_numbers_in_pictures_are_numbers(tmp_path):
+    """Modes I and F have no range: they are kept, as those of an array are."""
+    for mode, kind in (("F", np.float32), ("I", np.int32)):
+        values = np.random.default_rng(0).normal(0, 1000, (2, 16, 16)).astype(kind)
+        data = from_torch([Image.fromarray(v, mode) for v in values], tmp_path / "x.npz")
+        assert np.array_equal(data.raw()[:, 0].numpy(), values) and data.spec.low is None
+
+
+def test_transparency_lies_on_white_and_pictures_stand_upright(tmp_path):
+    clear = np.zeros((4, 6, 4), np.uint8)
+    clear[:2, :, 3] = 255
+    for image in (Image.fromarray(clear), Image.fromarray(clear).convert("LA"), Image.fromarray(clear).convert("P")):
+        found = from_torch([image], tmp_path / "x.npz").raw()[0]
+        assert found[:, :2].max() == 0 and found[:, 2:].min() >= 250, image.mode
+        assert from_torch([image], tmp_path / "x.npz", background="black").raw().max() == 0
+    tall = Image.new("RGB", (6, 4))
+    tall.getexif()[0x0112] = 6
+    buffer = io.BytesIO()
+    tall.save(buffer, "PNG", exif=tall.getexif())
+    assert from_torch([Image.open(buffer)], tmp_path / "x.npz").spec.shape == (3, 6, 4)
+
+
+@pytest.mark.parametrize(("item", "shape", "wanted"), [
+    (torch.zeros(16, 16, 3, dtype=torch.uint8), None, (3, 16, 16)), (torch.zeros(28, 28, dtype=torch.uint8), None, (1, 28, 28)),
+    (torch.zeros(3, 32, 32), None, (3, 32, 32)), ([0.1, 0.7], None, (2,)), ((0.1, 0.7, 0.2), "refused", None), (np.zeros(5), None, (5,)),
+    (torch.zeros(4, dtype=torch.bfloat16), None, (4,)), (torch.zeros(4, dtype=torch.int16), None, (4,)), ((torch.zeros(4),), None, (4,)),
+    ((torch.zeros(4), torch.tensor(1)), None, (4,)), ((torch.zeros(4), np.int64(1)), None, (4,)), ([torch.zeros(4), 1], None, (4,)),
+])  # fmt: skip
+def test_items_of_any_kind(tmp_path, item, shape, wanted, capsys):
+    if shape == "refused":
+        with pytest.raises(DataError, match=r"has 3 parts; give x, or \(x, label\)"):
+            from_torch([item, item], tmp_path / "x.npz")
+        return
+    data = from_torch([item, item], tmp_path / "x.npz")
+    assert data.spec.shape == wanted and len(data) == 2
+    assert (data.labels is not None) == (isinstance(item, (tuple, list)) and len(item) == 2 and not isinstance(item[0], float))
+    again = array(tmp_path / "x.npz", axes={1: "NC", 2: "NCL", 3: "NCHW"}[len(wanted)])
+    assert again.content_hash() == data.content_hash()
+
+
+def test_axes_of_items_may_be_named(tmp_path):
+    items = [torch.randn(28, 28) for _ in range(3)]
+    assert from_torch(items, tmp_path / "x.npz", axes="NHW").spec.shape == (1, 28, 28)
+    assert from_torch(items, tmp_path / "x.npz", axes="NLC").spec.shape == (28, 28)
+    assert torch.equal(from_torch(items, tmp_path / "x.npz", axes="NLC").raw()[1], items[1].T)
+
+
+def test_a_dataset_without_length_is_refused_in_a_line(tmp_path):
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([torch.zeros(2)])
+
+    for dataset in (Endless(), iter([1]), 3, None):
+        with pytest.raises(DataError, match="a dataset with a length and numbered examples is needed") as caught:
+            from_torch(dataset, tmp_path / "x.npz")
+        assert "\n" not in str(caught.value)
+
+
+def test_labels_may_be_texts(tmp_path):
+    data = from_torch([(torch.zeros(2), "dog"), (torch.ones(2), "cat"), (torch.ones(2), "dog")], tmp_path / "x.npz")
+    assert data.spec.classes == ("cat", "dog") and data.labels.tolist() == [1, 0, 1]
+
+
+# --- Parquet as pandas writes it
+
+
+@pytest.mark.parametrize("change", [
+    lambda df: df[df.a > 0], lambda df: df.sample(frac=1, random_state=0), lambda df: df.set_index(["id", "day"]), lambda df: df.set_index("id").drop(columns="day"),
+    lambda df: df.drop(columns=["id", "day"]),
+])  # fmt: skip
+def test_the_index_of_a_frame_is_no_column(tmp_path, change, capsys, monkeypatch):
+    monkeypatch.setattr("undrift.console._told", set())
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40), "id": np.arange(40), "day": np.arange(40) % 7})
+    changed = change(frame)
+    changed = changed.drop(columns=[c for c in ("id", "day") if c in changed.columns])
+    changed.to_parquet(tmp_path / "t.parquet")
+    data = array(tmp_path / "t.parquet")
+    assert data.spec.shape == (2,) and np.array_equal(data.raw().numpy(), changed[["a", "b"]].to_numpy())
+    told = capsys.readouterr().err
+    assert ("the index of the frame that pandas wrote" in told) == (not isinstance(changed.index, pd.RangeIndex))
+
+
+def test_a_column_that_is_taken_for_labels_is_told_and_can_be_declined(tmp_path, capsys, monkeypatch):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("undrift.console._told", set())
+    pq.write_table(pa.table({"x": np.arange(64.0), "y": np.arange(64)}), tmp_path / "t.parquet")
+    assert len(array(tmp_path / "t.parquet").spec.classes) == 64
+    assert 'column "y" is read as the class of each row, 64 in all; data.label_column=none makes' in capsys.readouterr().err
+    data = array(tmp_path / "t.parquet", label_column="none")
+    assert data.spec.shape == (2,) and data.labels is None and capsys.readouterr().err == ""
+    pq.write_table(pa.table({"x": np.arange(64.0), "y": np.linspace(0, 1, 64)}), tmp_path / "t.parquet")
+    assert array(tmp_path / "t.parquet").spec.shape == (2,)  # floats are a target and no classes
+    with pytest.raises(DataError, match=r'data\.label_column "z" is unknown'):
+        array(tmp_path / "t.parquet", label_column="z")

@@ -142,7 +142,7 @@ def test_a_class_name_wins_over_a_number():
         (COLUMNS, -1, "class -1 is not in 0..1 — known: cat, dog"),
         (COLUMNS, "7", "class 7 is not in 0..1 — known: cat, dog"),
         (COLUMNS, True, "class True is neither a name nor a number"),
-        (COLUMNS, 1.0, "class 1.0 is neither a name nor a number"),
+        (COLUMNS, 1.5, "class 1.5 is neither a name nor a number"),
         (BYTES, 3, "class 3: this data has no classes"),
     ],
 )
@@ -198,7 +198,7 @@ def test_broken_json_names_the_field(field, value):
         Spec.from_json(plain)
 
 
-@pytest.mark.parametrize("field", list(DIGITS.to_json()))
+@pytest.mark.parametrize("field", [field for field in DIGITS.to_json() if field != "types"])
 def test_missing_field(field):
     plain = DIGITS.to_json()
     del plain[field]

@@ -99,7 +99,7 @@ NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 def test_what_cannot_be_asked(run, cond, message):
     with pytest.raises(UndriftError, match=message):
         ud.load(run).draw(2, cond)
-    with pytest.raises(ValueError, match="has 1 texts for 2 samples"):
+    with pytest.raises(ValueError, match="names 1 texts for 2 samples"):
         ud.load(run).draw(2, ["a three next to a seven"])
 
 

@@ -160,7 +160,6 @@ def test_undrift_likelihood(run, capsys, tmp_path):
         (["--dequantize", "-1"], "`draws` must be"),
         (["nothing.npy"], "nothing.npy"),
         (["--out", f"{__file__}/h.png"], "cannot be written"),
-        (["--seed", "-1"], "seed"),
     ],
 )
 def test_undrift_likelihood_says_no_in_one_line(run, capsys, options, message):

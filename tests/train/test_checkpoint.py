@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import undrift as ud
 from conftest import undrift
+from undrift import tensorfile
 from undrift.error import ModelError, OutputError
-from undrift.train import checkpoint
 from undrift.train.checkpoint import Damaged, Progress, path_of, read_groups, rotate, steps_of, write_groups
 from undrift.train.log import Log, line, parse, read_log
 from undrift.train.plan import plan, prepare
@@ -78,7 +78,7 @@ def test_a_write_that_does_not_read_back_leaves_the_old_file(tmp_path, monkeypat
     path = tmp_path / "x.safetensors"
     write_groups(path, {"raw": {"w": torch.ones(3)}}, {})
 
-    write = checkpoint.write_tensors
+    write = tensorfile.write_tensors
 
     def wrong(target, tensors, facts, whole):
         mark = write(target, tensors, facts, whole)
@@ -86,7 +86,7 @@ def test_a_write_that_does_not_read_back_leaves_the_old_file(tmp_path, monkeypat
         target.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
         return mark
 
-    monkeypatch.setattr(checkpoint, "write_tensors", wrong)
+    monkeypatch.setattr(tensorfile, "write_tensors", wrong)
     with pytest.raises(OutputError, match="does not read back as it was written"):
         write_groups(path, {"raw": {"w": torch.zeros(3)}}, {})
     assert torch.equal(read_groups(path)[0]["raw"]["w"], torch.ones(3))
@@ -172,7 +172,7 @@ def test_a_copy_by_another_name_is_not_gone_on_from(tmp_path, capsys):
 
 def test_a_full_disk_is_said_and_the_last_good_state_is_gone_on_from(tmp_path, monkeypatch):
     folder, whole = tmp_path / "run", trained(tmp_path / "whole")
-    write = checkpoint.write_tensors
+    write = tensorfile.write_tensors
 
     def full(target, tensors, facts, whole):
         if "step-00000021" in str(target):
@@ -180,7 +180,7 @@ def test_a_full_disk_is_said_and_the_last_good_state_is_gone_on_from(tmp_path, m
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return write(target, tensors, facts, whole)
 
-    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    monkeypatch.setattr(tensorfile, "write_tensors", full)
     message = r"step-00000021.safetensors cannot be written: No space left on device; the state of step 14 is whole.*make room"
     with pytest.raises(OutputError, match=message):
         trained(folder)

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import undrift as ud
 from undrift.classifier import load_classifier, save_classifier
@@ -18,6 +18,7 @@ from undrift.data.spec import Spec
 from undrift.error import ModelError, UndriftError
 from undrift.evaluate.noisy import BANDS, by_level, table
 from undrift.model import build_model
+from undrift.tensorfile import save_tensors
 from undrift.train.classifier import train_classifier
 from undrift.train.session import train_run
 from undrift.train.trainer import parts_of
@@ -133,28 +134,28 @@ def rewritten(folder, **changes):
 def poisoned(folder):
     tensors = load_file(folder / "noisy_classifier.safetensors")
     tensors["raw.log_prior"][0] = float("nan")
-    save_file(tensors, folder / "noisy_classifier.safetensors")
+    save_tensors(folder / "noisy_classifier.safetensors", tensors)
 
 
 @pytest.mark.parametrize(("damage", "message"), [
     (lambda f: (f / "noisy_classifier.json").unlink(), "train one with `undrift train-classifier"),
     (lambda f: (f / "noisy_classifier.safetensors").unlink(), "no noisy_classifier.safetensors"),
-    (lambda f: (f / "noisy_classifier.json").write_text("{"), "does not describe a classifier"),
-    (lambda f: (f / "noisy_classifier.json").write_text("[" * 200_000), "does not describe a classifier"),
-    (lambda f: (f / "noisy_classifier.json").write_bytes(b"\xff\xfe"), "does not describe a classifier"),
+    (lambda f: (f / "noisy_classifier.json").write_text("{"), "is not a description of a classifier|does not describe a classifier"),
+    (lambda f: (f / "noisy_classifier.json").write_text("[" * 200_000), "is not a description of a classifier|does not describe a classifier"),
+    (lambda f: (f / "noisy_classifier.json").write_bytes(b"\xff\xfe"), "is not a description of a classifier|does not describe a classifier"),
     (lambda f: rewritten(f, format=9), "format 9"),
     (lambda f: rewritten(f, process={"kind": "vp"}), "another process"),
-    (lambda f: rewritten(f, process={"kind": "evil"}), "does not describe a classifier"),
+    (lambda f: rewritten(f, process={"kind": "evil"}), "is not a description of a classifier|does not describe a classifier"),
     (lambda f: rewritten(f, classes=["a", "b"]), "or classes than the model"),
     (lambda f: rewritten(f, network={"kind": "evil"}), 'kind "evil" is unknown'),
     (lambda f: rewritten(f, network={"kind": "mlp", "width": 10**9}), "absurd"),
-    (lambda f: rewritten(f, network={"kind": "mlp", "width": float("nan")}), "absurd"),
+    (lambda f: rewritten(f, network={"kind": "mlp", "width": float("nan")}), "NaN is not finite"),
     (lambda f: rewritten(f, network={"kind": "mlp", "width": 64}), "does not fit noisy_classifier.json"),
-    (lambda f: rewritten(f, network=None), "does not describe a classifier"),
-    (lambda f: rewritten(f, sigma_data=None), "does not describe a classifier"),
-    (lambda f: rewritten(f, sigma_data=float("nan")), "another process, sigma_data"),
+    (lambda f: rewritten(f, network=None), "is not a description of a classifier|does not describe a classifier"),
+    (lambda f: rewritten(f, sigma_data=None), "is not a description of a classifier|does not describe a classifier"),
+    (lambda f: rewritten(f, sigma_data=float("nan")), "NaN is not finite"),
     (lambda f: rewritten(f, sigma_data=0.5), "another process, sigma_data"),
-    (lambda f: (f / "noisy_classifier.safetensors").write_bytes(pickle.dumps(Bomb())), "not a readable safetensors file"),
+    (lambda f: (f / "noisy_classifier.safetensors").write_bytes(pickle.dumps(Bomb())), "safetensors is damaged"),
     (poisoned, "are not finite"),
 ])  # fmt: skip
 def test_damaged_classifiers(ring, saved, damage, message, monkeypatch):

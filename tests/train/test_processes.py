@@ -1,5 +1,7 @@
 """Two real processes on one machine: the same training as one, and a clean end when one of them dies."""
 
+import json
+import shutil
 import signal
 import sys
 import time
@@ -13,7 +15,8 @@ from conftest import undrift
 from several import TRAIN, assert_well, command, ended, free_port, log, losses, start
 from undrift.config import parse_overrides
 from undrift.error import RecipeError
-from undrift.processes import Processes
+from undrift.processes import Processes, Waiting
+from undrift.tensorfile import save_tensors
 from undrift.train.plan import plan, prepare
 
 
@@ -55,10 +58,17 @@ def test_two_processes_draw_the_samples_of_one(alone, tmp_path):
 
 
 def test_what_goes_wrong_while_drawing_is_said_once(alone, tmp_path):
-    first, second = ended(command(2, "sample", alone, "--scale", "1e38", "--npz", tmp_path / "x.npz"))
+    run = tmp_path / "run"
+    shutil.copytree(alone, run)
+    weights = {name: torch.full_like(x, 1e30) for name, x in load_file(run / "model.safetensors").items()}
+    (run / "model.safetensors").unlink()
+    mark = save_tensors(run / "model.safetensors", weights)
+    about = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps({**about, "weights": mark}))
+    first, second = ended(command(2, "sample", run, "--npz", tmp_path / "x.npz"))
     assert (first[0], second) == (2, (2, "", ""))
     assert "not finite" in first[2] and first[2].count("\n") == 1
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "x.npz").exists()
 
 
 def test_a_command_that_shares_nothing_is_refused(alone):
@@ -197,3 +207,59 @@ def test_a_batch_smaller_than_its_parts_is_refused(tmp_path):
     recipe = plan("toy", {"steps": 3, "batch_size": 4, "accumulate": 5}, tmp_path / "run", False)[0]
     with pytest.raises(RecipeError, match="batch_size=4 cannot be divided into 5 parts"):
         prepare(recipe, tmp_path / "run")
+
+
+def wait_for(path, text, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if path.is_file() and text in path.read_text():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never held {text}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_a_process_that_is_stopped_does_not_keep_the_first_one_from_ending(alone, tmp_path, ask):
+    """It is deep inside torch, waiting for an answer that does not come, and hears of the signal all the same."""
+    out = tmp_path / "run"
+    first, second = start(2, out, "steps=100000", "checkpoint_every=100000")
+    try:
+        wait_for(out / "log.jsonl", '"step": 30,')
+        second.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        first.send_signal(ask)
+        begun = time.monotonic()
+        said, error = first.communicate(timeout=60)
+        assert time.monotonic() - begun < 20
+        assert first.returncode == 130, said + error
+        assert "another process of this run does not answer; the run is saved at step" in error and "Traceback" not in error
+    finally:
+        second.kill()
+        first.kill()
+        second.communicate()
+    step = int(error.partition("saved at step ")[2].split()[0])
+    assert step >= 30
+    # What was saved is what one process alone has after so many steps, to rounding.
+    assert_well(ended(start(1, tmp_path / "other", f"steps={step}")))
+    assert_well(ended(start(1, out, f"steps={step + 1}")))  # and it can be resumed, alone
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("ask", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_one_process_stops_politely_at_any_of_the_three_signals(tmp_path, ask):
+    out = tmp_path / "run"
+    [process] = start(1, out, "steps=100000", "checkpoint_every=100000")
+    wait_for(out / "log.jsonl", '"step": 30,')
+    process.send_signal(ask)
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "everything is saved" in said, said + error
+    assert list((out / "state").glob("step-*.safetensors"))
+
+
+def test_waiting_is_only_abandoned_while_it_lasts():
+    wait = Waiting()
+    assert not wait.abandon(0)  # nobody waits
+    with wait:
+        assert not wait.abandon(7)  # it is another wait by now
+    assert wait.count == 1 and not wait.abandoned

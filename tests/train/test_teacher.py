@@ -7,11 +7,12 @@ import time
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import undrift as ud
 from conftest import refused, undrift
 from undrift.error import ModelError
+from undrift.tensorfile import save_tensors
 from undrift.train.log import read_log
 from undrift.train.plan import plan, prepare
 from undrift.train.session import train_run
@@ -101,7 +102,7 @@ def test_a_distillation_that_is_interrupted_is_the_same_bit_for_bit(runs, tmp_pa
     assert same(whole, tmp_path / "halves") and same(whole, tmp_path / "halves", "state/step-00000020.safetensors")
 
     moved = {k: v * 1.001 if v.is_floating_point() else v for k, v in load_file(worse / "model.safetensors").items()}
-    save_file(moved, worse / "model.safetensors")
+    save_tensors(worse / "model.safetensors", moved)
     with pytest.raises(ModelError, match=r"halves learnt from other weights of .*teacher or its guide"):
         train(teacher, tmp_path / "halves", **again, steps=25)
 

@@ -253,6 +253,26 @@ def test_fresh_does_not_take_the_folder_from_a_training_at_work(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_run_that_cannot_begin_leaves_the_place_as_it_was(tmp_path, monkeypatch):
+    """Also where it is refused at the very end: no folder, an empty one stays empty, and a run that was put aside is back."""
+    folder = trained(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+    if not torch.cuda.is_available():
+        with pytest.raises(UndriftError, match="no GPU"):
+            trained(tmp_path / "new", device="cuda")
+    assert not (tmp_path / "new").exists()
+
+    def refuse(*_):
+        raise RecipeError("not like this")
+
+    monkeypatch.setattr("undrift.train.plan.Trainer", refuse)
+    for name in ("new", "empty", "run"):
+        with pytest.raises(RecipeError, match="not like this"):
+            train_run("toy", SMALL, tmp_path / name, True, QUIET, time.perf_counter())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "run"] and not list((tmp_path / "empty").iterdir())
+    assert ud.load(folder).trained["steps"] == 30
+
+
 def test_a_change_that_is_refused_is_not_remembered(tmp_path):
     folder = trained(tmp_path / "run")
     for wrong, message in (({"accumulate": 999}, "cannot be divided"), ({"recompute": True}, "is for the blocks of a unet")):

@@ -11,18 +11,18 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from typing import NoReturn
 
 from undrift.cli.allocator import keep_freed_memory
 from undrift.cli.parser import parse
-from undrift.error import BadFiles, UndriftError
+from undrift.error import BadFiles, UndriftError, printable
 from undrift.launcher import place
 
 
 def run() -> NoReturn:
-    """What the shell starts: `main`, and out.
+    """Run the command line and leave the process with its exit code.
 
     One of several processes does not wait for the interpreter to be taken down: threads of torch's that are still at work then can
     end it with a signal, after all is done and saved, and a launcher would call that a failure.
@@ -51,12 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = parse(argv)
         keep_freed_memory()
-        command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
-        if place().size == 1 or arguments.command == "train":
-            command.run(arguments, started)
-        else:
-            share = import_module("undrift.cli.several").share
-            return int(share(command, arguments, started))
+        with redirect_stdout(import_module("undrift.console").Guarded(sys.stdout)):
+            try:
+                command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
+                if place().size == 1 or arguments.command == "train":
+                    command.run(arguments, started)
+                else:
+                    share = import_module("undrift.cli.several").share
+                    return int(share(command, arguments, started))
+            finally:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         print("undrift: interrupted", file=sys.stderr)
         return 130
@@ -78,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: object) -> int:
-    text = str(error) if isinstance(error, BadFiles) else " ".join(str(error).split())  # a list keeps its lines
-    print(f"undrift: {text}", file=sys.stderr)
+    text = str(error)
+    lines = text.split("\n") if isinstance(error, BadFiles) else [" ".join(text.split())]  # a list keeps its lines
+    print("undrift: " + "\n".join(map(printable, lines)), file=sys.stderr)
     return 2

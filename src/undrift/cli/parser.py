@@ -3,15 +3,56 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from undrift import __version__
-from undrift.error import nearest
+from undrift.error import nearest, short
+from undrift.storage import Named
 
 Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 _RECIPES = sorted(p.stem for p in (Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+
+
+MOST = 10**9  # of anything that is counted
+LARGEST = 2**62  # of a seed
+
+
+def whole(text: str) -> int:
+    """A number of things. What is too few of them is for the command to say."""
+    return _bounded(text, MOST)
+
+
+def seed(text: str) -> int:
+    """A seed."""
+    value = _bounded(text, LARGEST)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} must not be negative")
+    return value
+
+
+def _bounded(text: str, most: int) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):  # int() also reads 1_0 and the digits of other scripts
+        raise argparse.ArgumentTypeError(f'"{short(text)}" is not a whole number')
+    value = int(text) if len(text) <= 100 else most + 1
+    if abs(value) > most:
+        raise argparse.ArgumentTypeError(f"{short(text, 30)} is too large; the most is {most:,}")
+    return value
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{short(text)}" is not a number') from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{short(text)} must be a finite number")
+    return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -21,12 +62,34 @@ class _Parser(argparse.ArgumentParser):
         known = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
         if message.startswith("unrecognized arguments: "):
             word = message.split(": ", 1)[1].split()[0]
-            hint = nearest(word.split("=")[0], known) if word.startswith("-") else ""
-            message = f'"{word}" is not understood{hint or "; see --help"}'
+            name, hint = word.split("=")[0], ""
+            if word.startswith("-"):
+                close = difflib.get_close_matches(name, known, 1, 0.75)
+                key = name.lstrip("-").replace("-", "_")
+                if not close and self.prog.split()[-1] in ("train", "demo"):
+                    hint = f" as an option; keys of the recipe are written without dashes, {key}=VALUE (undrift train RECIPE --help lists them)"
+                else:
+                    hint = nearest(name, close or known)
+            message = f'"{short(word)}" is not understood{hint or "; see --help"}'
         elif "invalid choice" in message and "argument command" in message:
             word = message.split("invalid choice: ")[1].split("'")[1]
             message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
         self.exit(2, f"undrift: {message}\n")
+
+
+class _Help(argparse.Action):
+    """`--help`, which behind a recipe is left to the command, for the keys of a recipe are known to it alone."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=options.get("help"))
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, "recipe", None) is None:
+            parser.print_help()
+            parser.exit()
+        namespace.help = parser.format_help()
 
 
 _COMMANDS = (
@@ -39,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line as an argparse parser."""
     parser = _Parser(prog="undrift", description="Score-based diffusion models: train, sample, look, judge.")
     parser.add_argument("--version", action="version", version=f"undrift {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="command", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", metavar="command", parser_class=_Parser)
 
     for add in (
         _train, _status, _ema, _train_classifier, _sample, _cascade, _impute, _restore, _evaluate, _likelihood, _frontier,
@@ -53,9 +116,13 @@ def _train(commands: Commands) -> None:
     train = commands.add_parser(
         "train",
         help="train a model from a recipe, or take a run up again",
-        epilog="The same command on an existing run goes on where it stopped.",
+        epilog="The same command resumes a run that was stopped. `undrift train RECIPE --help` lists every key of a recipe.",
+        add_help=False,
     )
-    train.add_argument("recipe", help=f"one of {', '.join(_RECIPES)}; or the folder of a run, for its recipe")
+    train.add_argument("-h", "--help", action=_Help, help="show this; behind a recipe also every key, with its default")
+    train.add_argument(
+        "recipe", nargs="?", help=f"one of {', '.join(_RECIPES)}; the folder of a run, for its recipe; or list (the default)"
+    )
     train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. steps=20000 minutes=10 process.beta_max=15")
     train.add_argument("--data-dir", metavar="PATH", help="where the data are (images, mnist: a folder; array: a file)")
     train.add_argument(
@@ -73,7 +140,7 @@ def _status(commands: Commands) -> None:
     )
     status.add_argument("run", type=Path, help="a run's folder")
     status.add_argument("--json", action="store_true", help="for machines")
-    status.add_argument("--out", type=Path, metavar="PNG", help="also the curves as a picture")
+    status.add_argument("--out", type=Named.of, metavar="PNG", help="also the curves as a picture")
 
 
 def _ema(commands: Commands) -> None:
@@ -95,31 +162,32 @@ def _train_classifier(commands: Commands) -> None:
         description="Writes RUN/noisy_classifier.*; then: undrift sample RUN --guide classifier.",
     )
     train.add_argument("run", type=Path, help="a run's folder, its model trained on data with classes")
-    train.add_argument("--minutes", type=float, metavar="M", help="how long (default: 3)")
-    train.add_argument("--steps", type=int, metavar="N", help="or how many steps of 64 examples, whichever ends first")
+    train.add_argument("--minutes", type=number, metavar="M", help="how long (default: 3)")
+    train.add_argument("--steps", type=whole, metavar="N", help="or how many steps of 64 examples, whichever ends first")
     train.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
 
 
 def _sample(commands: Commands) -> None:
     sample = commands.add_parser("sample", help="draw samples from a trained model")
     sample.add_argument("run", type=Path, help="a run's folder")
-    sample.add_argument("-n", type=int, metavar="N", help="how many (default: 10 of each class; points: 1000)")
+    sample.add_argument("-n", type=whole, metavar="N", help="how many (default: 10 of each class; points: 1000)")
     sample.add_argument(
         "--class",
         dest="label",
         metavar="NAME",
-        help="a class, several with commas, all (in turn; the default), or none (unconditional; the default with --from)",
+        help="a class by name or number, several with commas, all (in turn; the default), or none (unconditional; the default with "
+        "--from); a name with a comma, or a class that is called all or none, goes in double quotes: '\"a, b\",c'",
     )
     sample.add_argument(
         "--prompt", action="append", metavar="TEXT", help='what a model of captions is to draw, such as "a three next to a seven"'
     )
     _sampling(sample)
     _guidance(sample)
-    sample.add_argument("--out", type=Path, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
+    sample.add_argument("--out", type=Named.of, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
     sample.add_argument(
-        "--strip", type=Path, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
+        "--strip", type=Named.of, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
     )
-    sample.add_argument("--gif", type=Path, metavar="GIF", help="also an animation from noise to data")
+    sample.add_argument("--gif", type=Named.of, metavar="GIF", help="also an animation from noise to data")
     sample.add_argument(
         "--from",
         dest="start",
@@ -128,19 +196,19 @@ def _sample(commands: Commands) -> None:
         help="start from these data (.npy, .npz or pictures), noised: image to image",
     )
     sample.add_argument(
-        "--strength", type=float, default=1.0, metavar="S", help="with --from: the share of the steps that is run, in (0, 1]"
+        "--strength", type=number, default=1.0, metavar="S", help="with --from: the share of the steps that is run, in (0, 1]"
     )
     sample.add_argument("--clip", action="store_true", help="hold the predicted data to their range at every step")
     sample.add_argument(
         "--threshold",
-        type=float,
+        type=number,
         metavar="Q",
         help="the same by the Q quantile of each sample (dynamic thresholding), such as 0.995",
     )
     sample.add_argument(
-        "--npy", type=Path, metavar="NPY", help="the numbers alone, written batch by batch: for any -n, in little memory"
+        "--npy", type=Named.of, metavar="NPY", help="the numbers alone, written batch by batch: for any -n, in little memory"
     )
-    sample.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x in data units, labels")
+    sample.add_argument("--npz", type=Named.of, metavar="NPZ", help="also the numbers: x in data units, labels")
 
 
 def _cascade(commands: Commands) -> None:
@@ -153,9 +221,9 @@ def _cascade(commands: Commands) -> None:
     cascade.add_argument("high", type=Path, help="a run that enlarges them, as of train upscale")
     cascade.add_argument("--out", type=Path, metavar="DIR", required=True, help="the cascade's folder")
     cascade.add_argument(
-        "--augment", type=float, metavar="S", default=0.0, help="level of the noise between the two (default: 0)"
+        "--augment", type=number, metavar="S", default=0.0, help="level of the noise between the two (default: 0)"
     )
-    cascade.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
+    cascade.add_argument("--seed", type=seed, default=0, help="names the set of samples (default: 0)")
 
 
 def _impute(commands: Commands) -> None:
@@ -173,21 +241,23 @@ def _impute(commands: Commands) -> None:
         "middle-vertical, middle-horizontal, centre, random:0.5 (default: NaN in an array is missing)",
     )
     impute.add_argument("--invert", action="store_true", help="the other way round: white is missing, a name says what is known")
-    impute.add_argument("--draws", type=int, default=8, metavar="K", help="fillings-in of each input (default: 8)")
+    impute.add_argument("--draws", type=whole, default=8, metavar="K", help="fillings-in of each input (default: 8)")
     impute.add_argument(
         "--method",
         metavar="NAME",
         default="repaint",
         help="repaint (default), particles, mmps (a gradient at every step), replace or langevin",
     )
-    impute.add_argument("-n", type=int, metavar="N", help="the first N inputs only (default: all; of held-out 5)")
+    impute.add_argument("-n", type=whole, metavar="N", help="the first N inputs only (default: all; of held-out 5)")
     impute.add_argument(
-        "--class", dest="label", metavar="NAME", default="none", help="a class, or one for each input with commas (default: none)"
+        "--class", dest="label", metavar="NAME", help="a class, or one for each input with commas (default: none)"
     )
     _sampling(impute, "the method's own")
     impute.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
-    impute.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: RUN/samples/imputed.png)")
-    impute.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: x (draws, inputs, ...) in data units, mask")
+    impute.add_argument("--out", type=Named.of, metavar="PNG", help="the picture (default: RUN/samples/imputed.png)")
+    impute.add_argument(
+        "--npz", type=Named.of, metavar="NPZ", help="also the numbers: x (draws, inputs, ...) in data units, mask"
+    )
 
 
 def _evaluate(commands: Commands) -> None:
@@ -198,7 +268,7 @@ def _evaluate(commands: Commands) -> None:
         "comparison.html and comparison.json in the folder of the first.",
     )
     evaluate.add_argument("runs", type=Path, nargs="+", metavar="run", help="a run's folder, or several of the same data")
-    evaluate.add_argument("-n", type=int, default=1000, metavar="N", help="samples to judge (default: 1000)")
+    evaluate.add_argument("-n", type=whole, default=1000, metavar="N", help="samples to judge (default: 1000)")
     evaluate.add_argument(
         "--generative-classifier", action="store_true", help="instead: does the model itself know the class of held-out examples?"
     )
@@ -221,22 +291,28 @@ def _likelihood(commands: Commands) -> None:
     likelihood = commands.add_parser("likelihood", help="how likely the model finds data: training against held-out")
     likelihood.add_argument("run", type=Path, help="a run's folder")
     likelihood.add_argument("data", type=Path, nargs="?", help="a .npy or .npz file (default: the run's own data)")
-    likelihood.add_argument("-n", type=int, default=256, metavar="N", help="examples of each set, drawn at random (default: 256)")
+    likelihood.add_argument(
+        "-n", type=whole, default=256, metavar="N", help="examples of each set, drawn at random (default: 256)"
+    )
     likelihood.add_argument("--unit", choices=("bits/dim", "nats"), default="bits/dim", help="bits/dim (default) or nats")
     likelihood.add_argument(
         "--divergence", choices=("hutchinson", "exact"), default="hutchinson", help="hutchinson (default) or exact, which is slow"
     )
-    likelihood.add_argument("--probes", type=int, default=1, metavar="K", help="Hutchinson probes for each example (default: 1)")
-    likelihood.add_argument("--steps", type=int, default=32, metavar="N", help="Runge-Kutta steps of 4 evaluations (default: 32)")
     likelihood.add_argument(
-        "--dequantize", type=int, metavar="K", help="uniform noises for each example of integers (default: 1); 0: a density"
+        "--probes", type=whole, default=1, metavar="K", help="Hutchinson probes for each example (default: 1)"
+    )
+    likelihood.add_argument(
+        "--steps", type=whole, default=32, metavar="N", help="Runge-Kutta steps of 4 evaluations (default: 32)"
+    )
+    likelihood.add_argument(
+        "--dequantize", type=whole, metavar="K", help="uniform noises for each example of integers (default: 1); 0: a density"
     )
     likelihood.add_argument("--given-class", action="store_true", help="log p(x | y), y being each example's own class")
     likelihood.add_argument("--no-bound", dest="bound", action="store_false", help="leave out the variational bound")
     likelihood.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
-    likelihood.add_argument("--out", type=Path, metavar="PNG", help="the histogram (default: RUN/likelihood.png)")
-    likelihood.add_argument("--batch-size", type=int, default=64, metavar="N", help="examples at a time (default: 64)")
-    likelihood.add_argument("--seed", type=int, default=0, help="names examples, probes and noise (default: 0)")
+    likelihood.add_argument("--out", type=Named.of, metavar="PNG", help="the histogram (default: RUN/likelihood.png)")
+    likelihood.add_argument("--batch-size", type=whole, default=64, metavar="N", help="examples at a time (default: 64)")
+    likelihood.add_argument("--seed", type=seed, default=0, help="names examples, probes and noise (default: 0)")
     likelihood.add_argument("--weights", default="ema", help="ema (default) or raw")
 
 
@@ -246,7 +322,7 @@ def _frontier(commands: Commands) -> None:
     )
     frontier.add_argument("run", type=Path, help="a run's folder")
     frontier.add_argument(
-        "-n", type=int, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
+        "-n", type=whole, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
     )
     frontier.add_argument(
         "--evaluations",
@@ -261,12 +337,14 @@ def _frontier(commands: Commands) -> None:
         help="default: straight, trailing, log_snr, karras, and one fitted to the model; all: every one",
     )
     strength = frontier.add_mutually_exclusive_group()
-    strength.add_argument("--scale", type=float, help="guidance scale (default: the model's own)")
-    strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
+    strength.add_argument("--scale", type=number, help="guidance scale (default: the model's own)")
+    strength.add_argument("-w", type=number, metavar="W", help="the same in the convention w = scale - 1")
     frontier.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
-    frontier.add_argument("--out", type=Path, metavar="PNG", help="the picture; all rows beside it (default: RUN/frontier.png)")
+    frontier.add_argument(
+        "--out", type=Named.of, metavar="PNG", help="the picture; all rows beside it (default: RUN/frontier.png)"
+    )
     frontier.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
-    frontier.add_argument("--seed", type=int, default=0, help="names noise, classes and examples (default: 0)")
+    frontier.add_argument("--seed", type=seed, default=0, help="names noise, classes and examples (default: 0)")
     frontier.add_argument("--weights", default="ema", help="ema (default) or raw")
 
 
@@ -275,7 +353,7 @@ def _diagnose(commands: Commands) -> None:
         "diagnose", help="why are samples not better, and what to change? the error budget, part by part"
     )
     diagnose.add_argument("run", type=Path, help="a run's folder")
-    diagnose.add_argument("-n", type=int, default=1000, metavar="N", help="samples of each stage (default: 1000)")
+    diagnose.add_argument("-n", type=whole, default=1000, metavar="N", help="samples of each stage (default: 1000)")
     diagnose.add_argument(
         "--smaller",
         type=Path,
@@ -287,7 +365,7 @@ def _diagnose(commands: Commands) -> None:
     _sampling(diagnose)
     diagnose.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
     diagnose.add_argument(
-        "--out", type=Path, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
+        "--out", type=Named.of, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
     )
 
 
@@ -327,23 +405,22 @@ def _restore(commands: Commands) -> None:
     )
     restore.add_argument("--simulate", action="store_true", help="INPUT is clean data: measure it first, and show it too")
     restore.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
-    restore.add_argument("-n", type=int, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
-    restore.add_argument("--draws", type=int, default=4, metavar="N", help="samples for each (default: 4)")
+    restore.add_argument("-n", type=whole, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
+    restore.add_argument("--draws", type=whole, default=4, metavar="N", help="samples for each (default: 4)")
     restore.add_argument("--method", default="mmps", metavar="NAME", help="mmps (default), tmpd, pigdm, dps, diffpir")
-    restore.add_argument("--particles", type=int, default=0, metavar="K", help="correct the method by K particles for each")
+    restore.add_argument("--particles", type=whole, default=0, metavar="K", help="correct the method by K particles for each")
     restore.add_argument(
         "--class",
         dest="label",
         metavar="NAME",
-        default="none",
         help="the class, where it is known, or one for each measurement with commas (default: none)",
     )
     restore.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for sample (default: ancestral)")
-    restore.add_argument("--steps", type=int, default=100, metavar="N", help="steps (default: 100)")
-    restore.add_argument("--seed", type=int, default=0, help="names the samples, and the noise of --simulate (default: 0)")
+    restore.add_argument("--steps", type=whole, default=100, metavar="N", help="steps (default: 100)")
+    restore.add_argument("--seed", type=seed, default=0, help="names the samples, and the noise of --simulate (default: 0)")
     restore.add_argument("--weights", default="ema", help="ema (default) or raw")
-    restore.add_argument("--out", type=Path, metavar="PNG", help="the picture (default: RUN/restored.png)")
-    restore.add_argument("--npz", type=Path, metavar="NPZ", help="also the numbers: y, draws, mean, spread (and truth)")
+    restore.add_argument("--out", type=Named.of, metavar="PNG", help="the picture (default: RUN/restored.png)")
+    restore.add_argument("--npz", type=Named.of, metavar="NPZ", help="also the numbers: y, draws, mean, spread (and truth)")
 
 
 def _info(commands: Commands) -> None:
@@ -364,6 +441,11 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse a command line; `key=value` may stand anywhere after the recipe, also behind options."""
     parser = build_parser()
     arguments, rest = parser.parse_known_args(words)
+    if arguments.command is None:
+        if rest:
+            parser.error(f"unrecognized arguments: {rest[0]}")
+        parser.print_help()
+        parser.exit()
     for word in rest:
         if word.startswith("-") or "=" not in word or not hasattr(arguments, "overrides"):
             command = parser._subparsers._group_actions[0].choices[arguments.command]  # type: ignore[union-attr,index]
@@ -375,9 +457,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own") -> None:
     strength = parser.add_mutually_exclusive_group()
     strength.add_argument(
-        "--scale", type=float, help="guidance scale: 0 ignores the class, 1 is the model as trained, above 1 sharpens"
+        "--scale", type=number, help="guidance scale: 0 ignores the class, 1 is the model as trained, above 1 sharpens"
     )
-    strength.add_argument("-w", type=float, metavar="W", help="the same in the convention w = scale - 1")
+    strength.add_argument("-w", type=number, metavar="W", help="the same in the convention w = scale - 1")
     parser.add_argument(
         "--sampler",
         metavar="NAME",
@@ -386,14 +468,14 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
         f"(default: {default})",
     )
     parser.add_argument(
-        "--steps", type=int, metavar="N", help=f"steps (default: {default}; the stochastic samplers want 100 or more)"
+        "--steps", type=whole, metavar="N", help=f"steps (default: {default}; the stochastic samplers want 100 or more)"
     )
     parser.add_argument(
         "--grid",
         metavar="NAME",
         help="how steps are laid out: straight, log_snr, karras, cosine, uniform, trailing, linspace, leading, fitted (default: the model's own)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="names the set of samples (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="names the set of samples (default: 0)")
     parser.add_argument("--weights", default="ema", help="ema (default) or raw")
 
 
@@ -413,7 +495,7 @@ def _guidance(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rescale",
-        type=float,
+        type=number,
         default=0.0,
         metavar="PHI",
         help="share of the contrast that guidance adds to take back (default: 0)",

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from undrift.error import UndriftError
 from undrift.processes import Left, joined
+from undrift.signals import Leaving
 
 SHARED = ("sample", "evaluate", "frontier", "diagnose")
 
@@ -22,7 +23,7 @@ def share(command: ModuleType, arguments: argparse.Namespace, started: float) ->
             f"undrift {arguments.command} is not shared out over processes (train, {', '.join(SHARED)} are); run it without torchrun"
         )
     try:
-        with joined() as processes:
+        with joined() as processes, Leaving(processes, lambda: "interrupted"):
             if processes.first:
                 with processes.helped():
                     command.run(arguments, started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
 
 from undrift.config import SAMPLERS
+from undrift.console import Terminal
 from undrift.data.files import read_examples
 from undrift.error import OutputError, UndriftError
 from undrift.evaluate.verdict import data_of
 from undrift.guidance import guidance_scale
-from undrift.model import Model, write_atomically
+from undrift.model import Model
+from undrift.picture import written_by
+from undrift.storage import Named, Place, is_stream, memory, path_of, write_atomically
 from undrift.train.guide import named_guide
 
 
-def console() -> Console:
-    """A terminal that does not colour numbers or fold lines."""
-    return Console(highlight=False, soft_wrap=True, markup=False)
+def console() -> Terminal:
+    """Where commands show how they are getting on."""
+    return Terminal()
 
 
 def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, Any]:
@@ -69,21 +72,36 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g}){where}{less}"
 
 
-def class_per_sample(text: str, n: int, model: Model) -> list[Any] | None:
-    """One class per sample from `--class`, or None."""
+def class_per_sample(text: str | None, n: int, model: Model, default: str = "all") -> list[int] | None:
+    """One class number per sample from `--class`; None for no class at all.
+
+    Args:
+        text: A class by name or number, several with commas (one that has a comma or quotes in its name in quotes, as in a CSV
+            file), `all` (every class in turn) or `none`; None where nothing was said.
+        n: How many samples.
+        model: Whose classes.
+        default: `all` or `none`, where nothing was said.
+
+    Raises:
+        UndriftError: an unknown class; `all` or `none` where a class has this name too.
+    """
     classes = model.spec.classes
-    if text not in classes and (text == "none" or (text == "all" and not classes)):
+    if text in ("all", "none") and text in classes:
+        what = "for every class in turn" if text == "all" else "for no class"
+        raise UndriftError(
+            f"--class {text}: a class has this name, and it is also the word {what}; write '\"{text}\"' for the class"
+        )
+    word = default if text is None else text.strip()
+    if word == "none" or (word == "all" and not classes):
         return None
-    if text == "all" and "all" not in classes:
-        return [i % len(classes) for i in range(n)]
-    names = [word.strip() for word in text.split(",")]
-    model.labels(len(names), names)  # says which one is unknown
-    return [names[i % len(names)] for i in range(n)]
+    chosen = list(range(len(classes))) if word == "all" else model.spec.read_classes(word)
+    model.labels(len(chosen), chosen)  # says what a model of another kind cannot be asked
+    return [chosen[i % len(chosen)] for i in range(n)]
 
 
 def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> list[str]:
     """One text per sample from `--prompt`, in turn; without it a few texts that the model keeps."""
-    if arguments.label != "all":
+    if arguments.label is not None:
         raise UndriftError("this model reads text and has no classes; use --prompt TEXT instead of --class")
     texts = arguments.prompt or model.examples
     model.condition(len(texts), texts)  # says which word is unknown
@@ -104,7 +122,7 @@ def examples(arguments: argparse.Namespace, model: Model, n: int) -> torch.Tenso
     return held_out.raw(torch.arange(min(n, len(held_out))))
 
 
-def picture_and_numbers(picture: Path) -> tuple[Path, Path]:
+def picture_and_numbers(picture: Place) -> tuple[Place, Place]:
     """Before any work: where the picture goes, and beside it, as `.json`, the numbers behind it.
 
     Raises:
@@ -113,30 +131,37 @@ def picture_and_numbers(picture: Path) -> tuple[Path, Path]:
     numbers = picture.with_suffix(".json")
     if picture == numbers:
         raise OutputError(f"{picture}: the numbers go there, and this is where the picture goes; name a .png")
+    if is_stream(path_of(picture)):
+        raise OutputError(f"{picture} is no file, and the numbers are written beside the picture; name a .png")
     check_writable(picture)
     check_writable(numbers, ".json")
     return picture, numbers
 
 
-def check_writable(path: Path, suffix: str | None = None) -> None:
+def check_writable(place: Place, suffix: str | None = None) -> None:
     """Before any work: can this file be written, a picture unless a suffix says otherwise?
 
     Raises:
         OutputError: it cannot.
     """
-    if (
-        suffix != ".safetensors"
-        and path.exists()
-        and (path.name in ("model.json", "config.yaml", "log.jsonl", "cascade.json") or path.suffix == ".safetensors")
-    ):
-        raise OutputError(f"{path} belongs to a run and would be lost; name another file")
+    path, stream = path_of(place), False
+    if isinstance(place, Named):
+        stream = is_stream(path)
+        path = path if stream else Path(os.path.realpath(path))  # what a link leads to is what would be replaced
+    belongs = path.name in _OF_A_RUN or path.suffix == ".safetensors"
+    if suffix != ".safetensors" and belongs and path.exists():
+        raise OutputError(f"{place} belongs to a run and would be lost; name another file")
     if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file in it")
-    mine = path.suffix.lower()
+        raise OutputError(f"{place} is a folder; name a file in it")
+    if path.is_block_device() or (not isinstance(place, Named) and is_stream(path) and not path.is_symlink()):
+        raise OutputError(f"{place} is a pipe or a device and no file; name another file")
+    if stream:  # written to as it is, whatever its name ends in
+        return
+    mine = path_of(place).suffix.lower()
     if suffix is not None and mine != suffix:
-        raise OutputError(f"{path}: what goes there is written as {suffix}; name a {suffix}")
+        raise OutputError(f"{place}: what goes there is written as {suffix}; name a {suffix}")
     if suffix is None and Image.registered_extensions().get(mine, "PNG") not in Image.SAVE:
-        raise OutputError(f"{path}: pictures cannot be written as {mine}; name a .png")
+        raise OutputError(f"{place}: pictures cannot be written as {mine}; name a .png")
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
@@ -144,14 +169,39 @@ def check_writable(path: Path, suffix: str | None = None) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError:
-        raise OutputError(f"{path} cannot be written: {folder} is not a folder that you may write to") from None
+        raise OutputError(f"{place} cannot be written: {folder} is not a folder that you may write to") from None
 
 
-def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+def usual_place(path: Path, command: str) -> Path:
+    """Where a command writes its picture if nothing was said: there, unless somebody else's file stands there; then beside it."""
+    number, place = 1, path
+    while place.exists() and written_by(place) != f"undrift {command}":
+        number += 1
+        place = path.with_stem(f"{path.stem}-{number}")
+    return place
+
+
+_OF_A_RUN = ("model.json", "config.yaml", "log.jsonl", "cascade.json", "noisy_classifier.json", "manifest.json", ".lock")
+
+
+def affordable(what: str, n: int, size: int) -> None:
+    """Before any work: do n samples of `size` numbers each fit into memory, twice over?
+
+    Raises:
+        UndriftError: they do not; `what` is the option that asked for them.
+    """
+    needed, free = 8 * n * size, memory()
+    if needed > free:
+        raise UndriftError(
+            f"{what}: that takes {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; ask for fewer"
+        )
+
+
+def write_arrays(place: Place, arrays: dict[str, Any]) -> None:
     """Numpy arrays by name to a `.npz`, whole or not at all. Raises OutputError if it cannot be written."""
 
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as handle:
+    def write(path: Path) -> None:
+        with open(path, "wb") as handle:
             np.savez_compressed(handle, **arrays)
 
-    write_atomically(path, write)
+    write_atomically(place, write)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from undrift.data.array import array
@@ -26,6 +27,7 @@ __all__ = [
     "Source",
     "Spec",
     "array",
+    "as_trained",
     "captions",
     "checkerboard",
     "digits",
@@ -101,6 +103,24 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
             wanted = ["a list" if e["type"] in lists else e["msg"].removeprefix("Input should be ") for e in error.errors()]
             raise DataError(f"data.{option}={value}: give {' or '.join(dict.fromkeys(wanted))}") from None
     return source.load(*(() if data_dir is None else (data_dir,)), **options)
+
+
+def as_trained(train: Dataset, held_out: Dataset, data_hash: str | None) -> tuple[Dataset, Dataset]:
+    """The data of a run as that run reads them, where its hash is that of what earlier versions made of them.
+
+    They rounded every number but bytes to float32 before it was standardised. A run that they began goes on so, bit for bit.
+
+    Args:
+        train, held_out: As they are read now.
+        data_hash: What the run says of its training part; None: nothing.
+    """
+    if data_hash in (None, train.content_hash()) or train.raw(torch.tensor([0])).dtype in (torch.uint8, torch.float32):
+        return train, held_out
+    (old, spec), (rest, _) = train.as_float32(), held_out.as_float32()
+    if old.content_hash() != data_hash:
+        return train, held_out
+    old.spec = rest.spec = spec
+    return old, rest
 
 
 def load_split(

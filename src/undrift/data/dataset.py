@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from undrift.condition import Condition
 from undrift.data.augment import Augment
-from undrift.data.spec import Spec
+from undrift.data.spec import TYPES, Spec
 from undrift.data.stream import stream
 from undrift.error import DataError
 from undrift.noise import Noise
@@ -29,7 +30,7 @@ class Dataset:
     """Examples in data units with what is known about them.
 
     Args:
-        x: (N, *spec.shape) uint8 or float32, in memory or memory-mapped; kept as it is, never copied or
+        x: (N, *spec.shape) numbers of the type that the spec says, in memory or memory-mapped; kept as they are, never copied or
             changed.
         labels: (N,) integers in 0..len(spec.classes) - 1, or None.
         spec: Shape, range and classes of one example, and the map to model space.
@@ -61,17 +62,56 @@ class Dataset:
         self._measured = False
 
     @classmethod
+    def of_numbers(
+        cls,
+        x: NDArray[Any],
+        labels: ArrayLike | None,
+        name: str,
+        classes: Sequence[str] = (),
+        augment: Augment | None = None,
+        types: tuple[str, ...] | None = None,
+    ) -> Self:
+        """Numbers of any type: bytes and bools are bounded, all others standardised by what they themselves show.
+
+        Args:
+            x: (N, *shape) of any type of numbers.
+            labels, name, augment: As in `Dataset`.
+            classes: Names of the classes.
+            types: Of the columns of a table, which then are standardised whatever they are.
+
+        Raises:
+            DataError: As `Dataset`; numbers that are too large, or spread too far.
+        """
+        shape = tuple(x.shape[1:])
+        if types is None and x.dtype == np.uint8:
+            return cls(x, labels, Spec.bounded(shape, 0, 255, integer=True, classes=classes), name, augment)
+        if types is None and x.dtype == np.bool_:
+            spec = replace(Spec.bounded(shape, 0, 1, integer=True, classes=classes), types="bool")
+            return cls(x, labels, spec, name, augment)
+        if x.dtype.kind == "f" and x.dtype.itemsize > 8:
+            x = x.astype(np.float64)
+        same = None if types is None else types[0] if len({*types}) == 1 else types
+        return cls.measured(x, labels, name, classes, augment, None if same == "float32" else same)
+
+    @classmethod
     def measured(
-        cls, x: NDArray[Any], labels: ArrayLike | None, name: str, classes: Sequence[str] = (), augment: Augment | None = None
+        cls,
+        x: NDArray[Any],
+        labels: ArrayLike | None,
+        name: str,
+        classes: Sequence[str] = (),
+        augment: Augment | None = None,
+        types: str | tuple[str, ...] | None = None,
     ) -> Self:
         """Unbounded values, standardised by what the data themselves show (see `Spec.standardised`).
 
         `split` measures again on the training part alone, so nothing of the held-out part leaks into the
         units.
         """
-        if isinstance(x, np.ndarray) and x.ndim > 1 and x.size and x.dtype == np.float32:
+        if isinstance(x, np.ndarray) and x.ndim > 1 and x.size and _native(x).name in TYPES and x.dtype.kind != "b":
             _check_finite(x, name)
-            spec = Spec.standardised(x, classes)
+            _check_spread(x, name)
+            spec = Spec.standardised(x, classes, types=types)
         else:  # let the constructor say what is wrong
             spec = Spec(tuple(x.shape[1:]) or (1,), None, None, False, 0.0, 1.0, tuple(classes))
         dataset = cls(x, labels, spec, name, augment)
@@ -93,7 +133,7 @@ class Dataset:
             rows: (B,) integers in 0..len - 1, in any order, repeats allowed; None for all.
 
         Returns:
-            (B, *spec.shape) uint8 or float32 copy on the CPU.
+            (B, *spec.shape) copy on the CPU, in the type in which they are kept.
 
         Raises:
             ValueError: `rows` is not one axis of integers.
@@ -156,8 +196,18 @@ class Dataset:
             )
         train, rest = self._part(~held), self._part(held)
         if self._measured:
-            train.spec = rest.spec = Spec.standardised(self._x, self.spec.classes, train._rows)
+            train.spec = rest.spec = Spec.standardised(self._x, self.spec.classes, train._rows, self.spec.types)
         return train, rest
+
+    def as_float32(self) -> tuple[Self, Spec]:
+        """These data as earlier versions read them: every number but bytes rounded to float32 first; and the spec of these rows.
+
+        A run that such a version began goes on with what it began with.
+        """
+        part = copy(self)
+        with np.errstate(over="ignore"):
+            part._x = self._x.astype(np.float32)
+        return part, Spec.standardised(part._x, self.spec.classes, self._rows)
 
     def content_hash(self) -> str:
         """SHA-256, in hexadecimal, of the type, the shape and the bytes of the examples and labels, in order.
@@ -165,17 +215,22 @@ class Dataset:
         The same for equal data wherever they lie (memory or file, any byte layout); another for any other
         order.
         """
-        digest = hashlib.sha256(f"{self._x.dtype.name} {(len(self), *self.spec.shape)} ".encode())
+        kind = _native(self._x)
+        digest = hashlib.sha256(f"{kind.name} {(len(self), *self.spec.shape)} ".encode())
         for rows in _blocks(len(self), self.spec.size):
-            digest.update(np.ascontiguousarray(self._x[self._rows[rows]]).data)
+            digest.update(np.ascontiguousarray(self._x[self._rows[rows]], kind).data)
         if self.labels is not None:
             digest.update(b"labels")
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
     def _seen(self, index: NDArray[np.int64], noise: Noise | None) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(self._x[index]))
+        x = torch.from_numpy(np.ascontiguousarray(self._take(index), _native(self._x)))
         return x if self.augment is None else self.augment(x, noise)
+
+    def _take(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of what is stored."""
+        return self._x[index]
 
     def _part(self, mask: NDArray[np.bool_]) -> Self:
         part = object.__new__(type(self))
@@ -223,10 +278,15 @@ def _stored(spec: Spec, augment: Augment) -> Spec:
     return replace(spec, shape=(channels, height + augment.margin, width + augment.margin))
 
 
+def _native(x: NDArray[Any]) -> np.dtype[Any]:
+    """The type of the values, in the byte order of this machine."""
+    return x.dtype.newbyteorder("=")
+
+
 def _check_values(x: NDArray[Any], spec: Spec, name: str) -> None:
-    if not isinstance(x, np.ndarray) or x.dtype not in (np.uint8, np.float32):
+    if not isinstance(x, np.ndarray) or _native(x).name not in TYPES:
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise DataError(f"{name}: examples must be an array of uint8 or float32, not {kind}; convert them")
+        raise DataError(f"{name}: examples must be an array of numbers, not {kind}; convert them")
     if x.ndim != len(spec.shape) + 1:
         raise DataError(
             f"{name}: expected {len(spec.shape) + 1} axes, (N, {', '.join(map(str, spec.shape))}), "
@@ -237,18 +297,34 @@ def _check_values(x: NDArray[Any], spec: Spec, name: str) -> None:
     if x.shape[1:] != spec.shape:
         raise DataError(f"{name}: examples have shape {x.shape[1:]}, but the spec says {spec.shape}; reshape them")
     _check_finite(x, name)
+    if spec.low is None and spec.integer:
+        return
     if x.dtype == np.uint8 and spec.low == 0 and spec.high == 255:
         return
     if spec.low is not None and spec.high is not None:
         low, high = spec.low, spec.high
         _refuse(x, lambda block: (block < low) | (block > high), f"outside {low:g}..{high:g}", name)
-    if spec.integer and x.dtype == np.float32:
+    if spec.integer and x.dtype.kind == "f":
         _refuse(x, lambda block: block != np.rint(block), "not whole numbers", name)
 
 
 def _check_finite(x: NDArray[Any], name: str) -> None:
-    if x.dtype == np.float32:
-        _refuse(x, lambda block: ~np.isfinite(block), "NaN or infinite in float32", name)
+    if x.dtype.kind == "f":
+        _refuse(x, lambda block: ~np.isfinite(block), f"NaN or infinite in {_native(x).name}", name)
+
+
+def _check_spread(x: NDArray[Any], name: str) -> None:
+    """Numbers that can be standardised: in 64 bits, and no further apart than 62 of them or half of what a float holds."""
+    if x.dtype.itemsize <= 4:
+        return
+    ends = [(block.min(), block.max()) for block in (x[rows] for rows in _blocks(len(x), math.prod(x.shape[1:])))]
+    low, high = min(a for a, _ in ends).item(), max(b for _, b in ends).item()
+    if x.dtype.kind in "iu" and (high > 2**63 - 1 or high - low >= 2**62):
+        raise DataError(
+            f"{name}: the whole numbers go from {low:,} to {high:,}, too far for 64 bits; subtract an offset, or scale them"
+        )
+    if x.dtype.kind == "f" and not math.isfinite(4 * max(abs(low), abs(high))):
+        raise DataError(f"{name}: the values go from {low:g} to {high:g}, too far to be standardised; scale them")
 
 
 def _refuse(x: NDArray[Any], wrong: Any, what: str, name: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from undrift.error import DataError, nearest
+from undrift.error import DataError, nearest, short
+from undrift.storage import read_bytes, reason
 
-__all__ = ["CHANNELS", "SUFFIXES", "UNREADABLE", "Decoded", "Policy", "decode"]
+__all__ = ["CHANNELS", "SUFFIXES", "UNREADABLE", "Decoded", "Policy", "as_seen", "decode", "over", "read_picture"]
 
 Fit = Literal["crop", "pad", "stretch"]
 Background = Literal["white", "black"]
@@ -93,28 +95,107 @@ def digest(content: Any) -> str:
 def decode(item: Path | bytes, policy: Policy) -> Decoded:
     """A file, or its content, as an array; never raises for what is wrong with it, but says so."""
     try:
-        if isinstance(item, Path) and not stat.S_ISREG(item.stat().st_mode):  # reading a pipe or a device would never end
-            return Decoded("", None, "is no file but a folder, a pipe or a device")
-        content = item.read_bytes() if isinstance(item, Path) else item
+        content = read_bytes(item, 2**31, own=False) if isinstance(item, Path) else item
     except OSError as error:
-        return Decoded("", None, f"cannot be read ({error.strerror or error})")
+        return Decoded("", None, f"cannot be read ({reason(error)})")
     if not content:
         return Decoded(digest(b""), None, "is empty (0 bytes)")
     try:
-        pixels, remark = _pixels(content, policy)
-    except UnidentifiedImageError:
-        return Decoded(digest(content), None, "is not a picture of a known format, whatever its name says")
+        with _opened(content) as image:
+            pixels, remark = _pixels(image, policy)
     except _Refused as refusal:
         return Decoded(digest(content), None, str(refusal))
-    except Image.DecompressionBombError:
-        return Decoded(digest(content), None, _BOMB)
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them trip over
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        return Decoded(digest(content), None, f"is damaged or cut short ({reason})")
     return Decoded(digest(content), pixels, remark)
 
 
-class _Refused(Exception):
+def read_picture(path: Path) -> Image.Image:
+    """A picture as one sees it, whatever its format: upright, in mode L, RGB or (where it is transparent) RGBA.
+
+    Raises:
+        DataError: it is missing, not a picture, damaged, or one of 32 bits.
+    """
+    try:
+        content = read_bytes(path, 2**31, own=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; give a picture, a .npy or a .npz") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({reason(error)}); give a picture, a .npy or a .npz") from None
+    try:
+        with _opened(content) as image:
+            image.load()
+            return as_seen(image)
+    except _Refused as refusal:
+        raise DataError(f"{path}: {refusal}; give a PNG, a .npy or a .npz") from None
+
+
+def as_seen(image: Image.Image, remarks: list[str] | None = None) -> Image.Image:
+    """A loaded picture upright, with 8 bits a channel, in mode L, RGB or (where it is transparent) RGBA.
+
+    Args:
+        image: In any mode.
+        remarks: What was done is added here.
+
+    Raises:
+        ValueError: it has 32 bits a pixel, which have no fixed range.
+    """
+    remarks = [] if remarks is None else remarks
+    image = _upright(image, remarks)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # Pillow spreads any PGM over 16 bits
+        remarks.append("16 bits")
+        image = Image.fromarray(_eight_bits(image))
+    elif image.mode in ("I", "F"):
+        raise _Refused(
+            f"has 32 bits a pixel (mode {image.mode}), which have no fixed range; save 8 or 16 bits, or train on a .npy"
+        )
+    if image.mode == "CMYK":
+        remarks.append("CMYK")
+    if image.has_transparency_data:
+        clear = image.convert("RGBA")
+        if np.asarray(clear.getchannel("A")).min() < 255:
+            remarks.append("alpha")
+            return clear
+    grey = image.mode in ("1", "L", "LA", "La")
+    return image if image.mode in ("L", "RGB") else image.convert("L" if grey else "RGB")
+
+
+def over(image: Image.Image, background: str) -> Image.Image:
+    """A picture in mode RGBA on a colour; any other as it is."""
+    if image.mode != "RGBA":
+        return image
+    below = Image.new("RGBA", image.size, background)
+    below.alpha_composite(image)
+    return below.convert("RGB")
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """A picture of one of our formats. Whatever is wrong with it is a _Refused, also where it is found out while it is used."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 2**27):
+                raise _Refused(_BOMB)
+            yield image
+    except _Refused:
+        raise
+    except UnidentifiedImageError:
+        raise _Refused("is not a picture of a known format, whatever its name says") from None
+    except Image.DecompressionBombError:
+        raise _Refused(_BOMB) from None
+    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them trip over
+        raise _Refused(f"is damaged or cut short ({short(reason(error), 100)})") from None
+
+
+def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
+    """Values of 16 bits as the nearest of 8, a few rows at a time: a large picture would take many times its size."""
+    deep = np.asarray(image)
+    shallow = np.empty(deep.shape, np.uint8)
+    step = max(1, 2**20 // max(1, deep.shape[1]))
+    for i in range(0, len(deep), step):
+        shallow[i : i + step] = (deep[i : i + step].astype(np.uint32) + 128) // 257
+    return shallow
+
+
+class _Refused(ValueError):
     """A picture that is whole but of no use; the message says why."""
 
 
@@ -127,17 +208,15 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]  # AVIF depends on how Pillow was built
 
 
-def _pixels(content: bytes, policy: Policy) -> tuple[NDArray[np.uint8], str]:
-    """(C, H, W) and remarks. Raises whatever is wrong with the file."""
+def _pixels(image: Image.Image, policy: Policy) -> tuple[NDArray[np.uint8], str]:
+    """(C, H, W) and remarks. Raises whatever is wrong with the picture."""
     size, remarks = (policy.width, policy.height), []
-    with Image.open(io.BytesIO(content), formats=_formats()) as image:
-        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or 2**27):
-            raise _Refused(_BOMB)
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # cameras write MPO, a JPEG with previews
-            remarks.append("frames")
-        image.draft(image.mode, (2 * max(size),) * 2)  # JPEG: shrink by 2, 4 or 8 while decoding, to no less than twice the size
-        image.load()
-        flat = _flat(_upright(image, remarks), policy, remarks)
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # cameras write MPO, a JPEG with previews
+        remarks.append("frames")
+    image.draft(image.mode, (2 * max(size),) * 2)  # JPEG: shrink by 2, 4 or 8 while decoding, to no less than twice the size
+    image.load()
+    seen = as_seen(image, remarks)
+    flat = (seen if policy.channels == 4 else over(seen, policy.background)).convert(CHANNELS[policy.channels])
     scale = (min if policy.fit == "pad" else max)(size[0] / flat.width, size[1] / flat.height)
     if scale > 1:
         remarks.append("enlarged")
@@ -152,31 +231,11 @@ def _upright(image: Image.Image, remarks: list[str]) -> Image.Image:
         turned = ImageOps.exif_transpose(image)
     except Exception:
         return image
-    if orientation in range(2, 9):
-        remarks.append("turned")
+    if orientation not in range(2, 9):
+        return image
+    remarks.append("turned")
+    turned.format = image.format
     return turned
-
-
-def _flat(image: Image.Image, policy: Policy, remarks: list[str]) -> Image.Image:
-    """8 bits a channel, in the mode of the policy; transparent pixels on the background where there is no alpha."""
-    if image.mode.startswith("I;16"):
-        remarks.append("16 bits")
-        image = Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise _Refused(
-            f"has 32 bits a pixel (mode {image.mode}), which have no fixed range; save 8 or 16 bits, or train on a .npy"
-        )
-    if image.mode == "CMYK":
-        remarks.append("CMYK")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        seen_through = bool(np.asarray(image.getchannel("A")).min() < 255)
-        remarks += ["alpha"] * seen_through
-        if policy.channels != 4 and seen_through:
-            below = Image.new("RGBA", image.size, policy.background)
-            below.alpha_composite(image)
-            image = below.convert("RGB")
-    return image.convert(CHANNELS[policy.channels])
 
 
 def _fitted(image: Image.Image, size: tuple[int, int], policy: Policy) -> Image.Image:

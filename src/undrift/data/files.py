@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from undrift.data.array import read_numbers
+from undrift.data.decode import over, read_picture
 from undrift.data.spec import Spec
 from undrift.error import DataError
 
@@ -39,6 +39,8 @@ def read_examples(path: Path, spec: Spec) -> Tensor:
     image = _picture(path, (width, height))
     if channels not in (1, 3, 4):
         raise DataError(f"{path}: data of {channels} channels do not come from a picture; give a .npy in data units")
+    if channels != 4:
+        image = over(image, "white")
     if channels == 1:
         colours = np.asarray(image.convert("RGB"))
         if (colours != colours[:, :, :1]).any():
@@ -65,7 +67,7 @@ def read_mask(path: Path, spec: Spec, invert: bool = False) -> Tensor:
         raise DataError(f"{path}: these data of shape {spec.shape} are no pictures; give the mask as a .npy")
     else:
         height, width = spec.shape[1:]
-        grey = torch.from_numpy(np.array(_picture(path, (width, height)).convert("L")))
+        grey = torch.from_numpy(np.array(over(_picture(path, (width, height)), "black").convert("L")))
         x = grey.expand(1, *spec.shape)
     found = torch.unique(x)
     if len(found) > 2 or (len(found) == 2 and bool(found[0] != 0)):
@@ -78,24 +80,11 @@ def read_mask(path: Path, spec: Spec, invert: bool = False) -> Tensor:
 
 
 def _picture(path: Path, size: tuple[int, int]) -> Image.Image:
-    """An opened picture of this width and height."""
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if image.size == size:
-                image.load()
-            found, picture = image.size, image.copy() if image.size == size else image
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; give a picture, a .npy or a .npz") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise DataError(f"{path}: is not a readable picture ({reason}); give a PNG, a .npy or a .npz") from None
-    if picture.mode.startswith(("I", "F")):
-        raise DataError(
-            f"{path}: a picture of more than 8 bits ({picture.mode}) would be cut off; save it as 8 bits, or give a .npy"
-        )
-    if found != size:
-        raise DataError(f"{path}: is {found[0]} x {found[1]} pixels, but the data are {size[0]} x {size[1]}; resize it")
+    """A picture of this width and height, upright and with 8 bits a channel. Raises DataError."""
+    picture = read_picture(path)
+    if picture.size != size:
+        found = f"{picture.width} x {picture.height}"
+        raise DataError(f"{path}: is {found} pixels, but the data are {size[0]} x {size[1]}; resize it")
     return picture
 
 

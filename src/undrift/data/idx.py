@@ -9,8 +9,10 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 
 from __future__ import annotations
 
+import errno
 import gzip
 import math
+import os
 import struct
 import zlib
 from io import BufferedIOBase
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undrift.error import DataError
+from undrift.storage import open_file, reason, unpacked
 
 __all__ = ["read_idx"]
 
@@ -42,15 +45,17 @@ def read_idx(path: str | Path, axes: int) -> NDArray[np.uint8]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as raw:
+        with open_file(path, own=False) as raw:
+            packed = os.fstat(raw.fileno()).st_size
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            return _parse(gzip.GzipFile(fileobj=raw) if zipped else raw, path, axes)
+            return _parse(gzip.GzipFile(fileobj=raw) if zipped else raw, path, axes, packed)  # type: ignore[arg-type]
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+        cure = "" if error.errno in (errno.EFBIG, errno.ENOMEM) else "; check the path"
+        raise DataError(f"{path}: cannot be read ({reason(error)}){cure}") from error
 
 
-def _parse(file: BufferedIOBase, path: Path, axes: int) -> NDArray[np.uint8]:
+def _parse(file: BufferedIOBase, path: Path, axes: int, packed: int) -> NDArray[np.uint8]:
     header = 4 + 4 * axes
     head = _read(file, header, path)
     magic = int.from_bytes(head[:4], "big")
@@ -69,6 +74,8 @@ def _parse(file: BufferedIOBase, path: Path, axes: int) -> NDArray[np.uint8]:
     size = math.prod(shape)
     if size == 0:
         raise DataError(f"{path}: it is empty, its header says {' x '.join(map(str, shape))}; replace it")
+    if isinstance(file, gzip.GzipFile):
+        unpacked(path, packed, size)
     body = _read(file, size + 1, path, of=header + size, have=header)
     if len(body) < size:
         raise DataError(

@@ -20,6 +20,7 @@ from undrift.data.sources import HUB, Pictures, pictures
 from undrift.data.spec import Spec
 from undrift.data.store import Store, cache_folder, console, store
 from undrift.error import BadFiles, DataError, OutputError
+from undrift.storage import reason, write_bytes
 
 __all__ = ["Images", "images"]
 
@@ -41,21 +42,24 @@ class Images(Dataset):
         self, stored: Store, rows: NDArray[np.int64], labels: Sequence[int] | None, spec: Spec, name: str, augment: Augment | None
     ) -> None:
         super().__init__(stored.x, None, spec, name, augment)
-        self._records, self._rows = stored.records, rows
+        self._stored, self._rows = stored, rows
         self.labels = None if labels is None else np.asarray(labels, dtype=np.int64)
 
     def content_hash(self) -> str:
         """SHA-256 of the pictures' own hashes, which were taken when they were decoded, and of the labels: reads no picture."""
         digest = hashlib.sha256(f"pictures {(len(self), *self._x.shape[1:])} ".encode())
-        digest.update("".join(self._records[row].pixels for row in self._rows).encode())
+        digest.update("".join(self._stored.records[row].pixels for row in self._rows).encode())
         if self.labels is not None:
             digest.update(b"labels")
             digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
+    def _take(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        return self._stored.take(index)
+
     def _part(self, mask: NDArray[np.bool_]) -> Self:
         part = super()._part(mask)
-        part._records = self._records
+        part._stored = self._stored
         return part
 
 
@@ -91,7 +95,8 @@ def images(
             "folders", "none", or the name of a table.
         classes: All classes that may occur, in the order in which to number them; the default is those that occur, sorted.
         max_classes: More are refused.
-        image_column, label_column: Of Parquet and Hugging Face data, where they are not found by themselves.
+        image_column: Of Parquet and Hugging Face data, where it is not found by itself.
+        label_column: Likewise, "none" for none; or of a table, the heading of the column of classes.
         part, config: Of Hugging Face data: the split, and the configuration.
         skip_bad: Go on without bad files, instead of refusing.
         cache: Where decoded pictures are kept; default `$UNDRIFT_CACHE`, else the user's cache folder.
@@ -155,18 +160,18 @@ def _judge(place: str, problems: list[Problem], good: int, total: int, skip_bad:
     listed = folder / "bad_files.txt"
     try:
         if problems:
-            listed.write_text("".join(f"{p}\n" for p in problems), "utf-8", "backslashreplace")
+            write_bytes(listed, "".join(f"{p}\n" for p in problems).encode("utf-8", "backslashreplace"))
         else:
             listed.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{listed} cannot be written ({error.strerror}); name another folder with data.cache=DIR") from None
+        raise OutputError(f"{listed} cannot be written ({reason(error)}); name another folder with data.cache=DIR") from None
     if not problems:
         return
     count = f"{len(problems):,} {'thing is' if len(problems) == 1 else 'things are'} wrong with {place}"
     if skip_bad and good:
         console().print(f"{count}: going on with {good:,} of {total:,} pictures; the list is in {listed}")
         return
-    lines = [f"{count}; mend them, or go on without with --skip-bad:" if good else f"{count}, and no picture is left:"]
+    lines = [f"{count}; mend {'it' if len(problems) == 1 else 'them'}, or go on without with --skip-bad:" if good else f"{count}, and no picture is left:"]
     lines += [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  and {len(problems) - _SHOWN:,} more; all are listed in {listed}")

@@ -14,8 +14,8 @@ from pathlib import Path
 from undrift.data.dataset import Dataset
 from undrift.data.idx import read_idx
 from undrift.data.spec import Spec
-from undrift.data.whole import write_whole
 from undrift.error import DataError, OutputError, nearest
+from undrift.storage import Named, read_bytes, reason, write_bytes
 
 __all__ = ["FILES", "MIRRORS", "download_mnist", "mnist"]
 
@@ -112,9 +112,9 @@ def download_mnist(
         folder.mkdir(parents=True, exist_ok=True)
         for name, (sha256, size) in files.items():
             if not _holds(folder / name, sha256, size):
-                write_whole(folder / name, _fetch(name, files, mirrors, timeout, folder))
+                write_bytes(Named(folder / name), _fetch(name, files, mirrors, timeout, folder))
     except OSError as error:
-        raise OutputError(f"mnist: cannot write to {folder} ({error.strerror or error}); choose another folder") from error
+        raise OutputError(f"mnist: cannot write to {folder} ({reason(error)}); choose another folder") from error
     return folder
 
 
@@ -158,4 +158,4 @@ def _is_content(packed: bytes, sha256: str, size: int) -> bool:
 
 
 def _holds(path: Path, sha256: str, size: int) -> bool:
-    return path.is_file() and _is_content(path.read_bytes(), sha256, size)
+    return path.is_file() and _is_content(read_bytes(path, size + 2**16, own=False), sha256, size)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from undrift.data.decode import SUFFIXES, UNREADABLE
 from undrift.data.labels import Labelled, Problem, by_folder, by_table
 from undrift.data.table import LABELS, column_of, need, open_parquet, reading
-from undrift.error import DataError, nearest
+from undrift.error import DataError, nearest, short
+from undrift.storage import reason
 
 __all__ = ["HUB", "Entry", "Pictures", "pictures"]
 
@@ -62,7 +63,10 @@ def pictures(
     Raises:
         DataError: nothing that can be read lies there; options that mean nothing for what does; a package is missing.
     """
-    path = Path(place).expanduser()
+    try:
+        path = Path(place).expanduser()
+    except RuntimeError:
+        raise DataError(f"{short(place)}: there is no such user; write the whole path") from None
     if place.startswith(HUB) or any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         return _dataset(place, image_column, label_column, part, config, labels)
     if path.is_file() and path.suffix.lower() in (".npy", ".npz"):
@@ -78,10 +82,12 @@ def pictures(
     tables = [path / name for name in others if name.lower().endswith(".parquet")]
     if tables and not entries:
         return _parquet(tables, path, image_column, label_column, labels)
-    return _folder(path, labels, entries, problems, others)
+    return _folder(path, labels, label_column, entries, problems, others)
 
 
-def _folder(folder: Path, labels: str, entries: list[Entry], problems: list[Problem], others: list[str]) -> Pictures:
+def _folder(
+    folder: Path, labels: str, label_column: str | None, entries: list[Entry], problems: list[Problem], others: list[str]
+) -> Pictures:
     if not entries and not problems:
         if others:
             kinds = sorted({Path(name).suffix or "no suffix" for name in others})
@@ -90,7 +96,7 @@ def _folder(folder: Path, labels: str, entries: list[Entry], problems: list[Prob
             held = "it is empty"
         raise DataError(f"{folder}: no pictures in this folder, {held}; give one that holds .jpg, .png, .webp, .tif, ...")
     names = [entry.name for entry in entries]
-    labelled, source = _labels(folder, names, labels)
+    labelled, source = _labels(folder, names, labels, label_column)
     table = source.removeprefix(f"{folder}/")
     others = [name for name in others if name != table]
     notes = []
@@ -104,7 +110,7 @@ def _folder(folder: Path, labels: str, entries: list[Entry], problems: list[Prob
     return Pictures(str(folder.resolve()), entries, fetch, labelled, source, problems, notes)
 
 
-def _labels(folder: Path, names: list[str], labels: str) -> tuple[Labelled | None, str]:
+def _labels(folder: Path, names: list[str], labels: str, label_column: str | None) -> tuple[Labelled | None, str]:
     """Classes as `data.labels` says, and where they are from."""
     if labels == "none":
         return None, ""
@@ -124,7 +130,7 @@ def _labels(folder: Path, names: list[str], labels: str) -> tuple[Labelled | Non
     path = folder / labels if (folder / labels).is_file() else Path(labels)
     if not path.suffix:
         raise DataError(f'data.labels "{labels}" is unknown; give auto, folders, none, or the name of a table such as labels.csv')
-    return by_table(path, names), str(path)
+    return by_table(path, names, label_column), str(path)
 
 
 def _scan(folder: Path) -> tuple[list[Entry], list[Problem], list[str]]:
@@ -134,7 +140,11 @@ def _scan(folder: Path) -> tuple[list[Entry], list[Problem], list[str]]:
     waiting = [(str(folder), "")]
     while waiting:
         path, prefix = waiting.pop()
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            problems.append(Problem(prefix or str(folder), f"cannot be read ({reason(error)})"))
+            continue
         if (status.st_dev, status.st_ino) in visited:  # links that lead in a circle
             continue
         visited.add((status.st_dev, status.st_ino))
@@ -147,7 +157,12 @@ def _scan(folder: Path) -> tuple[list[Entry], list[Problem], list[str]]:
             name, suffix = prefix + item.name, os.path.splitext(item.name)[1].lower()
             if item.name.startswith(".") or item.name in ("__MACOSX", "Thumbs.db", "desktop.ini"):
                 continue
-            if item.is_dir():
+            try:
+                is_folder = item.is_dir()
+            except OSError:  # a link in a circle
+                problems.append(Problem(name, "is a link that leads nowhere"))
+                continue
+            if is_folder:
                 waiting.append((item.path, f"{name}/"))
             elif suffix in UNREADABLE:
                 problems.append(Problem(name, f"is of a kind that is not read here ({suffix}); save it as PNG or JPEG"))
@@ -174,7 +189,7 @@ def _parquet(paths: list[Path], place: Path, image_column: str | None, label_col
         raise DataError(
             f"{place}: no column holds pictures (bytes of files); it has {', '.join(held)}. For numbers: undrift train array"
         )
-    told = None if labels == "none" else column_of(
+    told = None if "none" in (labels, label_column) else column_of(
         list(held), [n for n in LABELS if n in held], label_column, "data.label_column", str(place)
     )  # fmt: skip
     if any(not {column, told} - {None} <= {*file.schema_arrow.names} for file in files):
@@ -238,7 +253,7 @@ def _named(values: Sequence[Any], classes: tuple[str, ...] | None, entries: Sequ
         else:
             labels.append(str(value) if legal else None)
         if not legal:
-            problems.append(Problem(entry.name, f"has no class: {column} is {value!r}"))
+            problems.append(Problem(entry.name, f"has no class: {column} is {short(value)}"))
     return Labelled(labels, problems)
 
 
@@ -267,7 +282,9 @@ def _dataset(
     data = data.cast_column(column, package.Image(decode=False))  # the bytes: ours is the one decoder
     coded = [name for name, kind in features.items() if isinstance(kind, package.ClassLabel)]
     likely = coded or [name for name in LABELS if name in features]
-    told = None if labels == "none" else column_of(list(features), likely, label_column, "data.label_column", place)
+    told = (
+        None if "none" in (labels, label_column) else column_of(list(features), likely, label_column, "data.label_column", place)
+    )
     classes = tuple(features[told].names) if told in coded else None
     statuses = [os.stat(file["filename"]) for file in data.cache_files]
     size, changed = sum(s.st_size for s in statuses), max((s.st_mtime_ns for s in statuses), default=0)

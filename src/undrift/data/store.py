@@ -30,23 +30,35 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.console import Console
+from pydantic import ConfigDict, Field
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from undrift.console import Terminal
 from undrift.data.decode import Decoded, Policy, decode, digest
 from undrift.data.sources import Pictures
-from undrift.data.whole import whole, write_whole
-from undrift.error import OutputError
+from undrift.error import DataError, OutputError, short
+from undrift.schema import Facts, parse_json, validated
+from undrift.storage import open_file, read_text, reason, whole, write_bytes
 
 __all__ = ["Record", "Store", "cache_folder", "store"]
 
 _FORMAT = 1  # of the manifest
 _CHUNK = 16  # pictures handed to a thread at a time
+_AT_ONCE = 2**30  # bytes of pictures that are compared with their hashes at the start; more are compared as they are read
+
+
+class Manifest(Facts):
+    """What manifest.json says; a row for each picture, as in `Record`."""
+
+    model_config = ConfigDict(strict=False)
+    format: int
+    map: Annotated[str, Field(pattern=r"^pixels-[0-9a-f]{12}\.npy$")]
+    pictures: list[tuple[str, int, int, str, str, str]]
 
 
 class Record(NamedTuple):
@@ -62,32 +74,78 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Store:
-    """Decoded pictures.
+    """Decoded pictures. None is used before it was found to be what was decoded.
 
     Attributes:
         folder: Where they are kept.
+        path, start: The file of the map, and where in it the pixels begin.
         x: (N, C, H, W) uint8, memory-mapped.
         records: N of them.
         made: Whether something was decoded just now.
+        checked: (N,) bool, which pictures were compared with their hashes.
     """
 
     folder: Path
+    path: Path
+    start: int
     x: NDArray[np.uint8]
     records: list[Record]
+    checked: NDArray[np.bool_]
     made: bool = False
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Some pictures, (B, C, H, W).
+
+        Raises:
+            DataError: one is not what was decoded; the cache is then made anew at the next start.
+        """
+        found = self.x[rows]
+        for picture, row in zip(found, rows.tolist(), strict=True):
+            if not self.checked[row]:
+                if not self._same(row, np.ascontiguousarray(picture).data):
+                    with suppress(OSError):
+                        (self.folder / "manifest.json").unlink()
+                    raise DataError(
+                        f"{self.folder}: the cache is damaged, {short(self.records[row].name)} is not there as it was decoded; it "
+                        "will be made anew: run the same command again"
+                    )
+                self.checked[row] = True
+        return found
+
+    def damaged(self) -> list[int]:
+        """The pictures that are not what was decoded, after reading all of them."""
+        bad, size = [], self.x[0].nbytes if len(self.x) else 0
+        with open_file(self.path) as file:  # not through the map, whose pages would count as memory
+            file.seek(self.start)
+            for row in range(len(self.x)):
+                self.checked[row] = self._same(row, file.read(size))
+                if not self.checked[row]:
+                    bad.append(row)
+        return bad
+
+    def _same(self, row: int, content: Any) -> bool:
+        pixels = self.records[row].pixels
+        return not pixels or digest(content) == pixels
 
 
 def cache_folder(given: str | None = None) -> Path:
-    """Where decoded pictures are kept: as given, else `$UNDRIFT_CACHE`, else the user's cache folder."""
-    if given or os.environ.get("UNDRIFT_CACHE"):
-        return Path(given or os.environ["UNDRIFT_CACHE"]).expanduser()
+    """Where decoded pictures are kept: as given, else `$UNDRIFT_CACHE`, else the user's cache folder.
+
+    Raises:
+        OutputError: the user has no home folder.
+    """
     usual = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    return (Path(usual) if usual else Path.home() / ".cache") / "undrift"
+    named = given or os.environ.get("UNDRIFT_CACHE")
+    try:
+        return Path(named).expanduser() if named else (Path(usual) if usual else Path.home() / ".cache") / "undrift"
+    except RuntimeError:  # no such user, or one without a home
+        what = f"{short(named)} names no folder of a user" if named else "there is no home folder to keep decoded pictures in"
+        raise OutputError(f"{what}; name a folder with data.cache=DIR or UNDRIFT_CACHE") from None
 
 
-def console() -> Console:
+def console() -> Terminal:
     """Where to say what is being done, out of the way of results."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    return Terminal(stderr=True)
 
 
 def store(source: Pictures, policy: Policy, cache: Path, workers: int) -> Store:
@@ -113,9 +171,13 @@ def store(source: Pictures, policy: Policy, cache: Path, workers: int) -> Store:
                 found = _read(folder, policy)
                 if found is None or not _same(found, source):
                     found = _build(folder, source, policy, found, workers)
+        if not found.made and found.x.nbytes <= _AT_ONCE and found.damaged():
+            with FileLock(folder / ".lock"):
+                found = _read(folder, policy) or found
+                found = _build(folder, source, policy, found, workers) if found.damaged() else found
     except OSError as error:
         raise OutputError(
-            f"the cache {folder} cannot be written ({error.strerror or error}); name another folder with data.cache=DIR"
+            f"the cache {folder} cannot be written ({reason(error)}); name another folder with data.cache=DIR"
         ) from None
     return found
 
@@ -129,28 +191,33 @@ def _same(found: Store, source: Pictures) -> bool:
 def _read(folder: Path, policy: Policy) -> Store | None:
     """What is there, or None where it is missing or damaged: it can be made again."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        records = [Record(*row) for row in manifest["pictures"]]
-        x: Any = np.load(folder / manifest["map"], mmap_mode="r", allow_pickle=False)
-        if manifest["format"] != _FORMAT or x.dtype != np.uint8 or x.shape != (len(records), *policy.shape):
+        manifest = validated(parse_json(read_text(folder / "manifest.json", 2**31)), Manifest)
+        records = [Record(*row) for row in manifest.pictures]
+        open_file(folder / manifest.map).close()  # a link or a device is not handed on
+        x: Any = np.load(folder / manifest.map, mmap_mode="r", allow_pickle=False)
+        if manifest.format != _FORMAT or x.dtype != np.uint8 or x.shape != (len(records), *policy.shape):
             return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, EOFError, SyntaxError):
         return None
-    return Store(folder, x, records)
+    return Store(folder, folder / manifest.map, x.offset, x, records, np.zeros(len(records), bool))
 
 
 def _build(folder: Path, source: Pictures, policy: Policy, old: Store | None, workers: int) -> Store:
     known = {} if old is None else {record[:3]: row for row, record in enumerate(old.records)}
-    kept = [known.get(entry[:3]) for entry in source.entries]
+    bad = set() if old is None else {*old.damaged()}
+    kept = [None if known.get(entry[:3]) in bad else known.get(entry[:3]) for entry in source.entries]
     fresh = [row for row, place in enumerate(kept) if place is None]
-    _announce(source, old, len(fresh), folder)
+    if bad:
+        console().print(f"{folder}: {len(bad):,} pictures are not there as they were decoded, and are decoded again")
+    else:
+        _announce(source, old, len(fresh), folder)
     needed = len(source.entries) * int(np.prod(policy.shape))
     if needed > (free := shutil.disk_usage(folder).free):
         raise OutputError(
             f"{folder}: {len(source.entries):,} pictures of {policy.shape} take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
             "are free; name another folder with data.cache=DIR, or use a smaller data.size"
         )
-    for left in folder.glob(".*.part"):  # of a start that was killed; the lock is ours
+    for left in folder.glob(".*.tmp"):  # of a start that was killed; the lock is ours
         left.unlink()
     path = folder / f"pixels-{uuid.uuid4().hex[:12]}.npy"
     try:
@@ -161,7 +228,7 @@ def _build(folder: Path, source: Pictures, policy: Policy, old: Store | None, wo
             made = _in_order(lambda item: decode(item, policy), source.fetch(fresh), workers)
             records = list(_rows(file.write, source, policy, old, kept, _shown(made, len(fresh))))
         facts = {"format": _FORMAT, "origin": source.origin, "policy": asdict(policy), "map": path.name, "pictures": records}
-        write_whole(folder / "manifest.json", json.dumps(facts).encode())
+        write_bytes(folder / "manifest.json", json.dumps(facts).encode())
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -170,7 +237,7 @@ def _build(folder: Path, source: Pictures, policy: Policy, old: Store | None, wo
             with suppress(OSError):  # Windows: still open somewhere
                 other.unlink()
     found = _read(folder, policy)
-    if found is None:
+    if found is None or (found.x.nbytes <= _AT_ONCE and found.damaged()):
         raise OutputError(f"{folder}: what was written does not read back; name another folder with data.cache=DIR")
     return replace(found, made=True)
 

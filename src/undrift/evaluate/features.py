@@ -13,12 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from undrift.data import Dataset
-from undrift.evaluate.recognition import Judge, fit, read_cache
-from undrift.model import contiguous, write_atomically
+from undrift.evaluate.recognition import Judge, fit, read_cache, write_cache
 from undrift.nn import Classifier
 
 COARSE = 16  # pixels a side, at most, of the picture that an autoencoder draws
@@ -86,6 +84,5 @@ def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None) -> E
 
         fit(encoder, train, loss, 128, 3e-3, seed)
     if cache is not None:
-        state, facts = contiguous(encoder.state_dict()), {"key": key}
-        write_atomically(cache, lambda p: save_file(state, p, facts))
+        write_cache(cache, encoder.state_dict(), key)
     return encoder

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.error import ModelError
+from undrift.storage import open_file
 
 PUBLISHED = "6726825d"  # how the SHA-256 of the file behind published FIDs begins
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
@@ -218,14 +219,17 @@ def load_inception(path: Path) -> tuple[Inception, str]:
     if unknown := state.keys() - network.state_dict().keys():
         raise ModelError(f"{path} holds the weights of another network, with {min(unknown)}; use {_FILE}")
     network.load_state_dict(state, assign=True)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), digest  # type: ignore[call-overload]
+    digest = hashlib.sha256()
+    with open_file(path, own=False) as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last), digest.hexdigest()  # type: ignore[call-overload]
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name. A pickle is read by torch's own reader of tensors, which knows nothing else."""
     try:
+        open_file(path, own=False).close()  # a pipe or a device is not handed on
         if path.suffix == ".safetensors":
             return load_file(path)
         if zipfile.is_zipfile(path):

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from undrift import picture
@@ -20,8 +19,7 @@ from undrift.evaluate.balance import inception_score
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.gauge import REFERENCE, Space, in_features, pick
 from undrift.evaluate.inception import FEATURES, PUBLISHED, Inception, load_inception
-from undrift.evaluate.recognition import read_cache
-from undrift.model import write_atomically
+from undrift.evaluate.recognition import read_cache, write_cache
 
 BATCH = 32
 
@@ -64,7 +62,7 @@ def inception_space(
         rest = features(network, pick(data, n, seed)[0][len(known) :], spec, lambda text: tell(f"{name}: {text}"))
         found = torch.cat([known, rest])
         if path is not None:
-            write_atomically(path, lambda p: save_file({"features": found}, p, {"key": key}))
+            write_cache(path, {"features": found}, key)
         return found
 
     distances = in_features(kept(train, REFERENCE, "inception-training"), m, "inception_")

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from undrift.data import Dataset
 from undrift.data.order import Order
-from undrift.model import contiguous, write_atomically
+from undrift.error import ModelError
 from undrift.nn import Classifier
 from undrift.noise import Noise
+from undrift.tensorfile import TensorFile, save_tensors
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
         fit(classifier, train, loss, batch, rate, seed)
     share = accuracy(classifier, held_out)
     if cache is not None:
-        state, facts = contiguous(classifier.state_dict()), {"key": _key(train, held_out, seed)}
-        write_atomically(cache, lambda p: save_file(state, p, facts))
+        write_cache(cache, classifier.state_dict(), _key(train, held_out, seed))
     return Judge(classifier, share, len(held_out))
 
 
@@ -131,15 +129,15 @@ def shifted(x: Tensor, noise: Noise) -> Tensor:
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
+def write_cache(path: Path, tensors: dict[str, Tensor], key: str) -> None:
+    """Keep tensors for the next time; `key` names what they were made of. Raises OutputError."""
+    save_tensors(path, tensors, key)
+
+
 def read_cache(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The cached weights, if the file is whole and of these data."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = file.metadata() or {}
-            if facts.get("key") != key:
-                return None
-            return {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError):
-        return None  # only a cache: made anew
+    """The tensors that were kept, if the file is whole and of this key; None: they must be made anew."""
+    with suppress(ModelError):
+        file = TensorFile(path)
+        if file.mark and file.facts == key:
+            return {name: file.tensor(name) for name in file.shapes}
+    return None

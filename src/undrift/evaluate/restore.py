@@ -13,6 +13,7 @@ from torch import Tensor
 
 from undrift import picture
 from undrift.data.array import read_numbers
+from undrift.data.decode import over, read_picture
 from undrift.error import DataError, UndriftError
 from undrift.inverse import Operator
 from undrift.inverse.method import conjugate_gradients
@@ -74,7 +75,7 @@ def read_noise(text: str, model: Model) -> float:
 
 
 def read_measured(path: Path, operator: Operator, n: int) -> Tensor:
-    """The first `n` measurements `(N, *Y)` of a file; float32, data units. A picture is one measurement.
+    """The first `n` measurements `(N, *Y)` of a file; float64, data units. A picture is one measurement.
 
     An array may hold one or many, and leave out an axis of a single channel. For a mask it may be whole samples: what the mask
     hides is not looked at.
@@ -93,23 +94,14 @@ def read_measured(path: Path, operator: Operator, n: int) -> Tensor:
 
 
 def _read(path: Path) -> Tensor:
+    """float64."""
     if path.suffix.lower() in (".npy", ".npz"):
         values = read_numbers(path)[0]
     else:
-        try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DataError(f"{path}: a picture of more than 8 bits ({image.mode}) would be cut off; give a .npy")
-                flat = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-        except FileNotFoundError:
-            raise DataError(f"{path}: no such file; give a .npy, a .npz with x, or a picture") from None
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} cannot be read ({type(error).__name__}); give a .npy, a .npz with x, or a picture") from None
-        values = np.atleast_3d(flat).transpose(2, 0, 1)[None]
+        values = np.atleast_3d(np.asarray(over(read_picture(path), "white"))).transpose(2, 0, 1)[None]
     if values.dtype.kind not in "fiub" or not values.size:
         raise DataError(f"{path}: the values are {values.dtype} of shape {values.shape}; save numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        return torch.from_numpy(values.astype(np.float32))
+    return torch.from_numpy(values.astype(np.float64))
 
 
 def simulated(model: Model, truth: Tensor, operator: Operator, noise_std: float, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from undrift.config import read_recipe
-from undrift.data import Dataset, Spec, load_split
+from undrift.data import Dataset, Spec, as_trained, load_split
 from undrift.error import UndriftError
 from undrift.evaluate.neighbours import nearest_neighbours
 from undrift.evaluate.recognition import train_judge
@@ -127,7 +127,7 @@ def data_of_model(model: Model, folder: Path, data_dir: str | None = None) -> tu
     Raises:
         UndriftError: they cannot be read, or are not what the model was trained on.
     """
-    train, held_out = data_of(folder, data_dir)
+    train, held_out = as_trained(*data_of(folder, data_dir), model.trained.get("data_hash"))
     if train.spec.classes != model.spec.classes or train.spec.shape != model.spec.shape:
         raise UndriftError(f"{train.name} has other shapes or classes than the model was trained on; give its own --data-dir")
     if model.trained.get("data_hash", train.content_hash()) != train.content_hash():

@@ -7,18 +7,22 @@ from torch import Tensor
 
 from undrift.process import expand
 
+LARGEST_SCALE = 1e6  # on either side: far beyond any use, and far from the largest numbers of 32 bits
+
 
 def guidance_scale(scale: float | Tensor | None = None, w: float | Tensor | None = None) -> float | Tensor:
     """The guidance scale from either convention; 1 if neither is given.
 
     Raises:
-        ValueError: both are given; one that is not finite.
+        ValueError: both are given; one that is not finite, or beyond `LARGEST_SCALE` on either side.
     """
     if scale is not None and w is not None:
         raise ValueError(f"give `scale` or `w` (= scale - 1), not both; got scale = {scale} and w = {w}.")
     found = 1 + w if w is not None else 1.0 if scale is None else scale
-    if not bool(torch.isfinite(torch.as_tensor(found)).all()):
-        raise ValueError(f"a guidance scale is a finite number, such as scale = 2 (w = 1), got {found}.")
+    if not bool((torch.as_tensor(found, dtype=torch.float64).abs() <= LARGEST_SCALE).all()):  # NaN is not
+        raise ValueError(
+            f"a guidance scale is a finite number of at most {LARGEST_SCALE:g}, such as scale = 2 (w = 1), got {found}."
+        )
     return found
 
 

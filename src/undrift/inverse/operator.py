@@ -155,5 +155,5 @@ def project(shape: Sequence[int], share: float, seed: int = 0) -> Operator:
         raise ValueError(f"project needs a share of the entries in (0, 1], got {share}.")
     d = math.prod(shape)
     count = max(1, round(share * d))
-    rows = Noise(range(count)).fold("project", seed).normal(torch.empty(count, d)) / math.sqrt(d)
+    rows = Noise(range(count)).fold("project", seed).normal(torch.empty(count, d, dtype=torch.float32)) / math.sqrt(d)
     return Operator(matrix(rows, shape).function, tuple(shape), name="project")

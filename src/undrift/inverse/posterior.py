@@ -39,7 +39,7 @@ class Observation:
     def __post_init__(self) -> None:
         wanted = self.operator.measured
         if not self.y.is_floating_point():
-            object.__setattr__(self, "y", self.y.to(torch.get_default_dtype()))
+            object.__setattr__(self, "y", self.y.to(torch.float32))
         if tuple(self.y.shape) == wanted:
             object.__setattr__(self, "y", self.y[None])
         if tuple(self.y.shape[1:]) != wanted or not len(self.y):

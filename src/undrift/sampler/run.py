@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from undrift.noise import Noise
 from undrift.process import Process
 from undrift.sampler.base import Sampler, State
 from undrift.sampler.multistep import DPM2M
+from undrift.storage import Named, beside, is_stream, reason
 
 
 def sample(
@@ -55,7 +54,8 @@ def sample(
         callback: Called with every `State` of every batch; raise `StopIteration` in it to take that batch as it is.
         batch_size: Samples per batch; only memory and speed depend on it.
         first: Number of the first sample, for drawing a set in parts; or every sample's own, `(n,)` integers.
-        like: A tensor with the wanted dtype and device. Default: those of the denoiser's parameters, else float32, CPU.
+        like: A tensor with the wanted dtype and device. Default: those of the denoiser's parameters, at least float32; else float32,
+            CPU.
         start: `(n, *D)` data, model space, to start from in place of pure noise: noised to the first time of the grid and
             denoised from there, which keeps what that noise does not hide (Meng et al. 2022, SDEdit).
         strength: Share of the grid's steps that is run, its last ones, in (0, 1]. Below 1 it wants `start`.
@@ -112,6 +112,7 @@ def batches(
     times = _truncated(times, strength, start, shape)
     if like is None:
         like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
+        like = like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))  # a step adds what 16 bits would round away
     cond = condition.for_samples(cond, n, like.device)
 
     def draw() -> Iterator[Tensor]:
@@ -198,23 +199,20 @@ def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> 
     """
     import numpy as np
 
-    if path.suffix != ".npy":
+    if path.suffix != ".npy" and not is_stream(path):
         raise OutputError(f"{path}: samples are written as a numpy array; name a .npy file")
-    temporary, row, array = path.with_name(f".{path.name}.{os.getpid()}.tmp"), 0, None
+    row, array = 0, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for part in parts:
-            values = part.cpu().numpy()
-            if array is None:
-                array = np.lib.format.open_memmap(temporary, "w+", values.dtype, shape)
-            array[row : row + len(values)] = values
-            row += len(values)
-        assert array is not None
-        array.flush()
-        os.replace(temporary, path)
+        with beside(Named(path)) as part:
+            for samples in parts:
+                values = samples.cpu().numpy()
+                if array is None:
+                    array = np.lib.format.open_memmap(part, "w+", values.dtype, shape)
+                array[row : row + len(values)] = values
+                row += len(values)
+            assert array is not None
+            array.flush()
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {reason(error)}") from None
     return torch.from_numpy(array)

@@ -31,7 +31,7 @@ def both(denoiser: ud.AnyDenoiser, steps: int, labels: Tensor, shape: tuple[int,
     """One run, ended twice: by a step with noise like every other (the paper's), and by the denoised mean."""
     grid = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     sampler, n = ud.EulerMaruyama(), len(labels)
-    x = ud.sample(denoiser, (n, *shape), sampler, grid[:-1], cond=labels, batch_size=n, like=torch.empty(0))
+    x = ud.sample(denoiser, (n, *shape), sampler, grid[:-1], cond=labels, batch_size=n, like=torch.empty(0, dtype=torch.float32))
     last, bound = State(x, grid[-2]), denoiser.given(labels)
     noisy = sampler.step(bound, last, grid[-1], ud.Noise(range(n)).fold("last step")).x
     return 2 * noisy, sampler.finish(bound, last, grid[-1], ud.Noise(range(n))).x

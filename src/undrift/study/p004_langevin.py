@@ -58,7 +58,7 @@ def digits_by_langevin(n: int = 100, moves: int = 1000, steps: int = 600) -> dic
     """Digits from a network trained at sigma = .01 alone, by plain Langevin, and from one that saw a ladder, annealed."""
     points, _ = raw_digits()
     noise = ud.Noise(range(n)).fold("t9")
-    start = noise.fold("start").normal(torch.empty(n, 64))
+    start = noise.fold("start").normal(torch.empty(n, 64, dtype=torch.float32))
     ladder, sharp = ud.SMLD(10, 0.1, 6.0), ud.SMLD(2, 0.01, 0.011)
     with torch.enable_grad():
         conditional, alone = fitted(ladder, points, steps), fitted(sharp, points, steps)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from undrift.model import write_atomically
 from undrift.picture import save_image
+from undrift.schema import parse_json
+from undrift.storage import open_file, read_text, write_text
 from undrift.study.base import VERDICTS, Finding, Result
 from undrift.study.figure import few_colours
 
@@ -19,16 +20,15 @@ def save(result: Result, folder: Path) -> tuple[Path, Path]:
     image, numbers = folder / f"{result.study}.png", folder / f"{result.study}.json"
     save_image(few_colours(result.figure), image)
     kept = {k: v for k, v in vars(result).items() if k != "figure"} | {"findings": [vars(f) for f in result.findings]}
-    text = json.dumps(kept, indent=1, ensure_ascii=False)
-    write_atomically(numbers, lambda p: p.write_text(text + "\n", encoding="utf-8"))
+    write_text(numbers, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     return image, numbers
 
 
 def read(name: str, folder: Path) -> Result | None:
     """The result of a study that was kept in a folder; None where there is none, or one that cannot be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        with Image.open(folder / f"{name}.png") as image:
+        kept = parse_json(read_text(folder / f"{name}.json"), finite=False)
+        with open_file(folder / f"{name}.png") as file, Image.open(file, formats=["PNG"]) as image:
             figure = image.convert("RGB")
         findings = tuple(Finding(**f) for f in kept.pop("findings"))
         result = Result(**kept | {"findings": findings, "models": tuple(kept["models"]), "figure": figure})

@@ -55,7 +55,7 @@ def _drawn(lab: Lab, name: str) -> Drawn:
     assert times is not None
     if isinstance(sampler, ud.AnnealedLangevin):
         sampler = ud.AnnealedLangevin(corrector=sampler.corrector, corrections=lab.count(sampler.corrections))
-    start = process.prior(torch.empty(n, *model.spec.shape), ud.Noise(range(n)).fold("sample", 0))
+    start = process.prior(torch.empty(n, *model.spec.shape, dtype=torch.float32), ud.Noise(range(n)).fold("sample", 0))
     states = [State(start, times[0], data=torch.zeros_like(start))]
     wanted = {*moments(len(times), 10), *(round(s * (len(times) - 1)) for s in SHARES)}
 

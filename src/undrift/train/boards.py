@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from undrift.config import Recipe
 from undrift.error import UndriftError
-from undrift.model import write_atomically
+from undrift.storage import read_text, reason, write_text
 
 
 class Boards:
@@ -78,13 +80,29 @@ def flat(record: dict[str, Any], prefix: str = "") -> dict[str, float]:
 def _name_for(folder: Path) -> str:
     """The name by which the board knows the run: made up once, so that a session that goes on goes on there too."""
     path = folder / "run-id.txt"
-    if not path.is_file():
-        write_atomically(path, lambda p: p.write_text(secrets.token_hex(4)))
-    return path.read_text().strip()
+    try:
+        return read_text(path, 100).strip()
+    except FileNotFoundError:
+        name = secrets.token_hex(4)
+        write_text(path, name)
+        return name
+    except (OSError, ValueError) as error:
+        raise UndriftError(f"{path} cannot be read ({reason(error)}); delete it, and the run gets a new name there") from None
+
+
+def check_packages(recipe: Recipe) -> None:
+    """Before any work: are the packages there that a recipe asks for? Raises UndriftError."""
+    for name in ("tensorboard", "wandb"):
+        if getattr(recipe, name) and name not in sys.modules and find_spec(name) is None:
+            raise _missing(name)
 
 
 def _package(module: str, name: str) -> Any:
     try:
         return import_module(module)
     except ImportError:
-        raise UndriftError(f"{name}=true needs the package {name}: pip install {name}, or leave it out") from None
+        raise _missing(name) from None
+
+
+def _missing(name: str) -> UndriftError:
+    return UndriftError(f"{name}=true needs the package {name}: pip install {name}, or leave it out")

@@ -17,24 +17,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from pydantic import ConfigDict, Field, TypeAdapter
 from torch import Tensor, nn
 
 from undrift.error import ModelError
-from undrift.model import write_atomically
-from undrift.tensorfile import digest, write_tensors
+from undrift.schema import Facts, parse_json, validated
+from undrift.tensorfile import TYPES, Damaged, TensorFile, save_tensors
 from undrift.train.ema import Average
 
 FOLDER = "state"
 Groups = dict[str, dict[str, Tensor]]  # "raw", "optimizer", "scaler" and the name of each average, to tensors by name
 Local = Callable[[Tensor], tuple[Tensor, slice]]  # this process's part of a tensor, and the rows that it is
-
-
-class Damaged(ModelError):
-    """A file that does not hold what was written to it."""
 
 
 @dataclass
@@ -55,11 +51,28 @@ class Progress:
     lowest: float = math.inf
     skipped: int = 0
 
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Progress:
+        """From the facts of a state. Raises ValueError for facts that no run has."""
+        known = {name: facts[name] for name in vars(cls()) if name in facts}
+        return cls(**vars(validated(known, _Progress)))
+
     def after(self, loss: float, seconds: float, skipped: bool = False) -> Progress:
         """One step further."""
         smooth = loss if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * loss
         lowest = min(self.lowest, smooth) if self.step >= 20 else self.lowest
         return Progress(self.step + 1, seconds, smooth, lowest, self.skipped + skipped)
+
+
+class _Progress(Facts):
+    """What `Progress` may be; a loss may be no number before the first step."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+    step: Annotated[int, Field(ge=0, le=2**53)]
+    seconds: Annotated[float, Field(ge=0, lt=math.inf)]
+    loss: float
+    lowest: float
+    skipped: Annotated[int, Field(ge=0, le=2**53)] = 0
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -119,11 +132,13 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None = None,
     local: Local = all_of,
+    data_hash: str | None = None,
 ) -> tuple[Progress | None, list[str]]:
     """Restore the newest state that is whole.
 
     Args:
         local: This process's part of a tensor, where it has not all of it.
+        data_hash: Of the data that training goes on with; a state that was trained on others is of another run.
 
     Returns:
         How far it is, None if there is no state yet; and a line for each newer one that was passed over. A damaged one is renamed
@@ -139,6 +154,8 @@ def load_state(
             saved = Saved(path)
             if saved.facts.get("step") != step:
                 raise Damaged(f"{path} is not the state of step {step}")
+            if data_hash is not None and saved.data_hash not in (None, data_hash):
+                raise ModelError(f"{path} was trained on other data than these; give the same --data-dir")
             progress = _restore(saved, module, averages, optimizer, scaler, local)
         except ModelError as error:
             notes.append(f"passed over: {error}")
@@ -154,6 +171,18 @@ def load_state(
     return None, []
 
 
+def described(folder: Path) -> dict[str, Any] | None:
+    """What the newest whole state says of its model, as model.json does; None if none says it."""
+    for step in reversed(steps_of(folder)):
+        try:
+            found = Saved(path_of(folder, step)).facts.get("model")
+        except ModelError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return None
+
+
 def _restore(
     saved: Saved,
     module: nn.Module,
@@ -163,15 +192,20 @@ def _restore(
     local: Local,
 ) -> Progress:
     """Put everything in place, after all of it was found to fit."""
-    progress = Progress(**saved.facts)
+    try:
+        progress = Progress.of(saved.facts)
+    except ValueError as error:
+        raise ModelError(f"{saved.file.path} tells of no run ({error})") from None
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     own = {k: v.shape for k, v in module.state_dict().items()}
     slots = {f"{i}.{k}": p.shape for i, p in enumerate(parameters) for k in ("exp_avg", "exp_avg_sq")}
     slots |= {f"{i}.step": torch.Size([]) for i in range(len(parameters))}
     wanted = {"raw": own, "optimizer": slots if progress.step > progress.skipped else {}} | {name: own for name in averages}
-    shapes = {group: found for group, found in saved.shapes.items() if group != "scaler"}
-    if shapes != {name: group for name, group in wanted.items() if group}:
+    shapes = {group: found for group, found in saved.groups.items() if group != "scaler"}
+    types = {f"raw.{k}": TYPES[v.dtype] for k, v in module.state_dict().items()}
+    if shapes != {name: group for name, group in wanted.items() if group} or not types.items() <= saved.file.types.items():
         raise ModelError(f"the state of step {progress.step} lacks weights, averages or optimiser slots of this model")
+    scale = _scale_of(saved) if scaler is not None and "scaler" in saved.groups else None
 
     def fill(tensor: Tensor, name: str) -> Tensor:
         part, rows = local(tensor)
@@ -186,48 +220,42 @@ def _restore(
         for i, p in enumerate(parameters if "optimizer" in shapes else []):
             slot = {k: fill(torch.zeros_like(p), f"optimizer.{i}.{k}") for k in ("exp_avg", "exp_avg_sq")}
             optimizer.state[p] = {"step": saved.tensor(f"optimizer.{i}.step").to(p.device), **slot}
-    if scaler is not None and "scaler" in saved.shapes:
-        about = {k: saved.tensor(f"scaler.{k}").item() for k in saved.shapes["scaler"]}
-        scaler.load_state_dict({**scaler.state_dict(), "scale": about["scale"], "_growth_tracker": int(about["_growth_tracker"])})
+    if scaler is not None and scale is not None:
+        scaler.load_state_dict(scaler.state_dict() | scale)
     return progress
 
 
+def _scale_of(saved: Saved) -> dict[str, Any]:
+    """The scale of the loss in half precision. Raises ModelError if it is none."""
+    if saved.groups["scaler"] != {"scale": torch.Size([]), "_growth_tracker": torch.Size([])}:
+        raise ModelError(f"{saved.file.path} has no scale of the loss")
+    scale, steps = (float(saved.tensor(f"scaler.{k}")) for k in ("scale", "_growth_tracker"))
+    if not (0 < scale < math.inf and 0 <= steps < 2**31):
+        raise ModelError(f"{saved.file.path} has the scale {scale:g} of the loss after {steps:g} steps, which makes no sense")
+    return {"scale": scale, "_growth_tracker": int(steps)}
+
+
 def write_groups(path: Path, groups: Groups, facts: Mapping[str, Any], whole: Callable[[str], Tensor] | None = None) -> None:
-    """Tensors in named groups, with facts and the hash of all, written atomically and read back; `whole` as for `write_tensors`.
+    """Tensors in named groups, sealed with facts, written atomically and read back; `whole` as for `write_tensors`.
 
     Raises:
         OutputError: it cannot be written, or does not read back as it was written.
     """
-    tensors = flat(groups)
-    marks: list[str] = []
-
-    def write(temporary: Path) -> None:
-        marks.append(write_tensors(temporary, tensors, json.dumps(dict(facts)), whole))
-
-    def check(temporary: Path) -> None:
-        try:
-            same = Saved(temporary).mark == marks[-1]
-        except Damaged:
-            same = False
-        if not same:
-            raise Damaged("it does not read back as it was written")
-
-    write_atomically(path, write, check)
+    save_tensors(path, flat(groups), json.dumps(dict(facts)), whole)
 
 
 def read_groups(path: Path) -> tuple[Groups, dict[str, Any]]:
     """All that `write_groups` wrote. Raises as `Saved`."""
     saved = Saved(path)
-    return {group: {k: saved.tensor(f"{group}.{k}") for k in shapes} for group, shapes in saved.shapes.items()}, saved.facts
+    return {group: {k: saved.tensor(f"{group}.{k}") for k in shapes} for group, shapes in saved.groups.items()}, saved.facts
 
 
 class Saved:
     """A file that `write_groups` wrote, found to be whole. Its tensors are read when they are asked for.
 
     Attributes:
-        facts: What was written with them.
-        shapes: Of the tensors by their names, by group.
-        mark: The hash of all.
+        facts: What was sealed with them.
+        groups: The shapes of the tensors by their names, by group.
 
     Raises:
         Damaged: the file holds something else.
@@ -235,24 +263,28 @@ class Saved:
     """
 
     def __init__(self, path: Path) -> None:
+        self.file = TensorFile(path)
+        if not self.file.mark:
+            raise Damaged(f"{path} is damaged (it has no seal)")
         try:
-            self._file = cast(Any, safe_open)(path, framework="pt")
-            names, about = sorted(self._file.keys()), self._file.metadata() or {}
-            self.mark = digest(((k, self._file.get_tensor(k)) for k in names), about.get("facts", ""))
-        except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-            raise ModelError(f"{path} cannot be opened ({error.strerror})") from None
-        except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            raise Damaged(f"{path} is damaged ({(str(error).splitlines() or [type(error).__name__])[0]})") from None
-        if self.mark != about.get("sha256"):
-            raise Damaged(f"{path} is damaged (its content does not have the hash that was written with it)")
-        self.facts: dict[str, Any] = json.loads(about["facts"])
-        self.shapes: dict[str, dict[str, torch.Size]] = {}
-        for name in names:
+            self.facts: dict[str, Any] = validated(parse_json(self.file.facts, finite=False), _FACTS)
+        except ValueError as error:
+            raise Damaged(f"{path} is damaged (its facts: {error})") from None
+        self.groups: dict[str, dict[str, torch.Size]] = {}
+        for name, shape in self.file.shapes.items():
             group, _, rest = name.partition(".")
-            self.shapes.setdefault(group, {})[rest] = torch.Size(self._file.get_slice(name).get_shape())
+            self.groups.setdefault(group, {})[rest] = shape
+
+    @property
+    def data_hash(self) -> str | None:
+        """Of the data that it was trained on; None for a state of a version that did not say."""
+        model = self.facts.get("model")
+        trained = model.get("trained") if isinstance(model, dict) else None
+        return trained.get("data_hash") if isinstance(trained, dict) else None
 
     def tensor(self, name: str, rows: slice = slice(None)) -> Tensor:
         """A tensor by `group.name`, or some of its rows, on the CPU."""
-        if rows == slice(None):
-            return self._file.get_tensor(name)
-        return self._file.get_slice(name)[rows]
+        return self.file.tensor(name, rows)
+
+
+_FACTS: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])

@@ -14,10 +14,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, model_validator
 
 from undrift.error import OutputError
-from undrift.model import write_atomically
+from undrift.schema import Facts, Text, parse_json, validated
+from undrift.storage import open_file, open_to_append, read_text, reason, write_text
 
 NAME = "log.jsonl"
 
@@ -33,28 +36,31 @@ class Log:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.path = folder / NAME
-        text = self.path.read_text(errors="replace") if self.path.is_file() else ""
+        try:
+            text = _text(folder)
+        except OSError as error:
+            raise OutputError(f"{self.path} cannot be read ({reason(error)}); move it away") from None
         self.records = [record for record in parse(text) if record["step"] <= step]
         kept = "".join(line(record) for record in self.records)
         if kept != text:
-            write_atomically(self.path, lambda p: p.write_text(kept))
+            write_text(self.path, kept)
 
     def add(self, record: dict[str, Any]) -> None:
         """Add a line. Raises OutputError if it cannot."""
         self.records.append(record)
         try:
-            with open(self.path, "a") as handle:
-                handle.write(line(record))
+            with open_to_append(self.path) as handle:
+                handle.write(line(record).encode())
         except OSError as error:
             raise OutputError(
-                f"{self.path} cannot be written: {error.strerror}; make room or mend the folder, then run the same command again: "
+                f"{self.path} cannot be written: {reason(error)}; make room or mend the folder, then run the same command again: "
                 "it goes on from the last state"
             ) from None
 
     def flush(self) -> None:
         """Make what was added last through a power cut: before a state is written that counts on it."""
         if self.path.is_file():
-            with open(self.path, "rb") as handle:
+            with open_file(self.path) as handle:
                 os.fsync(handle.fileno())
 
 
@@ -64,41 +70,89 @@ def line(record: dict[str, Any]) -> str:
 
 
 def parse(text: str) -> list[dict[str, Any]]:
-    """The records of a log; half a line, as a kill leaves it, is passed over, and so is one whose figures are none."""
+    """The records of a log; half a line, as a kill leaves it, is passed over, and so is one that holds anything else than a record."""
     records = []
     for each in text.splitlines():
         try:
-            record = json.loads(each)
+            record = parse_json(each)
+            validated(record, _RECORD)
         except ValueError:
             continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int) and not _misread(record):
-            records.append(record)
+        records.append(record)
     return records
 
 
-def _misread(record: dict[str, Any]) -> bool:
-    """Whether a record holds anything else than what is written there, as after an edit by hand."""
+Figure = Annotated[float, Field(ge=-1e300, le=1e300)] | None  # None: not finite
+Figures = dict[str, Figure]
+Level = Annotated[list[Figure], Field(min_length=6, max_length=6)]
 
-    def figure(value: Any) -> bool:
-        return value is None or isinstance(value, (int, float))
 
-    def figures(value: Any) -> bool:
-        return isinstance(value, dict) and all(map(figure, value.values()))
+class Cause(Facts):
+    """Of a divergence: see `autopsy`."""
 
-    def levels(value: Any) -> bool:
-        return isinstance(value, list) and all(isinstance(row, list) and len(row) == 6 and all(map(figure, row)) for row in value)
+    what: Text
+    log_snr: Figure
+    layer: Text
+    of: Text
 
-    def words(value: Any) -> bool:
-        return isinstance(value, str)
 
-    def cause(value: Any) -> bool:
-        return isinstance(value, dict) and {"what", "log_snr", "layer", "of"} <= {*value}
+class Record(Facts):
+    """A line of the log, as it was written. What is written together is there together."""
 
-    kinds = {"clock": figures, "floor": figures, "quality": figures, "levels": levels, "diverged": cause, "ended": words}
-    return not all(kinds.get(key, figure)(value) for key, value in record.items())
+    step: Annotated[int, Field(ge=0, le=2**53)]
+    clock: dict[str, Annotated[float, Field(ge=-1e300, le=1e300)]] = {}
+    floor: Figures = {}
+    quality: Figures = {}
+    diverged: Cause | None = None
+    ended: Text = ""
+    levels: list[Level] = []
+    loss: Figure = None
+    batch_loss: Figure = None
+    grad_norm: Figure = None
+    weight_norm: Figure = None
+    learning_rate: Figure = None
+    loss_scale: Figure = None
+    skipped: Figure = None
+    held_out: Figure = None
+    held_out_error: Figure = None
+    held_out_raw: Figure = None
+    trained_on: Figure = None
+    class_gain: Figure = None
+    class_gain_error: Figure = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for together in _TOGETHER:
+            missing = together - self.model_fields_set
+            if missing and missing != together:
+                raise ValueError(f"{min(missing)} is missing")
+        return self
+
+
+_TOGETHER = (
+    {"held_out", "held_out_error", "held_out_raw", "trained_on"},
+    {"class_gain", "class_gain_error"},
+)
+_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run, also of one that is at work. Raises OSError if there is a log that cannot be read."""
-    path = folder / NAME
-    return parse(path.read_text(errors="replace")) if path.is_file() else []
+    """The records of a run, also of one that is at work.
+
+    Raises:
+        OSError: there is a log that cannot be read.
+    """
+    return parse(_text(folder))
+
+
+def damaged_lines(folder: Path) -> int:
+    """How many whole lines of a log are no records. Half a line at the end is one that is being written. Raises as `read_log`."""
+    whole = _text(folder).splitlines(keepends=True)
+    return sum(1 for each in whole if each.endswith("\n") and each.strip() and not parse(each))
+
+
+def _text(folder: Path) -> str:
+    try:
+        return read_text(folder / NAME, 2**28, errors="replace")
+    except FileNotFoundError:
+        return ""

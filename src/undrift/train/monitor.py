@@ -106,7 +106,9 @@ class Monitor:
             means, std = mixture_law()
             centres = data.spec.to_model(torch.from_numpy(means).float())
             law = GaussianMixture(
-                centres, std / float(torch.as_tensor(data.spec.scale).flatten()[0]), process=trainer.denoiser.process
+                centres,
+                std / float(torch.as_tensor(data.spec.scale, dtype=torch.float64).flatten()[0]),
+                process=trainer.denoiser.process,
             )
             floors["law"] = number(self.losses(self.held_out, Outputs(law, trainer)).mean())
         return {"step": trainer.progress.step, "floor": floors} if floors else None

@@ -7,22 +7,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import torch
 import yaml
 from torch import Tensor
 
 from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
-from undrift.data import Dataset, load_split
-from undrift.error import DataError, ModelError, OutputError, RecipeError
-from undrift.model import Model, build_model, read_description, write_atomically
+from undrift.data import Dataset, Spec, as_trained, load_split
+from undrift.description import check_description, read_description
+from undrift.device import choose_device
+from undrift.error import DataError, ModelError, OutputError, RecipeError, short
+from undrift.model import Model, build_model
 from undrift.noise import Noise
 from undrift.objective import DenoisingScoreMatching
 from undrift.processes import Processes
 from undrift.recipe_condition import describe_condition
 from undrift.recipe_objective import build_objective
-from undrift.train.checkpoint import FOLDER, steps_of
+from undrift.storage import open_to_lock, reason, write_text
+from undrift.train.boards import check_packages
+from undrift.train.checkpoint import FOLDER, described, steps_of
 from undrift.train.teacher import begin_with, teacher_of, weights_hash
 from undrift.train.trainer import Trainer, parts_of
 
@@ -42,7 +46,7 @@ _MAY_CHANGE = {
     "steps": _SCHEDULE, "minutes": _SCHEDULE,
     "learning_rate": "every step from here on is scaled by it; what was learnt stays",
     "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
-    "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
+    "data.axes": _READING, "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
     "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS, "compile": _NUMERICS,
     "shard": _NUMERICS,
     "recompute": "memory is traded for time; gradients are the same",
@@ -74,6 +78,7 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
             if fresh and key != "data_dir" and Path(place).resolve() == out.resolve():
                 raise RecipeError(f"{key}={place} is the run that --fresh would put aside; choose another --out")
     wanted = load_recipe(name, overrides)
+    check_packages(wanted)
     if not (out / "config.yaml").is_file():
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
             raise OutputError(f"{out} is not empty and holds no run; choose another --out")
@@ -83,19 +88,43 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     saved = read_recipe(out / "config.yaml")
     if saved.recipe != wanted.recipe:
         raise RecipeError(f"{out} holds a run of recipe {saved.recipe}; choose another --out, or --fresh to put that one aside")
-    if (out / "model.json").is_file():  # how the model samples may have been chosen since: `undrift frontier`
-        saved = make_recipe(saved.model_dump(mode="json") | {"sampling": read_description(out)[0].get("sampling", {})}, {})
+    if (before := known(out)) is not None:  # how the model samples may have been chosen since: `undrift frontier`
+        saved = make_recipe(saved.model_dump(mode="json") | {"sampling": before[0]["sampling"]}, {})
     recipe = make_recipe(saved.model_dump(mode="json"), overrides)
-    before, after = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-    changed = [k for k in {**before, **after} if before.get(k) != after.get(k)]
+    old, new = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+    changed = [k for k in {**old, **new} if old.get(k) != new.get(k)]
     frozen = [k for k in changed if _meaning(k) is None]
     if frozen:
         k = frozen[0]
         raise RecipeError(
-            f"{out} was trained with {k}={before.get(k)}, not {after.get(k)}: that would be another run; "
+            f"{out} was trained with {k}={short(old.get(k))}, not {short(new.get(k))}: that would be another run; "
             "choose another --out, or --fresh to put the old one aside"
         )
-    return recipe, [f"{k} is now {after.get(k)} (was {before.get(k)}): {_meaning(k)}" for k in changed]
+    return recipe, [f"{k} is now {short(new.get(k))} (was {short(old.get(k))}): {_meaning(k)}" for k in changed]
+
+
+def known(out: Path) -> tuple[dict[str, Any], Spec] | None:
+    """What the model of a run is, with the spec of its data: by model.json, or where that is lost or damaged by the newest state.
+
+    Returns:
+        None where the run has neither, having saved nothing yet.
+
+    Raises:
+        ModelError: model.json is damaged and there is no state, or states that do not say it, as those of earlier versions.
+    """
+    try:
+        return read_description(out)
+    except ModelError as error:
+        if (found := described(out)) is not None:
+            return check_description(found, out / FOLDER)
+        lost = not (out / "model.json").exists()
+        if lost and not steps_of(out):
+            return None
+        if lost:
+            raise ModelError(
+                f"{out} has states, but no model.json, and they do not say on which data they were trained; restore it, or --fresh"
+            ) from None
+        raise error
 
 
 def _meaning(key: str) -> str | None:
@@ -111,7 +140,7 @@ def put_aside(out: Path) -> Path:
     try:
         return out.rename(aside)
     except OSError as error:
-        raise OutputError(f"{out} cannot be put aside: {error.strerror}") from None
+        raise OutputError(f"{out} cannot be put aside: {reason(error)}") from None
 
 
 def prepare(
@@ -122,21 +151,25 @@ def prepare(
     Raises:
         UndriftError: data that are missing or damaged, a recipe that does not fit them, a folder that cannot be written.
     """
+    choose_device(recipe.device)  # before minutes are spent on the data
     options = {k: v for k, v in recipe.data.items() if k != "kind"}
     train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
     if recipe.network is None:
         recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
     build_process(recipe.model_dump(mode="json")["process"])
-    told, digest = describe_condition(recipe.condition, train), train.content_hash()
     processes = processes or Processes()
     there = (out / "config.yaml").is_file()
-    lock, past = None, {}
+    lock, aside, past, empty = None, None, {}, out.is_dir()
+    before = known(out) if there and not fresh else None
+    if before is not None:
+        train, held_out = as_trained(train, held_out, before[0]["trained"].get("data_hash"))
+    told, digest = describe_condition(recipe.condition, train), train.content_hash()
     if there and not fresh and processes.first:
         lock = hold(out)
         sweep(out)
-    if there and not fresh and (out / "model.json").is_file():
-        description, spec = read_description(out)
-        past, sigma_data = description.get("trained", {}), description["sigma_data"]
+    if before is not None:
+        (description, spec), past = before, before[0]["trained"]
+        sigma_data = description["sigma_data"]
         if past.get("data_hash", digest) != digest:
             raise ModelError(f"{out} was trained on other data than {train.name}; give the same --data-dir, or --fresh")
     else:
@@ -160,12 +193,17 @@ def prepare(
     if processes.first and (fresh or not there):  # only now that all is known to be good
         if there:
             hold(out).close()  # a training that is at work there would go on in the new folder
-            put_aside(out)
+            aside = put_aside(out)
         lock = hold(out)
         if (out / "config.yaml").is_file():
             raise OutputError(f"another training has begun in {out} meanwhile; run the command again to go on with it")
     reached = past.get("steps", 0)
-    trainer = Trainer(recipe, model, objective, train, out, processes)
+    try:
+        trainer = Trainer(recipe, model, objective, train, out, processes)
+    except BaseException:
+        if lock is not None and not (out / "config.yaml").is_file():
+            _undo(out, aside, empty)
+        raise
     trainer.lock = lock
     if trainer.progress.step == 0 < reached:
         raise ModelError(
@@ -177,9 +215,18 @@ def prepare(
             f"the newest state is gone: the model is of step {reached}; going on from the state of step {trainer.progress.step}"
         )
     if processes.first:  # only now: a change that was refused must not be there when the run is taken up again
-        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-        write_atomically(out / "config.yaml", lambda p: p.write_text(text))
+        write_text(out / "config.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     return trainer, recipe, train, held_out
+
+
+def _undo(out: Path, aside: Path | None, stays: bool) -> None:
+    """Leave the place of a run that did not begin as it was found: a run put aside back, an empty folder if it `stays`, or nothing."""
+    with suppress(OSError):
+        (out / ".lock").unlink()
+        if aside is not None or not stays:
+            out.rmdir()
+        if aside is not None:
+            aside.rename(out)
 
 
 def check_times(objective: Callable[..., Tensor], model: Model) -> None:
@@ -200,7 +247,7 @@ def sweep(out: Path) -> None:
             path.unlink()
 
 
-def hold(out: Path) -> IO[str]:
+def hold(out: Path) -> BinaryIO:
     """Take the folder for this process, for as long as the returned file is open.
 
     Raises:
@@ -208,9 +255,12 @@ def hold(out: Path) -> IO[str]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        handle = open(out / ".lock", "w")  # noqa: SIM115 (kept open on purpose)
     except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+        raise OutputError(f"{out} cannot be written: {reason(error)}") from None
+    try:
+        handle = open_to_lock(out / ".lock")
+    except OSError as error:
+        raise OutputError(f"{out / '.lock'} cannot be opened ({reason(error)}); move it away") from None
     if fcntl is not None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +278,7 @@ def measure(train: Dataset) -> float:
     A few at a time: sixty-four large pictures at once would take more memory than the training.
     """
     size = train.spec.size
-    rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000, max(64, 2**23 // size))).long()
+    rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000, max(64, 2**23 // size)), dtype=torch.float64).long()
     total = square = 0.0
     for some in torch.split(rows, max(1, 2**20 // size)):
         x = train.batch(some)[0].double()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from undrift.data import Dataset
 from undrift.processes import GO_ON, STOP, Lost, joined
+from undrift.signals import Leaving, Polite
 from undrift.train.autopsy import Diverged
 from undrift.train.boards import Boards
 from undrift.train.checkpoint import steps_of
@@ -32,43 +31,52 @@ def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -
         Stopped: Ctrl-C; the state is saved first.
         Diverged: the training went wrong; what was saved before is kept.
     """
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.fields[facts]}")]
-    spoken = time.perf_counter()
     with Boards(trainer.recipe, trainer.folder, trainer.progress.step) as boards, Polite() as stop:
         watch = Watch(trainer, held_out, boards.add)
-        with trainer.processes.helped():
-            watch.before()
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("training", total=1.0, facts="")
-            try:
-                for report in trainer.run(started):
-                    with trainer.processes.helped():
-                        watch.after(report)
-                    facts = _facts(report, watch)
-                    bar.update(task, completed=report.fraction, facts=facts)
-                    if not console.is_terminal and time.perf_counter() - spoken > 15:
-                        spoken = time.perf_counter()
-                        console.print(f"training {100 * report.fraction:3.0f} %  {facts}", highlight=False)
-                    stop.asked |= trainer.processes.agree(STOP if stop.asked else GO_ON) >= STOP
-                    if trainer.processes.told(float(stop.asked or bool(watch.enough))):
-                        break
-            except Diverged as error:
-                watch.diverged(error)
-                raise
-            except Lost as error:
-                if trainer.shards is None:  # the step that could not be summed has changed nothing
-                    watch.save()
-                last = max(steps_of(trainer.folder), default=0)
-                raise Lost(
-                    f"{error}; the run is saved at step {last}: go on with the same command, on any number of processes"
-                ) from None
-        at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
-        with trainer.processes.helped():
-            if stop.asked and not at_its_end:
-                watch.save()
-                raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
-            watch.finish()
+        with Leaving(trainer.processes, lambda: _saved(trainer, watch)):
+            _steps(trainer, watch, stop, console, started)
     return watch
+
+
+def _steps(trainer: Trainer, watch: Watch, stop: Polite, console: Console, started: float) -> None:
+    """Step by step to the end, or until it is enough, or somebody asks to stop."""
+    with trainer.processes.helped():
+        watch.before()
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.fields[facts]}")]
+    spoken = time.perf_counter()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=1.0, facts="")
+        try:
+            for report in trainer.run(started):
+                with trainer.processes.helped():
+                    watch.after(report)
+                facts = _facts(report, watch)
+                bar.update(task, completed=report.fraction, facts=facts)
+                if not console.is_terminal and time.perf_counter() - spoken > 15:
+                    spoken = time.perf_counter()
+                    console.print(f"training {100 * report.fraction:3.0f} %  {facts}", highlight=False)
+                stop.asked |= trainer.processes.agree(STOP if stop.asked else GO_ON) >= STOP
+                if trainer.processes.told(float(stop.asked or bool(watch.enough))):
+                    break
+        except Diverged as error:
+            watch.diverged(error)
+            raise
+        except Lost as error:
+            saved = _saved(trainer, watch)
+            raise Lost(f"{error}; {saved}: go on with the same command, on any number of processes") from None
+    at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
+    with trainer.processes.helped():
+        if stop.asked and not at_its_end:
+            watch.save()
+            raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
+        watch.finish()
+
+
+def _saved(trainer: Trainer, watch: Watch) -> str:
+    """Save what can be saved without the other processes; how far the run then is, in words."""
+    if trainer.shards is None:  # a step that could not be summed has changed nothing
+        watch.save()
+    return f"the run is saved at step {max(steps_of(trainer.folder), default=0)}"
 
 
 def follow(trainer: Trainer, started: float) -> None:
@@ -79,7 +87,7 @@ def follow(trainer: Trainer, started: float) -> None:
         Lost: another process is gone.
     """
     trainer.serve()
-    with Polite() as stop:
+    with Polite() as stop, Leaving(trainer.processes, lambda: "this one leaves it, to be resumed from its last state"):
         try:
             for _ in trainer.run(started):
                 trainer.serve()
@@ -89,30 +97,6 @@ def follow(trainer: Trainer, started: float) -> None:
         except Lost as error:
             raise Lost(f"{error}; go on from the last state with the same command, on any number of processes") from None
     trainer.serve()
-
-
-class Polite:
-    """While active, Ctrl-C and SIGTERM only ask: the step, the preview or the save in hand is finished first.
-
-    A step cut in two would be saved as one that never happened. A second Ctrl-C interrupts at once.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Polite:
-        here = threading.current_thread() is threading.main_thread()
-        self._before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)} if here else {}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 def _facts(report: Report, watch: Watch) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -64,7 +64,8 @@ class Shards:
     @torch.no_grad()
     def _forward(self, _: int) -> None:
         shape, device = self.trainer.model.spec.shape, self.trainer.device
-        self.trainer.denoiser.net(torch.zeros(1, *shape, device=device), torch.zeros(1, device=device), None)
+        kind: dict[str, Any] = {"dtype": torch.float32, "device": device}
+        self.trainer.denoiser.net(torch.zeros(1, *shape, **kind), torch.zeros(1, **kind), None)
 
     def _hold(self, averaged: int) -> None:
         self._held.enter_context(self.trainer.holding(self.trainer.ema if averaged else None))

@@ -79,7 +79,9 @@ def status_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> Status:
     if looks[-1]["step"] < 2 * recipe.warmup:
         seen = f"the rate warmed up over {recipe.warmup} of the {looks[-1]['step']} steps so far"
         return Status("too early to say", (seen,), ("wait",), figures=figures)
-    told = [r for r in looks if r.get("class_gain_error") is not None]  # of one example there is no error, and nothing to tell
+    told = [
+        r for r in looks if None not in (r.get("class_gain"), r.get("class_gain_error"))
+    ]  # of one example there is no error, and nothing to tell
     warnings = ("labels",) if labels_tell_nothing(told) else ()
     verdict, because, advice = judged(looks, figures, recipe, any("ended" in r for r in records[-1:]))
     if warnings:

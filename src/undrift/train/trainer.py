@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -21,7 +21,8 @@ from undrift.condition import drop, for_samples
 from undrift.config import Recipe, kinds
 from undrift.data import Dataset
 from undrift.data.order import Order
-from undrift.error import OutputError, RecipeError, UndriftError
+from undrift.device import choose_device
+from undrift.error import OutputError, RecipeError
 from undrift.model import Model, save
 from undrift.noise import Noise
 from undrift.objective import Distillation
@@ -63,15 +64,6 @@ class Report:
     seconds: float
 
 
-def choose_device(name: str) -> torch.device:
-    """ "auto" is the GPU where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UndriftError("device=cuda, but torch sees no GPU here; use device=cpu or device=auto")
-    return (
-        torch.device("cuda", torch.cuda.current_device()) if name != "cpu" and torch.cuda.is_available() else torch.device("cpu")
-    )
-
-
 def learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
     """Linear warm-up over `warmup` steps, flat to the fraction `decay_from` of the run, then half a cosine to zero."""
     ramp = min(1.0, (step + 1) / max(1, recipe.warmup))
@@ -110,7 +102,8 @@ class Trainer:
                 f"batch_size={recipe.batch_size} cannot be divided into {parts} parts ({self.processes.size} processes, "
                 f"accumulate={recipe.accumulate}); take a larger batch_size or fewer of them"
             )
-        self.lock: IO[str] | None = None  # holds the folder while this trainer lives
+        self.lock: BinaryIO | None = None  # holds the folder while this trainer lives
+        self.aside: dict[str, Tensor] | None = None  # the weights that are trained, while others are held in their place
         self.device = choose_device(recipe.device)
         self.denoiser = model.denoiser.train()
         self.shards = Shards(self) if recipe.shard and self.processes.size > 1 else None
@@ -127,7 +120,8 @@ class Trainer:
         self.averages |= self.snapshots.averages
         self.order = Order(len(data), recipe.seed)
         mine = all_of if self.shards is None else local
-        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine)
+        data_hash = model.trained.get("data_hash")
+        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine, data_hash)
         self.progress = at or Progress()
         if recipe.recompute:
             recompute(self)
@@ -200,7 +194,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self.device)
+        loss = torch.zeros((), dtype=torch.float32, device=self.device)
         for part in self.processes.share(self.recipe.batch_size, self.recipe.accumulate):
             mine = self.losses(step, part).sum() / self.recipe.batch_size
             self.precision.scaled(mine).backward()  # type: ignore[no-untyped-call]
@@ -253,10 +247,11 @@ class Trainer:
 
     def kept(self, what: str) -> Groups:
         """What is written of the run: its "state", its "model", or the "averages" of a snapshot. This process's part, if it has a part."""
+        raw = self.denoiser.state_dict() if self.aside is None else self.aside
         if what == "state":
-            return state_groups(self.denoiser, self.averages, self.optimizer, self.precision.scaler)
+            return state_groups(self.denoiser, self.averages, self.optimizer, self.precision.scaler) | {"raw": raw}
         if what == "model":
-            return {"raw": self.denoiser.state_dict(), "ema": self.ema}
+            return {"raw": raw, "ema": self.ema}
         return {name: average.weights for name, average in self.snapshots.averages.items()}
 
     def whole(self, what: str) -> Callable[[str], Tensor] | None:
@@ -278,7 +273,7 @@ class Trainer:
         """
         self.model.trained.update(self.facts())
         try:
-            write_groups(path_of(self.folder, self.progress.step), self.kept("state"), vars(self.progress), self.whole("state"))
+            write_groups(path_of(self.folder, self.progress.step), self.kept("state"), self.about(), self.whole("state"))
             save(self.model, self.kept("model"), self.folder, self.whole("model"))
         except OutputError as error:
             last = max((s for s in steps_of(self.folder) if path_of(self.folder, s).is_file()), default=None)
@@ -296,6 +291,11 @@ class Trainer:
         saved, like = Saved(path_of(self.folder, step)), self.denoiser.state_dict()
         self.model.trained.update(self.facts(), steps=steps, weights_of_step=step)
         save(self.model, {"raw": like, "ema": like}, self.folder, saved.tensor)
+
+    def about(self) -> dict[str, Any]:
+        """What a state says besides its tensors: how far it is, and of which model on which data, should model.json be lost."""
+        known = {k: v for k, v in self.model.trained.items() if k in ("recipe", "data_hash", "teacher_hash", "label_dropout")}
+        return {**vars(self.progress), "model": self.model.describe() | {"trained": known}}
 
     def facts(self) -> dict[str, Any]:
         """What model.json says of the training."""
@@ -318,12 +318,14 @@ class Trainer:
         raw = {} if weights is None else {k: v.clone() for k, v in self.denoiser.state_dict().items()}
         try:
             if weights is not None:
+                self.aside = raw
                 self.denoiser.load_state_dict(weights)
             self.denoiser.eval()
             yield
         finally:
             if weights is not None:
                 self.denoiser.load_state_dict(raw)
+                self.aside = None
             self.denoiser.train()
             if self.shards is not None:
                 self.processes.ask(RELEASE)

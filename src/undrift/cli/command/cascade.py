@@ -7,7 +7,7 @@ import argparse
 from undrift import picture
 from undrift.cascade import Cascade, load_cascade
 from undrift.cli.parser import parse
-from undrift.cli.shared import check_writable, class_per_sample, write_arrays
+from undrift.cli.shared import affordable, check_writable, class_per_sample, usual_place, write_arrays
 from undrift.error import OutputError, UndriftError
 from undrift.model import load
 
@@ -37,18 +37,19 @@ def sample(arguments: argparse.Namespace) -> None:
             "choose the rest for each in Python (undrift.load_cascade)"
         )
     cascade = load_cascade(arguments.run)
-    out, classes = arguments.out or arguments.run / "samples" / "grid.png", len(cascade.spec.classes)
+    usual_out = usual_place(arguments.run / "samples" / "grid.png", "sample")
+    out, classes = arguments.out or usual_out, len(cascade.spec.classes)
     check_writable(out)
     if arguments.npz:
         check_writable(arguments.npz, ".npz")
     n = 10 * classes or 64 if arguments.n is None else arguments.n
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
-    label = "all" if arguments.label is None else arguments.label
-    labels = class_per_sample(label, n, cascade.low)
+    affordable(f"-n {n}", n, cascade.spec.size)
+    labels = class_per_sample(arguments.label, n, cascade.low)
     x = cascade.sample(n, labels, seed=arguments.seed)
-    kinds = classes if label == "all" and classes and n % classes == 0 else None
-    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, kinds), out)
+    kinds = classes if arguments.label in (None, "all") and classes and n % classes == 0 else None
+    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, kinds), out, "undrift sample")
     if arguments.npz:
         named = cascade.low.labels(n, labels)
         write_arrays(arguments.npz, {"x": x.numpy()} | ({} if named is None else {"labels": named.numpy()}))

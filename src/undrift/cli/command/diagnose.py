@@ -6,17 +6,19 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import console, picture_and_numbers
+from undrift.cli.shared import affordable, console, picture_and_numbers, usual_place
 from undrift.evaluate.budget import diagnose, report
 from undrift.evaluate.budget.picture import draw
 from undrift.evaluate.budget.run import other_weights, smaller_runs
-from undrift.model import load, write_atomically
+from undrift.model import load
+from undrift.storage import write_text
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift diagnose RUN`."""
     model = load(arguments.run, arguments.weights)
-    out, numbers = picture_and_numbers(arguments.out or arguments.run / "diagnose.png")
+    out, numbers = picture_and_numbers(arguments.out or usual_place(arguments.run / "diagnose.png", "diagnose"))
+    affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
     name, other = other_weights(arguments.run, arguments.weights)
     with console().status("diagnosing") as status:
@@ -43,7 +45,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     )
     for line in [*report.table(found), "", *report.words(found)]:
         print(line)
-    picture.save_image(draw(found), out)
+    picture.save_image(draw(found), out, "undrift diagnose")
     text = json.dumps(report.as_json(found), indent=1)
-    write_atomically(numbers, lambda p: p.write_text(text + "\n"))
+    write_text(numbers, text + "\n")
     print(f"picture: {out}; all numbers: {numbers}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from undrift.config import read_recipe
+from undrift.description import read_description
 from undrift.error import UndriftError
-from undrift.model import read_description
 from undrift.train.averages import adopt, candidates
 from undrift.train.plan import plan, prepare
 

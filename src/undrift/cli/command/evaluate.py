@@ -6,14 +6,15 @@ import argparse
 import json
 from pathlib import Path
 
-from undrift.cli.shared import check_writable, console, guidance_options, said, sampling_options
+from undrift.cli.shared import affordable, check_writable, console, guidance_options, said, sampling_options
 from undrift.error import UndriftError
 from undrift.evaluate import page, report
 from undrift.evaluate.captions import judge_captions
 from undrift.evaluate.generative_classifier import classify_held_out
 from undrift.evaluate.judgement import ground, judge
 from undrift.evaluate.likelihood import likelihood_of_run, notes, table
-from undrift.model import Model, load, write_atomically
+from undrift.model import Model, load
+from undrift.storage import write_text
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -42,6 +43,7 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     files = [(arguments.out or folders[0]) / f"{name}.{kind}" for kind in ("html", "json")]
     for file in files:
         check_writable(file, file.suffix)
+    affordable(f"-n {arguments.n}", arguments.n, max(model.spec.size for model in models.values()))
     drawing = {}
     for folder, model in models.items():
         own, guided = _of(arguments, folder), bool(model.spec.classes)
@@ -58,7 +60,7 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     data = report.as_data(found, on.train.content_hash())
     texts = page.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
     for file, text in zip(files, texts, strict=True):
-        write_atomically(file, lambda p, text=text: p.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        write_text(file, text)
     for line in report.lines(found):
         print(line)
     print(f"report: {files[0]}, all numbers: {files[1]}")

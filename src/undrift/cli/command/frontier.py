@@ -6,18 +6,20 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import console, picture_and_numbers
+from undrift.cli.shared import affordable, console, picture_and_numbers, usual_place
 from undrift.error import UndriftError
 from undrift.evaluate import frontier_report as report
 from undrift.evaluate.frontier import frontier, sampling_of
-from undrift.model import load, save_sampling, write_atomically
+from undrift.model import load, save_sampling
+from undrift.storage import write_text
 from undrift.train.plan import hold
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift frontier RUN`."""
     model = load(arguments.run, arguments.weights)
-    out, rows = picture_and_numbers(arguments.out or arguments.run / "frontier.png")
+    out, rows = picture_and_numbers(arguments.out or usual_place(arguments.run / "frontier.png", "frontier"))
+    affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
     with console().status("measuring") as status:
         found = frontier(
@@ -37,9 +39,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     print(f"{found.best.n:,} samples of each setting that stayed to the end{guided}")
     for line in report.table(found) + report.words(found) + list(found.notes):
         print(line)
-    picture.save_image(report.picture(found), out)
+    picture.save_image(report.picture(found), out, "undrift frontier")
     text = json.dumps(report.as_json(found), indent=1)
-    write_atomically(rows, lambda p: p.write_text(text + "\n"))
+    write_text(rows, text + "\n")
     print(f"picture: {out}; all rows: {rows}")
     chosen = sampling_of(model, found)
     if lock is None:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, examples, write_arrays
+from undrift.cli.shared import affordable, check_writable, class_per_sample, examples, usual_place, write_arrays
 from undrift.config import IMPUTATIONS, SAMPLERS
 from undrift.data.files import read_mask
 from undrift.error import UndriftError, nearest
 from undrift.guidance.masks import NAMES, named_mask
 from undrift.inverse.known import PARTICLES
 from undrift.model import Model, load
+from undrift.storage import Place
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -24,7 +25,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     shown = len(model.spec.shape) == 3
     if not shown and (arguments.out or not arguments.npz):
         raise UndriftError(f"data of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
-    out = arguments.out or (arguments.run / "samples" / "imputed.png" if shown else None)
+    usual_out = usual_place(arguments.run / "samples" / "imputed.png", "impute") if shown else None
+    out = arguments.out or usual_out
     for path, suffix in ((out, None), (arguments.npz, ".npz")):
         if path is not None:
             check_writable(path, suffix)
@@ -33,13 +35,14 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.draws < 1:
         raise UndriftError(f"--draws {arguments.draws}: ask for at least one")
     x = _inputs(arguments, model)
+    affordable(f"--draws {arguments.draws}", arguments.draws * len(x), model.spec.size)
     mask = _known(arguments, model, x)
-    labels = class_per_sample(arguments.label, len(x), model)
+    labels = class_per_sample(arguments.label, len(x), model, "none")
     names = ("draws", "method", "scale", "w", "sampler", "steps", "grid", "seed")
     draws = model.impute(x, mask, cond=labels, **{name: getattr(arguments, name) for name in names})
-    done: list[Path] = []
+    done: list[Place] = []
     if out is not None:
-        picture.save_image(picture.imputed(x, mask, draws, model.spec), out)
+        picture.save_image(picture.imputed(x, mask, draws, model.spec), out, "undrift impute")
         done.append(out)
     if arguments.npz:
         arrays = {"x": draws.numpy(), "mask": mask.numpy()}

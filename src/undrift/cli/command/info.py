@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     rows = {
         "run": arguments.run,
         "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
-        "classes": ", ".join(spec.classes) or "none",
+        "classes": ", ".join(spec.named()) or "none",
         **reads,
         "network": f"{parts['network']['kind']} ({network}), {model.parameters:,} parameters",
         "process": model.denoiser.process,

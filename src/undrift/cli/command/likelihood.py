@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console
+from undrift.cli.shared import check_writable, console, usual_place
 from undrift.evaluate.likelihood import likelihood_of_run, notes, table
 from undrift.model import load
 
@@ -13,7 +13,7 @@ from undrift.model import load
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift likelihood RUN [DATA]`."""
     model = load(arguments.run, arguments.weights)
-    out = arguments.out or arguments.run / "likelihood.png"
+    out = arguments.out or usual_place(arguments.run / "likelihood.png", "likelihood")
     check_writable(out)
     names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")
     options = {name: getattr(arguments, name) for name in names}
@@ -21,5 +21,5 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         measured = likelihood_of_run(model, arguments.run, arguments.data, **options, tell=status.update)
     for line in table(measured) + notes(model, measured, arguments.divergence, arguments.probes, arguments.dequantize):
         print(line)
-    picture.save_image(picture.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out)
+    picture.save_image(picture.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out, "undrift likelihood")
     print(f"histogram: {out}")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from undrift import picture
-from undrift.cli.shared import check_writable, class_per_sample, console, examples, write_arrays
+from undrift.cli.shared import affordable, check_writable, class_per_sample, console, examples, usual_place, write_arrays
 from undrift.error import UndriftError
 from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
 from undrift.model import Model, load
 from undrift.recipe_operator import named_method, named_operator
+from undrift.storage import Place
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     drawn = len(model.spec.shape) == 3
     if not drawn and (arguments.out or not arguments.npz):
         raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
-    out = (arguments.out or arguments.run / "restored.png") if drawn else None
+    out = (arguments.out or usual_place(arguments.run / "restored.png", "restore")) if drawn else None
     for path, suffix in ((out, None), (arguments.npz, ".npz")):
         if path is not None:
             check_writable(path, suffix)
@@ -34,12 +34,14 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         raise UndriftError(f"-n {arguments.n}: ask for at least one measurement")
     if not arguments.simulate and str(arguments.input) == "held-out":
         raise UndriftError("held-out is clean data, not a measurement; add --simulate, which measures it first")
-    truth = examples(arguments, model, arguments.n)[: arguments.n].float() if arguments.simulate else None
+    truth = examples(arguments, model, arguments.n)[: arguments.n].double() if arguments.simulate else None
     if truth is None:
         y = read_measured(arguments.input, operator, arguments.n)
     else:
         y = simulated(model, truth, operator, noise_std, arguments.seed)
-    labels = class_per_sample(arguments.label, len(y), model)
+    count = max(1, arguments.particles) * arguments.draws * len(y)
+    affordable(f"--draws {arguments.draws} --particles {arguments.particles}", count, model.spec.size)
+    labels = class_per_sample(arguments.label, len(y), model, "none")
     options = {k: getattr(arguments, k) for k in ("draws", "method", "particles", "sampler", "steps", "seed")}
     begun = time.perf_counter()
     with console().status(f"restoring {len(y)}"):
@@ -47,9 +49,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         draws = model.restore(y, **how_measured, cond=labels, **options)
     seconds = time.perf_counter() - begun
     restored = Restored(operator, y, draws, truth)
-    done: list[Path] = []
+    done: list[Place] = []
     if out is not None:
-        picture.save_image(sheet(restored, model), out)
+        picture.save_image(sheet(restored, model), out, "undrift restore")
         done.append(out)
     if arguments.npz:
         write_arrays(arguments.npz, restored.arrays())
@@ -77,4 +79,4 @@ def _measurement(arguments: argparse.Namespace, model: Model) -> tuple[str, floa
         return arguments.operator, read_noise(arguments.noise, model)
     if arguments.operator not in (None, told.operator) or arguments.noise is not None:
         raise UndriftError(f"this model was trained to be told {told.operator}; leave out --noise and another --operator")
-    return told.operator, told.noise * float(model.spec.units(model.spec.scale, torch.empty(0)))
+    return told.operator, told.noise * float(model.spec.units(model.spec.scale, torch.empty(0, dtype=torch.float64)))

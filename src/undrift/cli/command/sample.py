@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,14 @@ import torch
 from undrift import picture
 from undrift.cli.command import cascade
 from undrift.cli.shared import (
+    affordable,
     check_writable,
     class_per_sample,
     guidance_options,
     prompt_per_sample,
     said,
     sampling_options,
+    usual_place,
     write_arrays,
 )
 from undrift.data.files import read_examples
@@ -26,6 +27,7 @@ from undrift.guidance import clip, dynamic_threshold
 from undrift.model import Model, load
 from undrift.noise import Noise
 from undrift.sampler import State
+from undrift.storage import Place
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -37,7 +39,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     shown = picture.drawable(model.spec)
     numbers = (arguments.npz, arguments.npy)
     drawn = arguments.out or arguments.strip or arguments.gif
-    out = arguments.out or (arguments.run / "samples" / "grid.png" if shown and not arguments.npy else None)
+    usual_out = usual_place(arguments.run / "samples" / "grid.png", "sample") if shown and not arguments.npy else None
+    out = arguments.out or usual_out
     if not shown and (drawn or not any(numbers)):
         raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
     if arguments.npy and (drawn or arguments.npz):
@@ -61,9 +64,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         raise UndriftError(f"-n {n}: ask for at least one sample")
     if n * model.spec.size > 2**40:
         raise UndriftError(f"-n {n}: that is over a terabyte; ask for fewer")
-    if arguments.label is None:
-        arguments.label = "all" if start is None else "none"
-    labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model)
+    affordable(f"-n {n}", 2 if arguments.npy else n, model.spec.size)
+    usual_class = "all" if start is None else "none"
+    labels: list[Any] | None
+    labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model, usual_class)
     guidance = guidance_options(arguments, model)
     guided = labels is not None or isinstance(guidance["guide"], Model)
     options = sampling_options(arguments, guided) | edits(arguments, model) | guidance
@@ -72,15 +76,16 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     elif arguments.strength != 1:
         raise UndriftError("--strength is of --from: name the data to start from")
     if arguments.npy:
-        model.sample(n, labels, out=arguments.npy, **options)
+        model.sample(n, labels, out=arguments.npy.path, **options)
         print(f"{n} samples with {said(model, arguments, guided)}: {arguments.npy}")
         return
-    done: list[Path] = []
+    done: list[Place] = []
     x = model.sample(n, labels, **options)
     if out is not None:
-        kinds = classes if arguments.label == "all" else 0
+        kinds = classes if (arguments.label or usual_class) == "all" else 0
         kinds = len({*(labels or [])}) if texts else kinds
-        picture.save_image(picture.grid(model.spec.to_model(x), model.spec, kinds if kinds and n % kinds == 0 else None), out)
+        columns = kinds if kinds and n % kinds == 0 else None
+        picture.save_image(picture.grid(model.spec.to_model(x), model.spec, columns), out, "undrift sample")
         done.append(out)
     if arguments.strip or arguments.gif:
         done += film(model, labels, n, options, arguments.strip, arguments.gif)
@@ -107,8 +112,8 @@ def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
 
 
 def film(
-    model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Path | None, gif: Path | None
-) -> list[Path]:
+    model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Place | None, gif: Place | None
+) -> list[Place]:
     """The first samples once more with every state kept: a strip of the noisy states, an animation of them.
 
     Images: up to 10 samples, one row each. Points: all of them in every panel.
@@ -128,7 +133,7 @@ def film(
         alpha, sigma = process(state.t)
         if sigma < 6 * alpha:  # above that, nothing but noise can be seen
             moments.append(state.x / (alpha + sigma))  # noisy states are wide: bring them to the scale of the data
-    done = []
+    done: list[Place] = []
     if strip is not None:
         picture.save_image(picture.strip(moments, model.spec), strip)
         done.append(strip)

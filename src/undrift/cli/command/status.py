@@ -12,7 +12,7 @@ from undrift.config import read_recipe
 from undrift.error import ModelError
 from undrift.picture import save_image
 from undrift.train.curves import lines, picture
-from undrift.train.log import NAME, read_log
+from undrift.train.log import NAME, damaged_lines, read_log
 from undrift.train.status import status_of
 
 
@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         print(f"{folder}: step {status.figures['step']}, of {end}{over}")
         for line in status.lines() + lines(records, status.figures):
             print(line)
+        if damaged := damaged_lines(folder):
+            print(f"{damaged} {'line' if damaged == 1 else 'lines'} of {folder / NAME} cannot be read, and are left out")
     if arguments.out is not None:
         save_image(picture(records), arguments.out)
         if not arguments.json:

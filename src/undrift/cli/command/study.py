@@ -8,7 +8,7 @@ from pathlib import Path
 from undrift.cli.shared import check_writable, console
 from undrift.config import read_recipe
 from undrift.error import DataError
-from undrift.model import write_atomically
+from undrift.storage import write_text
 from undrift.study import Lab, Result, record, report
 from undrift.study.catalogue import STUDIES, named
 from undrift.train.session import Stopped
@@ -59,6 +59,6 @@ def _report(lab: Lab, out: Path) -> None:
     found: list[Result] = [r for r in kept if r is not None and r.key == lab.key(STUDIES[r.study].toy)]
     files = {"report.html": report.html_page(found), "report.md": report.markdown(found)}
     for name, text in files.items():
-        write_atomically(out / name, lambda p, text=text: p.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        write_text(out / name, text)
     print(report.counted(found))
     print(f"report: {out / 'report.html'}, as Markdown: {out / 'report.md'}")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from undrift.cli.recipe_keys import keys, recipes
 from undrift.cli.shared import console
 from undrift.config import parse_overrides, run_named
 from undrift.processes import Left
@@ -14,6 +15,13 @@ from undrift.train.session import Stopped, train_run
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift train RECIPE [key=value ...]`; with the folder of a run as the recipe and no other place to go, that run goes on."""
+    if arguments.recipe in (None, "list"):
+        print(*recipes(), sep="\n")
+        return
+    if arguments.help:
+        print(arguments.help)
+        print(*keys(arguments.recipe), sep="\n")
+        return
     out = arguments.out or run_named(arguments.recipe) or Path("runs") / arguments.recipe
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:

@@ -1,0 +1,103 @@
+"""What a newcomer types: names of classes, keys by the names of other libraries, commands without arguments."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import undrift as ud
+from conftest import refused, undrift
+
+SMALL = ("network.kind=mlp", "network.width=8", "network.depth=1", "sample_every=0", "device=cpu", "steps=2", "batch_size=8")
+NAMES = ("1,2", "a, b", "all", "none", "cat", 'say "hi"', " space")
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A run whose classes have every sort of name."""
+    top = tmp_path_factory.mktemp("named")
+    rng = np.random.default_rng(0)
+    for name in NAMES:
+        for i in range(6):
+            path = top / "pictures" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (4, 4, 3), np.uint8)).save(path)
+    from undrift.cli import main
+
+    words = ("train", "images", *SMALL, "data.size=4", f"data.cache={top / 'cache'}", "--data-dir", str(top / "pictures"))
+    assert main([*words, "--out", str(top / "run")]) == 0
+    return top / "run"
+
+
+def asked(run, words, capsys, tmp_path):
+    out = tmp_path / "x.npz"
+    code, _, err = undrift("sample", run, "--class", words, "-n", 6, "--steps", 1, "--npz", out, capsys=capsys)
+    if code:
+        return err
+    names = ud.load(run).spec.classes
+    with np.load(out) as found:
+        return [names[i] for i in found["labels"]]
+
+
+@pytest.mark.parametrize(("words", "wanted"), [
+    ("1,2", ["1,2"]), ('"1,2"', ["1,2"]), ("a, b", ["a, b"]), ("cat", ["cat"]), ('"1,2",cat', ["1,2", "cat"]), ('cat,"a, b"', ["cat", "a, b"]),
+    ('"all"', ["all"]), ('"none"', ["none"]), ('say "hi"', ['say "hi"']), ('cat,"say ""hi"""', ["cat", 'say "hi"']),
+])  # fmt: skip
+def test_a_class_by_its_name(words, wanted, named, capsys, tmp_path):
+    assert asked(named, words, capsys, tmp_path) == (wanted * 6)[:6]
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("all", "also the word for every class in turn; write '\"all\"'"), ("none", "also the word for no class; write '\"none\"'"),
+    ("dog", 'class "dog" is unknown'), ("9", 'is not in 0..6 — known: "1,2"'), ("", "name at least one"), ('"cat', "in double quotes"), ("cat,,cat", "none that is empty"),
+])  # fmt: skip
+def test_a_class_that_is_none_or_could_be_two_things(words, message, named, capsys, tmp_path):
+    said = asked(named, words, capsys, tmp_path)
+    assert isinstance(said, str) and message in said and said.count("\n") == 1
+
+
+def test_names_are_listed_as_they_are_asked_for(named, capsys):
+    spec = ud.load(named).spec
+    assert spec.read_classes(", ".join(spec.named())) == list(range(7))
+    assert undrift("info", named, capsys=capsys)[1].count('"1,2"') == 1
+
+
+def test_without_a_class_a_model_draws_every_class_whatever_one_is_called(named, capsys, tmp_path):
+    out = tmp_path / "x.npz"
+    assert undrift("sample", named, "-n", 14, "--steps", 1, "--npz", out, capsys=capsys)[0] == 0
+    with np.load(out) as found:
+        assert sorted(found["labels"].tolist()) == sorted([*range(7)] * 2)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("epochs=10",), 'unknown key "epochs" — did you mean "steps"?'),
+    (("lr=0.1",), 'did you mean "learning_rate"?'),
+    (("grad_clip=1",), 'did you mean "clip"?'),
+    (("--steps", "2000"), "keys of the recipe are written without dashes, steps=VALUE"),
+    (("--lr=0.1",), "keys of the recipe are written without dashes"),
+    (("network.width=8",), "add network.kind: "),
+    (("steps",), "key=value"),
+])  # fmt: skip
+def test_keys_as_other_libraries_call_them(words, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = "array" if words[0].startswith("network") else "toy"
+    refused(("train", recipe, *words, "--out", tmp_path / "run"), message, tmp_path, capsys)
+
+
+def test_what_there_is_is_listed(capsys, tmp_path, monkeypatch, tiny_run):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = undrift(capsys=capsys)
+    assert code == 0 and "train" in out and "usage: undrift" in out
+    for words in ((), ("list",)):
+        code, out, _ = undrift("train", *words, capsys=capsys)
+        assert code == 0 and all(f"\n{name} " in f"\n{out}" for name in ("digits", "mnist", "toy", "images"))
+    code, out, _ = undrift("train", "digits", "--help", capsys=capsys)
+    assert code == 0 and all(f"  {key} " in out for key in ("steps", "learning_rate", "network.widths", "sampling.scale", "objective.times"))
+    code, out, _ = undrift("train", tiny_run, "--help", capsys=capsys)
+    assert code == 0 and "network.embedding" in out and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", ["9" * 20, "9" * 5000, "1e3", "1.5", "-1", "nan", "", "٣", "0x10", "1_0"])
+@pytest.mark.parametrize("option", ["-n", "--steps", "--seed"])
+def test_numbers_that_are_none(number, option, tiny_run, tmp_path, capsys):
+    words = ("sample", tiny_run, "--steps", 1, "-n", 1, "--npz", tmp_path / "x.npz", f"{option}={number}")
+    refused(words, option.strip("-"), tmp_path, capsys)
