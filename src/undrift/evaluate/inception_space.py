@@ -35,7 +35,7 @@ def inception_space(
     cache: Path | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Space:
-    """Frechet and kernel distance, precision, recall, density, coverage and inception score of `m` samples.
+    """Kernel distance, precision, recall, density, coverage and inception score of `m` samples; of enough the Frechet distance.
 
     Args:
         weights: See `load_inception`.
@@ -58,7 +58,7 @@ def inception_space(
         """Features of the first n that `pick` names, those that were kept read back."""
         n = min(n, len(data))
         path, key = None if cache is None else cache / f"{name}.safetensors", f"{digest}-{data.content_hash()}-{seed}"
-        known = ((path and read_cache(path, key)) or {}).get("features", torch.empty(0, FEATURES))[:n]
+        known = ((path and read_cache(path, key)) or {}).get("features", torch.empty(0, FEATURES, dtype=torch.float32))[:n]
         if len(known) == n:
             return known
         rest = features(network, pick(data, n, seed)[0][len(known) :], spec, lambda text: tell(f"{name}: {text}"))
@@ -67,7 +67,7 @@ def inception_space(
             write_atomically(path, lambda p: save_file({"features": found}, p, {"key": key}))
         return found
 
-    distances = in_features(kept(train, REFERENCE, "inception-training"), m, "inception_")
+    distances, missing = in_features(kept(train, REFERENCE, "inception-training"), m, "inception_")
 
     def of(h: Tensor) -> dict[str, Estimate]:
         return {**distances(h), "inception_score": inception_score(network.logits(h.to(network.fc.weight)).cpu())}
@@ -80,7 +80,7 @@ def inception_space(
         f"{weights.name} is not the file behind published FIDs, whose SHA-256 begins with {PUBLISHED} (it may be a copy): figures in "
         "Inception features compare with published ones only if its weights are the same",
     )  # fmt: skip
-    return Space(name, FEATURES, figures, of(kept(held_out, m, "inception-held-out")), {}, careful)
+    return Space(name, FEATURES, figures, of(kept(held_out, m, "inception-held-out")), missing, careful)
 
 
 @torch.no_grad()
@@ -93,4 +93,4 @@ def features(network: Inception, y: Tensor, spec: Spec, tell: Callable[[str], No
         pixels = torch.from_numpy(picture.tiles(part.cpu(), spec)).movedim(-1, 1)
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):  # all 24 bits on a card too
             found.append(network.features(pixels.to(device)).cpu())
-    return torch.cat(found) if found else torch.empty(0, FEATURES)
+    return torch.cat(found) if found else torch.empty(0, FEATURES, dtype=torch.float32)

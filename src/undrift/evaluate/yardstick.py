@@ -1,6 +1,7 @@
 """What samples are held against, and what a perfect model would get.
 
-    images with classes     Frechet distance in the features of a classifier of the same data; the share recognised beside it
+    images with classes     Frechet distance in the features of a classifier of the same data, or, where samples are too few for it,
+                            the kernel distance there; the share recognised beside it
     everything else         energy distance, in model space
     an exact law            energy distance to exact draws: the sampler's own error; for samplers without noise also the distance
                             to the exact end of the flow, root mean square over samples and entries
@@ -21,8 +22,10 @@ from torch import Tensor
 from undrift.data import Dataset
 from undrift.data.stream import stream
 from undrift.error import UndriftError
-from undrift.evaluate.distance import Energy, Estimate, Frechet
+from undrift.evaluate.distance import Energy, Estimate
 from undrift.evaluate.features import features
+from undrift.evaluate.frechet import Frechet
+from undrift.evaluate.kernel import cubic
 from undrift.evaluate.recognition import train_judge
 from undrift.exact import GaussianMixture
 from undrift.likelihood import decode
@@ -42,6 +45,7 @@ class Yardstick:
         real: Which those are, in words: as many as there are samples, where there are so many.
         quality: `(n, *shape)` samples to the figure; lower is better.
         also: `(samples, deterministic)` to other figures by name, shown beside it.
+        least: How many samples the figure takes, at the least.
     """
 
     name: str
@@ -49,10 +53,14 @@ class Yardstick:
     real: str
     quality: Callable[[Tensor], Estimate]
     also: Callable[[Tensor, bool], dict[str, float]]
+    least: int = LEAST
 
 
 def of_images(train: Dataset, held_out: Dataset, labels: Tensor, seed: int = 0, cache: Path | None = None) -> Yardstick:
-    """Frechet distance in the features of a classifier of the training data, and the share recognised.
+    """Distance in the features of a classifier of the training data, and the share recognised.
+
+    It is the Frechet distance where samples, held-out examples and the reference are enough for it, else the kernel distance, which is
+    without bias for any number.
 
     Args:
         train, held_out: Labelled images of at least 8 x 8.
@@ -61,19 +69,24 @@ def of_images(train: Dataset, held_out: Dataset, labels: Tensor, seed: int = 0, 
         cache: Where the classifier is kept.
     """
     judge = train_judge(train, held_out, cache=cache)
-    distance = Frechet(features(judge, _some(train, _FEATURES, seed)))
-    real = _some(held_out, len(labels), seed)
+    known, real = features(judge, _some(train, _FEATURES, seed)), _some(held_out, len(labels), seed)
+    frechet, what, why = Frechet(known), "Frechet distance", ""
+    distance: Callable[[Tensor], Estimate] = frechet
+    if (refusal := frechet.refusal(len(real))) is not None:
+        kernel = Energy(known[:_ENERGY], cubic)
+        distance, what, why = lambda h: kernel(h).times(1000), "kernel distance (KID x 1000)", f"; no Frechet distance: {refusal}"
 
     def recognised(y: Tensor, deterministic: bool) -> dict[str, float]:
         return {"recognised": float((judge.classify(y) == labels[: len(y)]).double().mean())}
 
     return Yardstick(
-        f"Frechet distance to training data in the features of a classifier (right on {100 * judge.accuracy:.1f} % of "
-        f"{judge.held_out:,} held-out examples)",
+        f"{what} to training data in the features of a classifier (right on {100 * judge.accuracy:.1f} % of "
+        f"{judge.held_out:,} held-out examples){why}",
         distance(features(judge, real)),
         f"{len(real):,} held-out examples",
         lambda y: distance(features(judge, y)),
         recognised,
+        LEAST if why else max(LEAST, frechet.least),
     )
 
 
@@ -94,7 +107,7 @@ def of_draws(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
 
 def of_law(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
     """Energy distance to exact draws; and to the exact end of the flow from the noise that `sample` starts with."""
-    start = law.process.prior(torch.empty(n, *(law.shape or ())), Noise(range(n)).fold("sample", seed))
+    start = law.process.prior(torch.empty(n, *(law.shape or ()), dtype=torch.float32), Noise(range(n)).fold("sample", seed))
     end = decode(law, start)
 
     def error(y: Tensor, deterministic: bool) -> dict[str, float]:
