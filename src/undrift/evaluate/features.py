@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from undrift.data import Dataset
-from undrift.evaluate.recognition import Judge, fit, read_cache
+from undrift.evaluate.recognition import Judge, fit, read_cache, single
 from undrift.model import contiguous, write_atomically
 from undrift.nn import Classifier
 
@@ -63,6 +63,7 @@ class Encoder(nn.Module):
         return float(1 - (self(x) - goal).square().sum() / (goal - goal.mean(0)).square().sum().clamp(min=1e-12))
 
 
+@single()
 def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None) -> Encoder:
     """Train the autoencoder on `train`; a cached one of the same data is read back.
 
