@@ -100,6 +100,27 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     assert Estimate(x.mean().item(), replicates).standard_error == pytest.approx((x.std() / 20**0.5).item())
 
 
+def test_what_the_reference_does_to_both_drops_out_of_a_difference():
+    """By hand, and between samples of two laws against one reference: 80 repeats with references of their own, 25 % is 3 of their errors."""
+    a = Estimate(3.0, (1.0, 2.0, 3.0), (0.0, 1.0, 5.0))
+    b = Estimate(1.0, (2.0, 2.0, 5.0), (1.0, 2.0, 9.0))
+    parts = (a.replicates, b.replicates, a.reference, a.minus(b).reference)
+    own = [2 / 3 * sum((r - sum(part) / 3) ** 2 for r in part) for part in parts]
+    assert a.apart(b) == pytest.approx(math.sqrt(own[0] + own[1] + own[3])) and parts[3] == (-1.0, -1.0, -4.0)
+    assert a.standard_error == pytest.approx(math.sqrt(own[0] + own[2]))
+    assert a.times(-2.0) == Estimate(-6.0, (-2.0, -4.0, -6.0), (-0.0, -2.0, -10.0))
+    generator, gaps, errors, apart = torch.Generator().manual_seed(6), [], [], []
+    for _ in range(80):
+        x, y, z = (torch.randn(n, 1, generator=generator) for n in (400, 400, 50))
+        distance = Energy(z)
+        near, far = distance(x + 1), distance(1.5 * y + 1.2)
+        gaps.append(far.value - near.value)
+        errors.append(far.apart(near))
+        apart.append(math.hypot(far.standard_error, near.standard_error))
+    spread = torch.tensor(gaps).std().item()
+    assert sum(errors) / 80 == pytest.approx(spread, rel=0.25) and sum(apart) / 80 > 1.5 * spread
+
+
 def test_groups_are_blocks_of_nearly_equal_size():
     for n, count in ((20, 2), (50, 5), (199, 19), (1000, 20), (1013, 20)):
         sizes = torch.bincount(groups(n))

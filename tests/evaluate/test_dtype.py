@@ -16,7 +16,8 @@ from undrift.evaluate.frontier import frontier
 from undrift.evaluate.gauge import gauge, in_features
 from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import by_cosine
-from undrift.evaluate.recognition import predict, train_judge
+from undrift.evaluate.neighbours import nearest_neighbours
+from undrift.evaluate.recognition import predict, shifted, train_judge
 from undrift.evaluate.vectors import columns
 
 LAW = mixture()
@@ -49,8 +50,10 @@ def of_images():
     """A classifier and an autoencoder of a few digits, trained anew; what they see; cosines."""
     train, held_out = digits().split(0.95, 0)[0], digits().split(0.03, 0)[1]
     judge, encoder, y = train_judge(train, held_out), train_encoder(train), held_out.batch(torch.arange(20))[0]
-    found = predict(judge.classifier, y), features(encoder, y), by_cosine(y, y.flip(0), train).likeness
-    assert found[0].dtype == found[1].dtype == torch.float32
+    moved = shifted(y.repeat(200, 1, 1, 1), ud.Noise(range(4000))).sum((1, 2, 3))  # many: rounding changes one in a thousand
+    found = predict(judge.classifier, y), features(encoder, y), moved, nearest_neighbours(y, train)[0]
+    assert {part.dtype for part in found} == {torch.float32}
+    found = (*found, by_cosine(y, y.flip(0), train).likeness)
     return judge.accuracy, *(part.tolist() for part in found)
 
 
