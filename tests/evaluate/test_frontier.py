@@ -392,6 +392,8 @@ def test_the_chart_shows_lines_where_they_belong():
     assert grey.sum() > 5  # the band, near the bottom
     assert np.nonzero(grey)[0].min() > 400
     assert chart({"one": points[1:]}, "x", "y").size == (900, 560)  # a single point
+    accents, bare = (chart({"one": points}, "x", label).tobytes() for label in ("Fréchet distance", "Frechet distance"))
+    assert accents == bare  # and not a box where the font has no glyph
     assert chart({"one": [Point(5, -1.0, 0.1), Point(6, 0.0, 0.0)]}, "x", "y", (-0.1, 0.2)).size == (900, 560)
 
 
