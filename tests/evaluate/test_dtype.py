@@ -43,7 +43,7 @@ def of_vectors():
 def of_features():
     """Every figure in features, and the distances by themselves."""
     seen, h = (torch.from_numpy(np.random.default_rng(i).standard_normal((100, 4)).astype(np.float32)) for i in (0, 1))
-    return in_features(seen, 100)[0](h), Frechet(seen).plain(h), Energy(seen)(h)
+    return in_features(seen, 100)[0](h, None), Frechet(seen).plain(h), Energy(seen)(h)
 
 
 def of_images():

@@ -121,7 +121,7 @@ def test_few_samples_of_the_same_law_are_as_real_data():
     for i in range(40):
         figures, missing = in_features(normal(400, 3 * i), 20)
         assert not missing
-        own, floor = figures(normal(20, 3 * i + 1)), figures(normal(20, 3 * i + 2))
+        own, floor = figures(normal(20, 3 * i + 1), None), figures(normal(20, 3 * i + 2), None)
         for key, e in own.items():
             found = Figure(KINDS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
             alarms += found.verdict != "as real data"

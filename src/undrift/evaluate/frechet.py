@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,15 +40,16 @@ class Frechet:
 
     Args:
         reference: `(M, d)`, at least 2 rows.
+        strata: `(M,)` the classes of the reference, where it was drawn class by class.
 
     Attributes:
         rank: In how many dimensions the reference varies.
         least: How many samples an estimate takes, at the least.
     """
 
-    def __init__(self, reference: Tensor) -> None:
+    def __init__(self, reference: Tensor, strata: Tensor | None = None) -> None:
         y = checked(reference)
-        self.mean = y.mean(0)
+        self.mean, self.strata = y.mean(0), strata
         self.rows = y - self.mean
         self.root = _root(self.rows)
         self.rank = self.root.shape[1]
@@ -62,8 +63,8 @@ class Frechet:
                 return f"{count:,} {what} are too few for {self.rank:,} dimensions; {self.least:,} are the least"
         return None
 
-    def __call__(self, x: Tensor) -> Estimate:
-        """The distance of samples `(n, d)`.
+    def __call__(self, x: Tensor, strata: Tensor | None = None) -> Estimate:
+        """The distance of samples `(n, d)`; `strata` are their classes, where they were drawn class by class.
 
         Raises:
             ValueError: n, or the number of examples of the reference, is below `least`.
@@ -73,13 +74,14 @@ class Frechet:
             raise ValueError(f"no Frechet distance: {why}.")
         rows = x - x.mean(0)
         gap = x.mean(0) - self.mean
-        mine, known = _moments(rows), _moments(self.rows)
-        own = zip(mine, _spectra(rows @ self.root), strict=True)
-        other = zip(known, _spectra(self.rows @ _root(rows)), strict=True)
+        groups = [_rows_of_groups(n, classes) for n, classes in ((len(x), strata), (len(self.rows), self.strata))]
+        mine, known = _moments(rows, groups[0]), _moments(self.rows, groups[1])
+        own = zip(mine, _spectra(rows @ self.root, groups[0]), strict=True)
+        other = zip(known, _spectra(self.rows @ _root(rows), groups[1]), strict=True)
         whole, *without = [_between(gap + part.shift, part, known[0], values) for part, values in own]
         _, *rest = [_between(gap - part.shift, mine[0], part, values) for part, values in other]
-        drift = sum((len(found) - 1) * (whole - math.fsum(found) / len(found)) for found in (without, rest))
-        return Estimate(whole + drift, tuple(without), tuple(rest))
+        found = Estimate(whole, tuple(without), tuple(rest))
+        return replace(found, value=whole + found.drift())
 
     def plain(self, x: Tensor) -> float:
         """The distance of the moments of `(n, d)` samples as they are, n of at least 2: too high, the more so the smaller n is.
@@ -130,22 +132,23 @@ class _Moments:
     trace: float
 
 
-def _moments(rows: Tensor) -> list[_Moments]:
+def _moments(rows: Tensor, groups: list[Tensor]) -> list[_Moments]:
     """Of all of the centred rows, then of all but each group."""
     squares = rows.square().sum(1)
     found = [_Moments(len(rows), torch.zeros_like(rows[0]), float(squares.sum()) / (len(rows) - 1))]
-    for part, square in zip(_grouped(rows), _grouped(squares), strict=True):
-        n = len(rows) - len(part)
-        shift = -part.sum(0) / n
-        found.append(_Moments(n, shift, float(squares.sum() - square.sum() - n * shift.square().sum()) / (n - 1)))
+    for group in groups:
+        n = len(rows) - len(group)
+        shift = -rows[group].sum(0) / n
+        found.append(_Moments(n, shift, float(squares.sum() - squares[group].sum() - n * shift.square().sum()) / (n - 1)))
     return found
 
 
-def _spectra(along: Tensor) -> Iterator[Tensor]:
+def _spectra(along: Tensor, groups: list[Tensor]) -> Iterator[Tensor]:
     """Eigenvalues of the covariance of all of the centred rows, then of all but each group."""
     whole = along.T @ along
     yield torch.linalg.eigvalsh(whole / (len(along) - 1)).clamp(min=0)
-    for part in _grouped(along):
+    for group in groups:
+        part = along[group]
         n, total = len(along) - len(part), part.sum(0)
         yield torch.linalg.eigvalsh((whole - part.T @ part - total[:, None] * total / n) / (n - 1)).clamp(min=0)
 
@@ -156,8 +159,10 @@ def _between(gap: Tensor, a: _Moments, b: _Moments, values: Tensor) -> float:
     return shift + a.trace + b.trace - 2 * trace_root(values, a.n - 1, b.n - 1)
 
 
-def _grouped(rows: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(rows, groups(len(rows)).bincount().tolist())
+def _rows_of_groups(n: int, strata: Tensor | None) -> list[Tensor]:
+    """The row numbers of each group."""
+    group = groups(n, strata)
+    return [torch.nonzero(group == g).flatten() for g in range(int(group.max()) + 1)]
 
 
 def _rest(n: int) -> int:

@@ -27,6 +27,7 @@ from undrift.evaluate.features import features
 from undrift.evaluate.frechet import Frechet
 from undrift.evaluate.kernel import cubic
 from undrift.evaluate.recognition import train_judge
+from undrift.evaluate.strata import by_class
 from undrift.exact import GaussianMixture
 from undrift.likelihood import decode
 from undrift.noise import Noise
@@ -69,32 +70,39 @@ def of_images(train: Dataset, held_out: Dataset, labels: Tensor, seed: int = 0, 
         cache: Where the classifier is kept.
     """
     judge = train_judge(train, held_out, cache=cache)
-    known, real = features(judge, _some(train, _FEATURES, seed)), _some(held_out, len(labels), seed)
-    frechet, what, why = Frechet(known), "Frechet distance", ""
-    distance: Callable[[Tensor], Estimate] = frechet
-    if (refusal := frechet.refusal(len(real))) is not None:
-        kernel = Energy(known[:_ENERGY], cubic)
-        distance, what, why = lambda h: kernel(h).times(1000), "kernel distance (KID x 1000)", f"; no Frechet distance: {refusal}"
+    (known, known_labels), (real, real_labels) = _some(train, _FEATURES, seed), _some(held_out, len(labels), seed)
+    even, h = by_class(train, held_out), features(judge, known)
+    frechet, what, least = Frechet(h, even(known_labels)), "Frechet distance", LEAST
+    distance: Callable[[Tensor, Tensor | None], Estimate] = frechet
+    if (why := frechet.refusal(len(real))) is None:
+        least = max(LEAST, frechet.least)
+    else:
+        kernel = Energy(h[:_ENERGY], cubic, even(None if known_labels is None else known_labels[:_ENERGY]))
+        distance, what = lambda h, classes: kernel(h, classes).times(1000), "kernel distance (KID x 1000)"
+
+    def far(y: Tensor, classes: Tensor | None) -> Estimate:
+        return distance(features(judge, y), even(classes))
 
     def recognised(y: Tensor, deterministic: bool) -> dict[str, float]:
         return {"recognised": float((judge.classify(y) == labels[: len(y)]).double().mean())}
 
     return Yardstick(
         f"{what} to training data in the features of a classifier (right on {100 * judge.accuracy:.1f} % of "
-        f"{judge.held_out:,} held-out examples){why}",
-        distance(features(judge, real)),
+        f"{judge.held_out:,} held-out examples)" + ("" if why is None else f"; no Frechet distance: {why}"),
+        far(real, real_labels),
         f"{len(real):,} held-out examples",
-        lambda y: distance(features(judge, y)),
+        lambda y: far(y, labels[: len(y)]),
         recognised,
-        LEAST if why else max(LEAST, frechet.least),
+        least,
     )
 
 
 def of_data(train: Dataset, held_out: Dataset, n: int, seed: int = 0) -> Yardstick:
     """Energy distance to the training data in model space."""
-    distance, real = Energy(_some(train, _ENERGY, seed)), _some(held_out, n, seed)
-    which = f"{len(real):,} held-out examples"
-    return Yardstick("energy distance to training data", distance(real), which, distance, lambda y, deterministic: {})
+    even, (known, labels), (real, classes) = by_class(train, held_out), _some(train, _ENERGY, seed), _some(held_out, n, seed)
+    distance, which = Energy(known, strata=even(labels)), f"{len(real):,} held-out examples"
+    floor = distance(real, even(classes))
+    return Yardstick("energy distance to training data", floor, which, distance, lambda y, deterministic: {})
 
 
 def of_draws(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
@@ -116,9 +124,9 @@ def of_law(law: GaussianMixture, n: int, seed: int = 0) -> Yardstick:
     return replace(of_draws(law, n, seed), also=error)
 
 
-def _some(data: Dataset, n: int, seed: int) -> Tensor:
-    """A random `n` of the examples (all, where there are no more), in model space."""
+def _some(data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """A random `n` of the examples (all, where there are no more), in model space, and their classes."""
     if len(data) < LEAST:
         raise UndriftError(f"{data.name}: {len(data)} examples are too few to judge by; {LEAST} are the least")
     rows = torch.from_numpy(stream(seed, "frontier").permutation(len(data))[:n].copy())
-    return data.batch(rows)[0]
+    return data.batch(rows)
