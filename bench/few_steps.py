@@ -31,6 +31,7 @@ from undrift import times as grids
 from undrift.evaluate.features import features
 from undrift.evaluate.frechet import Frechet
 from undrift.evaluate.recognition import train_judge
+from undrift.evaluate.strata import by_class
 from undrift.evaluate.verdict import data_of
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
@@ -125,7 +126,8 @@ def main():
     guided = model.denoiser if options.scale == 1 else ud.Mix(model.denoiser, model.denoiser.given(None), options.scale)
     shape = model.spec.shape
     rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000)).long()
-    frechet = Frechet(features(judge, train.batch(rows)[0]))
+    even, (known, classes) = by_class(train, held_out), train.batch(rows)
+    frechet = Frechet(features(judge, known), even(classes))
     if (why := frechet.refusal(min(options.n, len(held_out)))) is not None:
         raise SystemExit(f"no Fréchet distance: {why}")
     few = min(options.n, max(200, frechet.least))
@@ -153,7 +155,11 @@ def main():
     def measured(x):
         clean = model.spec.to_model(model.spec.from_model(x))
         seen = (judge.classify(clean) == labels[: len(x)]).double().mean().item()
-        return frechet(features(judge, clean)), 100 * seen, (x - end[: len(x)]).square().mean().sqrt().item()
+        return (
+            frechet(features(judge, clean), even(labels[: len(x)])),
+            100 * seen,
+            (x - end[: len(x)]).square().mean().sqrt().item(),
+        )
 
     def say(name, budget, n, figures):
         distance, seen, away = figures
@@ -164,8 +170,8 @@ def main():
     end = draw((ud.RungeKutta(), grids.straight), 101, 0, options.n)
     found, first, drawn = {("flow, RK4", 101): measured(end)}, {}, {}
     say("flow, RK4", 101, options.n, found["flow, RK4", 101])
-    real = held_out.batch(torch.linspace(0, len(held_out) - 1, min(len(held_out), options.n)).long())[0]
-    floor = frechet(features(judge, real))
+    real, classes = held_out.batch(torch.linspace(0, len(held_out) - 1, min(len(held_out), options.n)).long())
+    floor = frechet(features(judge, real), even(classes))
     for budget in BUDGETS:
         for name, setting in settings.items():
             try:
