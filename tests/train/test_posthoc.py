@@ -158,6 +158,26 @@ def test_an_average_within_the_error_of_the_best_stays(tmp_path, capsys):
     assert [(run / name).read_bytes() for name in ("model.json", "model.safetensors")] == before
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_what_is_settled_does_not_depend_on_the_default_dtype(dtype):
+    """Losses that differ in the fourth digit, on the same questions: for sure, or within the error."""
+    losses = 1000 + torch.sin(torch.arange(100, dtype=torch.float64))
+    wobble = 0.1 * torch.cos(7 * torch.arange(100, dtype=torch.float64))
+    torch.set_default_dtype(dtype)
+    try:
+        now, sure, tied = (
+            Candidate("now", losses, present=True),
+            Candidate("sure", losses - 0.01),
+            Candidate("tied", losses - 0.005 + wobble),
+        )
+        assert settled([now, sure]) == (sure, sure) and settled([now, tied]) == (tied, now)
+        gap, error = now.against(tied)
+        assert gap == pytest.approx(0.005 - float(wobble.mean())) and error == pytest.approx(float(wobble.std()) / 10)
+        assert settled([now, Candidate("broken", losses * math.nan)]) == (now, now)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_model_that_is_no_candidate_is_one_as_it_is(tmp_path, capsys):
     """Weights that somebody has put there: far worse, so an average takes their place; and it is said what they were."""
     run = tmp_path / "run"
