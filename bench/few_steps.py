@@ -5,9 +5,9 @@
 For every number of network evaluations: the Fréchet distance to the training data in the features of a classifier of these data
 (without bias, with its jackknife error), the share of samples recognised as the class asked for, and the distance to where the
 probability flow itself takes the same noise (root mean square over pixels, in model space, data from -1 to 1). The schedulers are
-given every grid and order that they offer. All settings draw 200 samples, or as many as the Fréchet distance takes; of each library
-the three best by either figure draw n. `--long` adds 1,000 steps of ancestral sampling, of 300 samples. Writes bench/few_steps.md and
-needs `pip install -e '.[bench]'`.
+given every grid and order that they offer. All settings draw 200 samples, or as many as the Fréchet distance takes; of each
+library the three best by either figure draw n. `--long` adds 1,000 steps of ancestral sampling, of 300 samples. Writes
+bench/few_steps.md and needs `pip install -e '.[bench]'`.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python docs/pictures/frechet.py
 
-One draw of two Gaussian laws in 128 dimensions, whose distance is known, against a reference of ten times as many examples: the distance
-of the samples' own moments, the same corrected to first order in 1/n, and what is printed.
+One draw of two Gaussian laws in 128 dimensions, whose distance is known, against a reference of ten times as many examples: the
+distance of the samples' own moments, the same corrected to first order in 1/n, and what is printed.
 """
 
 from pathlib import Path

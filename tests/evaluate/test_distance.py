@@ -54,8 +54,8 @@ def test_replicates_are_the_distance_without_a_group():
 
 @pytest.mark.parametrize("kind", [Energy, Frechet])
 def test_error_bars_are_as_wide_as_the_spread_of_repeats(kind):
-    """120 repeats of samples and of a smaller reference: the mean error bar is within 25 % of their spread (whose own error is 6.5 %:
-    4 sigma). With the reference as given it would be more than 25 % too small."""
+    """120 repeats of samples and of a smaller reference: the mean error bar is within 25 % of their spread (whose own error is
+    6.5 %: 4 sigma). With the reference as given it would be more than 25 % too small."""
     generator = torch.Generator().manual_seed(0)
     pairs = [[torch.randn(n, 2, generator=generator) for n in (200, 80)] for _ in range(120)]
     found = [kind(y)(0.7 + 1.3 * x) for x, y in pairs]
@@ -101,7 +101,8 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 
 
 def test_what_the_reference_does_to_both_drops_out_of_a_difference():
-    """By hand, and between samples of two laws against one reference: 80 repeats with references of their own, 25 % is 3 of their errors."""
+    """By hand, and between samples of two laws against one reference: 80 repeats with references of their own, 25 % is 3 of their
+    errors."""
     a = Estimate(3.0, (1.0, 2.0, 3.0), (0.0, 1.0, 5.0))
     b = Estimate(1.0, (2.0, 2.0, 5.0), (1.0, 2.0, 9.0))
     parts = (a.replicates, b.replicates, a.reference, a.minus(b).reference)

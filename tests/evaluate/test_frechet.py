@@ -57,8 +57,8 @@ def test_plain_of_fewer_samples_than_dimensions():
 
 
 def test_the_trace_of_the_root_is_the_sum_over_zeros_and_poles():
-    """Of equal numbers n the contour integral has poles at the eigenvalues lam and cuts that join them to those of
-    Lam - sqrt(lam) sqrt(lam)^T / n, xi: it is 2 n sum (sqrt(lam) - sqrt(xi)). Of very many samples it is the sum over theirs; it is
+    """Of equal numbers n the contour integral has poles at the eigenvalues lam and cuts that join them to those of Lam -
+    sqrt(lam) sqrt(lam)^T / n, xi: it is 2 n sum (sqrt(lam) - sqrt(xi)). Of very many samples it is the sum over theirs; it is
     symmetric, and multiplies as a root does."""
     values = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).exp() ** 6
     root, n = values.sqrt(), 80
@@ -99,8 +99,8 @@ def repeats(kind, d, ratio, other, count, known=8.0):
 @pytest.mark.parametrize("kind", ["flat", "falling"])
 @pytest.mark.parametrize("ratio", [1.75, 2, 3, 5, 10, 20])
 def test_the_estimate_has_no_bias_and_its_interval_holds_the_truth(ratio, kind, other):
-    """25 repeats in 32 dimensions, for each of 24 cases: at least 20 intervals of 95 % hold the truth (a false alarm of all 24: 0.4 %),
-    and the mean is within 4 of its standard errors (0.3 %). Where n is small the plain distance is off by far more."""
+    """25 repeats in 32 dimensions, for each of 24 cases: at least 20 intervals of 95 % hold the truth (a false alarm of all 24:
+    0.4 %), and the mean is within 4 of its standard errors (0.3 %). Where n is small the plain distance is off by far more."""
     d = 32
     truth, pairs = repeats(kind, d, ratio, other, 25)
     found = [distance(x) for distance, x in pairs]
@@ -140,8 +140,8 @@ def test_what_is_least_leaves_enough_without_any_group():
 
 
 def test_256_dimensions_and_a_reference_of_500():
-    """The first-order correction alone gave 99.4 +- 1.5, 10.3 +- 1.1 and 33.2 here for 100, 200 and 500 samples. One repeat: the truth is
-    within 4 standard errors (a false alarm in 15,000)."""
+    """The first-order correction alone gave 99.4 +- 1.5, 10.3 +- 1.1 and 33.2 here for 100, 200 and 500 samples. One repeat: the
+    truth is within 4 standard errors (a false alarm in 15,000)."""
     generator = torch.Generator().manual_seed(0)
     y = torch.randn(500, 256, dtype=torch.float64, generator=generator)
     x = 1.1 * torch.randn(2000, 256, dtype=torch.float64, generator=generator)
@@ -162,8 +162,8 @@ def clusters(n, d, generator):
 
 
 def test_classes_are_no_bias():
-    """Equal laws of ten classes, 64 dimensions, 20 repeats: without the jackknife's correction the mean is above 1, with it zero within 4
-    of its standard errors (a false alarm in 3,000); at least 16 intervals hold zero (0.3 %)."""
+    """Equal laws of ten classes, 64 dimensions, 20 repeats: without the jackknife's correction the mean is above 1, with it zero
+    within 4 of its standard errors (a false alarm in 3,000); at least 16 intervals hold zero (0.3 %)."""
     generator = torch.Generator().manual_seed(0)
     found = [Frechet(clusters(640, 64, generator))(clusters(128, 64, generator)) for _ in range(20)]
     theory = [sum(e.replicates) / len(e.replicates) for e in found]
@@ -174,8 +174,8 @@ def test_classes_are_no_bias():
 
 
 def test_the_size_of_the_reference_is_no_bias():
-    """Equal laws against references of 1.75 and of 20 times the dimensions, 20 repeats each: zero within 4 standard errors of the mean (a
-    false alarm in 1,500 for both). Taken as given, the smaller one would be 10 away."""
+    """Equal laws against references of 1.75 and of 20 times the dimensions, 20 repeats each: zero within 4 standard errors of the
+    mean (a false alarm in 1,500 for both). Taken as given, the smaller one would be 10 away."""
     for known in (1.75, 20):
         _, pairs = repeats("flat", 32, 4, False, 20, known)
         values = torch.tensor([distance(x).value for distance, x in pairs])
@@ -204,8 +204,8 @@ def test_replicates_are_what_theory_gives_without_a_group():
 
 
 def test_differences_are_paired_over_samples_and_reference():
-    """Two settings of one noise against one reference: 60 repeats of all three; the mean error bar has their spread, and is a fifth of
-    that of either figure. 25 % is 2.7 of the spread's own errors of 9 %."""
+    """Two settings of one noise against one reference: 60 repeats of all three; the mean error bar has their spread, and is a
+    fifth of that of either figure. 25 % is 2.7 of the spread's own errors of 9 %."""
     generator, gaps, single = torch.Generator().manual_seed(1), [], []
     for _ in range(60):
         distance, z = Frechet(torch.randn(300, 2, generator=generator)), torch.randn(200, 2, generator=generator)
@@ -218,7 +218,8 @@ def test_differences_are_paired_over_samples_and_reference():
 
 
 def test_equal_laws_are_told_apart_once_in_370():
-    """Against one small reference, whose error both share: 60 pairs, at most 2 beyond three standard errors (a false alarm in 1,500)."""
+    """Against one small reference, whose error both share: 60 pairs, at most 2 beyond three standard errors (a false alarm in
+    1,500)."""
     generator = torch.Generator().manual_seed(2)
     distance = Frechet(torch.randn(60, 6, generator=generator))
     alarms = 0

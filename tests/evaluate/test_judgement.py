@@ -160,7 +160,8 @@ def test_evaluate_writes_a_report_that_stands_alone(judged_copy, capsys):
 
 
 def test_of_enough_samples_the_frechet_distance_is_measured_everywhere(judged_copy, tmp_path, capsys):
-    """192 of 359 held-out digits: in the terminal, in the page, in the numbers and in the comparison, with the error of the reference."""
+    """192 of 359 held-out digits: in the terminal, in the page, in the numbers and in the comparison, with the error of the
+    reference."""
     other = tmp_path / "other"
     shutil.copytree(judged_copy, other)
     code, out, err = undrift("evaluate", judged_copy, other, "-n", 192, "--steps", 2, "--out", tmp_path, capsys=capsys)

@@ -113,8 +113,8 @@ def test_wasserstein_on_a_line_is_exact():
 
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, 2.0), (1.0, 1.0), (0.5, 0.7), (0.0, 1.0)])
 def test_wasserstein_between_normals_on_a_line(shift, scale):
-    """W_2^2 = m^2 + (s - 1)^2. Evenly spaced quantiles in place of draws, of different numbers, so that nothing is random; the tails that
-    these leave out cost 0.3 %, those beyond 200 quantiles would cost 2 %."""
+    """W_2^2 = m^2 + (s - 1)^2. Evenly spaced quantiles in place of draws, of different numbers, so that nothing is random; the
+    tails that these leave out cost 0.3 %, those beyond 200 quantiles would cost 2 %."""
 
     def quantiles(n):
         return torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n)[:, None]

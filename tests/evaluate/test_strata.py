@@ -53,8 +53,8 @@ def test_groups_of_classes_are_all_alike(n):
 
 @pytest.mark.parametrize("kind", ["frechet", "energy", "kernel"])
 def test_equal_laws_drawn_class_by_class_are_at_distance_zero(kind):
-    """30 repeats of 200 against 500: the mean is zero within 4 of its standard errors (a false alarm in 15,000), at least 24 intervals hold
-    zero (0.3 %). Taken for independent draws, nearly all lie below zero, and few intervals hold it."""
+    """30 repeats of 200 against 500: the mean is zero within 4 of its standard errors (a false alarm in 15,000), at least 24
+    intervals hold zero (0.3 %). Taken for independent draws, nearly all lie below zero, and few intervals hold it."""
     generator, found, blind = torch.Generator().manual_seed(0), [], []
     for _ in range(30):
         known, labels = even(500), even(200)

@@ -47,8 +47,8 @@ def fresh(monkeypatch, k):
 
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_density_and_coverage_of_whole_numbers_are_those_of_any_law(d, monkeypatch):
-    """Grids of 4, 16 and 1,024 points: balls that are closed hold 6.7 times too many in the first. 40 repeats, 4.5 standard errors of the
-    mean, a false alarm in 25,000 for each of six."""
+    """Grids of 4, 16 and 1,024 points: balls that are closed hold 6.7 times too many in the first. 40 repeats, 4.5 standard
+    errors of the mean, a false alarm in 25,000 for each of six."""
     density, coverage = [], []
     for i in range(40):
         fresh(monkeypatch, i)
@@ -74,8 +74,8 @@ def test_the_noise_that_breaks_ties_changes_no_other_order_and_is_the_same_again
 @pytest.mark.parametrize("n", [20, 40])
 @pytest.mark.parametrize("kind", KINDS_OF_TIES)
 def test_every_figure_of_ties_and_of_the_fewest_samples_is_finite_and_as_real_data(kind, n):
-    """Equal laws, in 1, 2 and 20 columns: nothing is NaN, and of all verdicts none is a false alarm (at one in 370 each by chance, of 160
-    verdicts in ten cases; the seeds are fixed)."""
+    """Equal laws, in 1, 2 and 20 columns: nothing is NaN, and of all verdicts none is a false alarm (at one in 370 each by
+    chance, of 160 verdicts in ten cases; the seeds are fixed)."""
     for d in (1, 2, 20):
         train, held_out = table(kind, 200, d, 0), table(kind, n, d, 1)
         ruler, y = gauge(train, held_out, n), tied(kind, n, d, 2)
@@ -94,8 +94,8 @@ def test_every_figure_of_ties_and_of_the_fewest_samples_is_finite_and_as_real_da
 
 
 def test_whole_numbers_are_not_told_apart_more_often_than_by_chance():
-    """Ties make Kolmogorov & Smirnov's p larger than it need be: of 60 tables of 3 columns at level 0.05 at most 9 alarms (exceeded with
-    chance 0.002). 12 pairs for the forest: the pooled share is 1/2 within 4 standard errors."""
+    """Ties make Kolmogorov & Smirnov's p larger than it need be: of 60 tables of 3 columns at level 0.05 at most 9 alarms
+    (exceeded with chance 0.002). 12 pairs for the forest: the pooled share is 1/2 within 4 standard errors."""
     alarms = sum(min(c.p for c in columns(tied("whole", 60, 3, i), tied("whole", 80, 3, 500 + i))) < 0.05 for i in range(60))
     assert alarms <= 9
     found = [told_apart(tied("whole", 120, 2, i), tied("whole", 150, 2, 500 + i))[0].value for i in range(12)]
@@ -103,7 +103,8 @@ def test_whole_numbers_are_not_told_apart_more_often_than_by_chance():
 
 
 def test_copies_of_what_is_in_both_sets_are_ties_whatever_rounding_says():
-    """Every sample is a training and a held-out example, in 40 columns far from zero, where a distance of zero may be computed as 1e-4."""
+    """Every sample is a training and a held-out example, in 40 columns far from zero, where a distance of zero may be computed as
+    1e-4."""
     x = 3000 + torch.randn(30, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = by_distance("", x, torch.cat([x, x.flip(0)]), torch.cat([x.roll(7, 0), x]))
     assert found.drawn_to == 0.5 and found.odds == 0.5 and found.beyond == 0 and found.p == 1
@@ -130,8 +131,8 @@ def test_the_width_of_the_kernel_is_that_of_rows_which_differ():
 
 @pytest.mark.parametrize("chance", [0.5, 0.9, 0.97, 0.995])
 def test_the_chance_of_being_ahead_has_an_interval_that_holds_at_any_number(chance):
-    """20 against 20 and against 100, 200 repeats each: at least 180 hold the chance (a false alarm in 500). DeLong's alone hold 106 to 180
-    of 0.97 and 0.995, and are of no width where all are ahead."""
+    """20 against 20 and against 100, 200 repeats each: at least 180 hold the chance (a false alarm in 500). DeLong's alone hold
+    106 to 180 of 0.97 and 0.995, and are of no width where all are ahead."""
     shift = math.sqrt(2) * float(torch.special.ndtri(torch.tensor(chance, dtype=torch.float64)))
     for m in (20, 100):
         inside = 0
@@ -146,8 +147,8 @@ def test_the_chance_of_being_ahead_has_an_interval_that_holds_at_any_number(chan
 
 
 def test_the_chance_of_being_ahead_where_samples_are_copies_or_far_away():
-    """Three in four are ahead of all, the others behind: they scatter more than exponential laws do. 200 repeats of 50, at least 180 hold
-    the chance (a false alarm in 500); Newcombe's alone hold about 160."""
+    """Three in four are ahead of all, the others behind: they scatter more than exponential laws do. 200 repeats of 50, at least
+    180 hold the chance (a false alarm in 500); Newcombe's alone hold about 160."""
     inside, y = 0, torch.randn(1000, generator=torch.Generator().manual_seed(0))
     for i in range(200):
         ahead_of_all = torch.rand(50, generator=torch.Generator().manual_seed(i + 1)) < 0.75

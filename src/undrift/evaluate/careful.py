@@ -33,6 +33,7 @@ def _too_few(space: Space, m: int) -> list[str]:
     """Whether columns have samples enough; what takes more in features says so in its place."""
     if "energy" in space.floor and m <= space.size:
         return [
-            f"{m:,} samples of {space.size:,} columns: fewer samples than columns, so only large differences between laws are seen"
+            f"{m:,} samples of {space.size:,} columns: fewer samples than columns, so only large differences between laws "
+            "are seen"
         ]
     return []

@@ -1,6 +1,6 @@
-"""Which of several is taken, where a difference may be chance: the cheapest of those as good as the best, and on a tie what is in use.
+"""Which of several is taken, where differences may be chance: the cheapest of those as good as the best; on a tie what is in use.
 
-Of many candidates that are equally good, one has the best figure by chance. To take it would change what a model does for nothing.
+Of many candidates that are equally good, one has the best figure by chance. To take it would change a model for nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WITHIN = 2.0  # standard errors of a difference that are no difference
 
 
 def sigmas(gap: float, error: float) -> float:
-    """A difference in standard errors of it; 0 where the error is not known, so that nothing can be said; NaN is infinitely worse."""
+    """A difference in standard errors of it: 0 where the error is not known, so that nothing can be said; NaN is infinite."""
     if not math.isfinite(gap):
         return math.inf if math.isnan(gap) else gap
     if math.isnan(error) or gap == 0:

@@ -5,13 +5,14 @@ what it was without each group, so the difference of two settings whose samples 
 its own: what the noise does to both cancels.
 
 The energy distance here and the Frechet distance of `frechet` are without bias in the numbers of samples and of examples of the
-reference. So distances of different numbers are comparable, real data are near zero, and an estimate may lie a little below zero. The
-reference has an error of its own, which the same jackknife finds by leaving out one group of the reference at a time (Arvesen 1969,
-for two sets). It is common to everything measured against one reference, and mostly cancels in differences.
+reference. So distances of different numbers are comparable, real data are near zero, and an estimate may lie a little below zero.
+The reference has an error of its own, which the same jackknife finds by leaving out one group of the reference at a time (Arvesen
+1969, for two sets). It is common to everything measured against one reference, and mostly cancels in differences.
 
-All this is for independent draws. A set that was drawn class by class varies less: the shares of its classes do not vary at all. Taken
-for independent draws, its distance would come out too low, below zero for equal laws, by more than its error bar. Where the classes
-of a set are given as `strata`, its groups are dealt out class by class too, and the jackknife takes out the bias that is left.
+All this is for independent draws. A set that was drawn class by class varies less: the shares of its classes do not vary at all.
+Taken for independent draws, its distance would come out too low, below zero for equal laws, by more than its error bar. Where the
+classes of a set are given as `strata`, its groups are dealt out class by class too, and the jackknife takes out the bias that is
+left.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class Energy:
         self.within = self.known.T @ _distances(far, self.reference, self.reference, self.known)  # (H, H)
 
     def __call__(self, x: Tensor, strata: Tensor | None = None) -> Estimate:
-        """The distance of samples `(n, *D)`, n of at least 20; `strata` are their classes, where they were drawn class by class."""
+        """The distance of samples `(n, *D)`, n of at least 20; `strata` are their classes, where drawn class by class."""
         x = checked(x, self.reference[0])
         ones = _members(groups(len(x), strata))
         across = ones.T @ _distances(self.far, x, self.reference, self.known)  # (G, H)

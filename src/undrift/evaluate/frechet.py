@@ -1,12 +1,13 @@
 """The Frechet distance without the bias of few samples, and where it can be known.
 
-The distance between the moments of two samples is far above that of their laws: of n samples in d dimensions, of one law, by about
-`d^2/4n` in units of the variance. The bias depends on the law, being smaller for one that varies less (Chong & Forsyth 2020), so that
-equal numbers of samples do not make it fair. An expansion in 1/n, cut off after its first term, is far off below n of several d.
+The distance between the moments of two samples is far above that of their laws: of n samples in d dimensions, of one law, by
+about `d^2/4n` in units of the variance. The bias depends on the law, being smaller for one that varies less (Chong & Forsyth
+2020), so that equal numbers of samples do not make it fair. An expansion in 1/n, cut off after its first term, is far off below n
+of several d.
 
-Random matrix theory takes out the bias at any fixed ratio d/n below one (`trace_root`), exactly so where d is large and samples are
-Gaussian, or linear images of independent numbers. What is left, of order 1/n, and what classes, ReLUs and heavy tails do besides, is
-found by the jackknife over groups of samples and of the reference.
+Random matrix theory takes out the bias at any fixed ratio d/n below one (`trace_root`), exactly so where d is large and samples
+are Gaussian, or linear images of independent numbers. What is left, of order 1/n, and what classes, ReLUs and heavy tails do
+besides, is found by the jackknife over groups of samples and of the reference.
 
 From fewer samples than dimensions no such estimate is known, so `Frechet` gives none: it asks for one and a half times as many
 samples, and as many examples of the reference, as there are dimensions in which the reference varies. docs/evaluate.md shows what
@@ -34,9 +35,9 @@ class Frechet:
 
         |m - m'|^2 + tr C + tr C' - 2 tr (C^1/2 C' C^1/2)^1/2
 
-    Calling it gives an estimate without bias, whose error bar holds the error of the reference too; `plain` is the distance of the
-    samples' own moments. In the features of an Inception network that is the FID (Heusel et al. 2017, eq. 6); figures of different
-    features are not comparable. Source: Dowson & Landau 1982.
+    Calling it gives an estimate without bias, whose error bar holds the error of the reference too; `plain` is the distance of
+    the samples' own moments. In the features of an Inception network that is the FID (Heusel et al. 2017, eq. 6); figures of
+    different features are not comparable. Source: Dowson & Landau 1982.
 
     Args:
         reference: `(M, d)`, at least 2 rows.
@@ -100,11 +101,14 @@ class Frechet:
 def trace_root(values: Tensor, n: float, m: float, step: float = 0.5) -> float:
     """The trace of `(C C')^1/2` of two laws, from the eigenvalues of the product of their sample covariances.
 
-    With `phi(y) = sum lam/(lam + y)` over the eigenvalues lam of a product, the trace of its root is `2/pi int sqrt(y) (-phi'(y)) dy`.
-    Sampling multiplies the product of the laws, freely, by two matrices of Marchenko & Pastur's law. By the S-transform (Voiculescu
-    1987) the phi of the laws then has at `y / ((1 - phi/n) (1 - phi/m))` the value phi that the phi of the samples has at y. In their
-    integral put that for the y under the root, and it is that of the laws. As a sum over equal steps of log y it converges
-    exponentially.
+    With `phi(y) = sum lam/(lam + y)` over the eigenvalues lam of a product, the trace of its root is
+
+        2/pi int sqrt(y) (-phi'(y)) dy
+
+    Sampling multiplies the product of the laws, freely, by two matrices of Marchenko & Pastur's law. By the S-transform
+    (Voiculescu 1987) the phi of the laws then has at `y / ((1 - phi/n) (1 - phi/m))` the value phi that the phi of the samples
+    has at y. In their integral put that for the y under the root, and it is that of the laws. As a sum over equal steps of log y
+    it converges exponentially.
 
     Args:
         values: `(p,)` eigenvalues, those that are above zero by no more than rounding left out.

@@ -48,7 +48,7 @@ class Frontier:
         scale: Guidance scale; None without classes.
         notes: What was left out, and why.
         fitted: The levels of the fitted grid.
-        present: How the model samples now; None where its cost is not known beforehand, or its fitted grid came out otherwise now.
+        present: How the model samples now; None where its cost is not known beforehand, or its fitted grid is another one now.
         best: The row with the best figure of those with the most samples.
         recommended: The cheapest within the error bars of the best; of equally cheap ones the present one.
     """

@@ -1,7 +1,7 @@
 """Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no, and two of ranks.
 
-Where samples are few or all alike, their own scatter may be zero, and nothing is sure for that. So a share's interval holds the shares
-that would scatter far enough to give what was seen (Wilson 1927), by what *they* would scatter.
+Where samples are few or all alike, their own scatter may be zero, and nothing is sure for that. So a share's interval holds the
+shares that would scatter far enough to give what was seen (Wilson 1927), by what *they* would scatter.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def median(values: Tensor) -> tuple[float, float]:
 def ahead(x: Tensor, y: Tensor) -> tuple[float, float]:
     """Of the chance that one of `x` `(n,)` is larger than one of `y` `(m,)`, ties being halves. Both are independent draws.
 
-    The wider of two. DeLong et al. 1988, eq. 5, holds for any laws, but by the scatter of the sample, which is zero where all of x are
-    ahead. Newcombe 2006 (method 5) holds the chances that would scatter far enough, as Wilson's does, by the scatter of exponential
-    laws (Hanley & McNeil 1982).
+    The wider of two. DeLong et al. 1988, eq. 5, holds for any laws, but by the scatter of the sample, which is zero where all of
+    x are ahead. Newcombe 2006 (method 5) holds the chances that would scatter far enough, as Wilson's does, by the scatter of
+    exponential laws (Hanley & McNeil 1982).
     """
     n, m, z = len(x), len(y), float(norm.ppf((1 + LEVEL) / 2))
     both = torch.from_numpy(rankdata(torch.cat([x, y]).numpy()))

@@ -10,7 +10,7 @@ Balls around each point that reach to its k-th neighbour stand for the support o
 For equal laws none but density has 1 as its value: coverage is `1 - prod_{i<k} (M - 1 - i)/(n + M - 1 - i)` in any number of dimensions,
 precision and recall depend on the law. So only the figures of as many held-out examples say what is good.
 
-Points that coincide, or lie equally far, are put in order by chance (see `ties`); so all this holds for whole numbers and copies too.
+Points that coincide, or lie equally far, are in order by chance (see `ties`): all this holds for whole numbers and copies too.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A race of settings: ever more samples for ever fewer of them.
 
 Three rounds. First every sampler on every grid at one number of evaluations, of which the best pairs go on; then those at all
-numbers; then what is not clearly worse than the best. No round has fewer samples than the figure takes. All start from the same noise, so that a setting's lead is judged by the
-error bar of the difference. Samples have addresses, so a later round draws only what is new.
+numbers; then what is not clearly worse than the best. No round has fewer samples than the figure takes. All start from the same
+noise, so that a setting's lead is judged by the error bar of the difference. Samples have addresses, so a later round draws only
+what is new.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def best(rows: Sequence[Row]) -> Row:
 
 
 def recommend(rows: Sequence[Row], present: Setting | None = None) -> Row:
-    """The cheapest row within the error bars of the best, among those with the most samples; of equal ones that in use, else the better.
+    """The cheapest row within the error bars of the best, of those with the most samples; of equals that in use, else the better.
 
     Where samples are recognised, that too: guided samples are sharper than data, so that a coarse sampler which blurs them can be
     nearer to the data and yet be wrong more often.

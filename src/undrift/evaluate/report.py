@@ -94,9 +94,9 @@ def copies(m: Memory) -> str:
     low, high = m.odds_interval
     to = percent(Share(m.drawn_to * len(m.likeness), len(m.likeness)), 0)
     return (
-        f"a sample is nearer than a held-out example with chance {m.odds:.2f} ({low:.2f} to {high:.2f}; 0.50 if nothing is copied), "
-        f"p = {p_value(m.p)}; {m.beyond} are nearer than every held-out example (p = {p_value(m.p_beyond)}); of equally many training "
-        f"and held-out examples, a training one is the nearest to {to} of samples"
+        f"a sample is nearer than a held-out example with chance {m.odds:.2f} ({low:.2f} to {high:.2f}; 0.50 if nothing is "
+        f"copied), p = {p_value(m.p)}; {m.beyond} are nearer than every held-out example (p = {p_value(m.p_beyond)}); of equally "
+        f"many training and held-out examples, a training one is the nearest to {to} of samples"
     )
 
 
@@ -178,7 +178,8 @@ def _run(run: Judgement) -> dict[str, Any]:
              "nearest is of training": _share(Share(m.drawn_to * len(m.likeness), len(m.likeness))),
              "median": m.shown(m.likeness).median().item(), "median interval": median(m.shown(m.likeness)),
              "held-out median": m.shown(m.real).median().item(), "held-out median interval": median(m.shown(m.real)),
-             "suspects": [{"sample": i, "training example": int(m.rows[i]), "distance" if m.distances else "cosine": float(m.shown(m.likeness[i]))}
+             "suspects": [{"sample": i, "training example": int(m.rows[i]),
+                           "distance" if m.distances else "cosine": float(m.shown(m.likeness[i]))}
                           for i in m.suspects(SUSPECTS).tolist()]}
             for m in run.memories
         ],

@@ -16,8 +16,8 @@ Classes = Callable[[Tensor | None], Tensor | None]  # labels to strata
 def strata(labels: Tensor | None, shares: Tensor) -> Tensor | None:
     """The classes `(n,)` of a set if it was drawn class by class, None if it was not, or has none.
 
-    It was if every class comes as often as its share says, up to a sample and a half, which is what an even split leaves. A set drawn at
-    random that happens to be as even counts too: given its shares, it is one.
+    It was if every class comes as often as its share says, up to a sample and a half, which is what an even split leaves. A set
+    drawn at random that happens to be as even counts too: given its shares, it is one.
 
     Args:
         labels: Class numbers.

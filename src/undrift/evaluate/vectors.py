@@ -20,8 +20,9 @@ from undrift.evaluate.interval import student, wilson
 class SlicedWasserstein:
     """`sqrt(mean over directions of W_2^2)` of projections on lines (Bonneel et al. 2015), the same directions for all samples.
 
-    W_2^2 on a line is the mean squared gap of quantiles, here exactly that of the two sets, whatever their sizes. Its bias is left in: it
-    is positive for equal laws too, falling as 1/sqrt(n), and so to be read beside the figure of as many real examples.
+    W_2^2 on a line is the mean squared gap of quantiles, here exactly that of the two sets, whatever their sizes. Its bias is
+    left in: it is positive for equal laws too, falling as 1/sqrt(n), and so to be read beside the figure of as many real
+    examples.
 
     Args:
         reference: `(M, *D)`.
@@ -76,7 +77,7 @@ def _correlations(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the largest gap between its distribution functions, the chance of such a gap for equal laws, and of how many samples."""
+    """One column: the largest gap between its distribution functions, its chance for equal laws, and of how many samples."""
 
     number: int
     gap: Estimate

@@ -1,7 +1,7 @@
 """What samples are held against, and what a perfect model would get.
 
-    images with classes     Frechet distance in the features of a classifier of the same data, or, where samples are too few for it,
-                            the kernel distance there; the share recognised beside it
+    images with classes     Frechet distance in the features of a classifier of the same data, or the kernel distance there, where
+                            samples are too few for that; the share recognised beside it
     everything else         energy distance, in model space
     an exact law            energy distance to exact draws: the sampler's own error; for samplers without noise also the distance
                             to the exact end of the flow, root mean square over samples and entries
@@ -60,8 +60,8 @@ class Yardstick:
 def of_images(train: Dataset, held_out: Dataset, labels: Tensor, seed: int = 0, cache: Path | None = None) -> Yardstick:
     """Distance in the features of a classifier of the training data, and the share recognised.
 
-    It is the Frechet distance where samples, held-out examples and the reference are enough for it, else the kernel distance, which is
-    without bias for any number.
+    It is the Frechet distance where samples, held-out examples and the reference are enough for it, else the kernel distance,
+    which is without bias for any number.
 
     Args:
         train, held_out: Labelled images of at least 8 x 8.
