@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python bench/few_steps.py RUN [--data-dir DIR] [-n 1000] [--scale 1] [--long] [--workers 2]
 
 For every number of network evaluations: the Fréchet distance to the training data in the features of a classifier of these data
-(with its jackknife error), the share of samples recognised as the class asked for, and the distance to where the probability flow
-itself takes the same noise (root mean square over pixels, in model space, data from -1 to 1). The schedulers are given every grid
-and order that they offer. All settings draw 200 samples; of each library the three best by either figure draw n. `--long` adds
-1,000 steps of ancestral sampling, of 300 samples. Writes bench/few_steps.md and needs `pip install -e '.[bench]'`.
+(without bias, with its jackknife error), the share of samples recognised as the class asked for, and the distance to where the
+probability flow itself takes the same noise (root mean square over pixels, in model space, data from -1 to 1). The schedulers are
+given every grid and order that they offer. All settings draw 200 samples, or as many as the Fréchet distance takes; of each
+library the three best by either figure draw n. `--long` adds 1,000 steps of ancestral sampling, of 300 samples. Writes
+bench/few_steps.md and needs `pip install -e '.[bench]'`.
 """
 
 import argparse
@@ -27,9 +28,10 @@ from diffusers import (
 
 import undrift as ud
 from undrift import times as grids
-from undrift.evaluate.distance import Frechet
 from undrift.evaluate.features import features
+from undrift.evaluate.frechet import Frechet
 from undrift.evaluate.recognition import train_judge
+from undrift.evaluate.strata import by_class
 from undrift.evaluate.verdict import data_of
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
@@ -124,7 +126,11 @@ def main():
     guided = model.denoiser if options.scale == 1 else ud.Mix(model.denoiser, model.denoiser.given(None), options.scale)
     shape = model.spec.shape
     rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000)).long()
-    frechet = Frechet(features(judge, train.batch(rows)[0]))
+    even, (known, classes) = by_class(train, held_out), train.batch(rows)
+    frechet = Frechet(features(judge, known), even(classes))
+    if (why := frechet.refusal(min(options.n, len(held_out)))) is not None:
+        raise SystemExit(f"no Fréchet distance: {why}")
+    few = min(options.n, max(200, frechet.least))
     pool = ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,))
     started = time.perf_counter()
 
@@ -149,7 +155,11 @@ def main():
     def measured(x):
         clean = model.spec.to_model(model.spec.from_model(x))
         seen = (judge.classify(clean) == labels[: len(x)]).double().mean().item()
-        return frechet(features(judge, clean)), 100 * seen, (x - end[: len(x)]).square().mean().sqrt().item()
+        return (
+            frechet(features(judge, clean), even(labels[: len(x)])),
+            100 * seen,
+            (x - end[: len(x)]).square().mean().sqrt().item(),
+        )
 
     def say(name, budget, n, figures):
         distance, seen, away = figures
@@ -160,9 +170,8 @@ def main():
     end = draw((ud.RungeKutta(), grids.straight), 101, 0, options.n)
     found, first, drawn = {("flow, RK4", 101): measured(end)}, {}, {}
     say("flow, RK4", 101, options.n, found["flow, RK4", 101])
-    real = held_out.batch(torch.linspace(0, len(held_out) - 1, min(len(held_out), options.n)).long())[0]
-    floor = frechet(features(judge, real))
-    few = min(200, options.n)
+    real, classes = held_out.batch(torch.linspace(0, len(held_out) - 1, min(len(held_out), options.n)).long())
+    floor = frechet(features(judge, real), even(classes))
     for budget in BUDGETS:
         for name, setting in settings.items():
             try:
@@ -184,17 +193,17 @@ def main():
                 say(name, budget, options.n, found[name, budget])
     gap = None
     if options.long:
-        count = min(300, options.n)
+        count = min(options.n, max(300, frechet.least))
         long = measured(draw((ud.Ancestral(), grids.log_snr), 1000, 0, count))
         say("undrift Ancestral", 1000, count, long)
         name = min((n for n, b in found if b == 10 and n.startswith("undrift")), key=lambda n: found[n, 10][0].value)
         short = measured(drawn[name, 10][:count])
         say(name, 10, count, short)
         gap = name, count, short, long
-    write(options, model, found, first, floor, gap)
+    write(options, model, found, first, few, floor, gap)
 
 
-def write(options, model, found, first, floor, gap):
+def write(options, model, found, first, few, floor, gap):
     def line(budget, n, kind, name, figures):
         distance, seen, away = figures
         return (
@@ -233,12 +242,12 @@ def write(options, model, found, first, floor, gap):
         ]
     lines += [
         "",
-        "Every setting, the first 200 samples (the distance is corrected for their number to first order only: compare rows of as many):",
+        f"Every setting, the first {few} samples:",
         "",
         *head,
     ]
     order = sorted(first.items(), key=lambda item: (item[0][1], item[1][0].value))
-    lines += [line(b, min(200, options.n), "", name, figures) for (name, b), figures in order]
+    lines += [line(b, few, "", name, figures) for (name, b), figures in order]
     options.out.write_text("\n".join(lines) + "\n")
     print(f"wrote {options.out}")
 

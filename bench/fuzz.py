@@ -532,7 +532,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as top:
         bases = Path(top) / "bases"
         clean = prepare(bases)
-        print(f"{len(RUNS)} runs trained, {sum(map(len, clean.values()))} answers noted: {time.monotonic() - begun:.0f} s", flush=True)
+        print(
+            f"{len(RUNS)} runs trained, {sum(map(len, clean.values()))} answers noted: {time.monotonic() - begun:.0f} s",
+            flush=True,
+        )
         for i, (kind, number) in enumerate(cases):
             here = Path(top) / "case"
             shutil.rmtree(here, ignore_errors=True)

@@ -77,7 +77,9 @@ def test_a_network_of_another_precision(dtype, far, usual, rows):
         assert found[name].dtype.itemsize >= 4
         if name == "particles" and dtype.itemsize == 2:
             continue  # which particle survives is a choice, and rounding may change it
-        torch.testing.assert_close(found[name].double(), value.double(), rtol=0.02, atol=far, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            found[name].double(), value.double(), rtol=0.02, atol=far, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 @pytest.mark.parametrize("other_default", OTHER, ids=str, indirect=True)

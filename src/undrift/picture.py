@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -119,7 +119,10 @@ def imputed(x: Tensor, mask: Tensor, draws: Tensor, spec: Spec) -> Image.Image:
 def histogram(groups: dict[str, Tensor], label: str, bins: int = 40, size: tuple[int, int] = (720, 360)) -> Image.Image:
     """Shares of values in equal bins, one colour for each named group of `(n,)` finite values, on one axis."""
     width, height = size
-    left, right, top, bottom = 16, width - 16, 34, height - 46
+    text = 15 if width >= 600 else 12  # pixels, as large as the text around the picture
+    line = text + 5
+    left, right, top, bottom = 16, width - 16, 8 + line * len(groups), height - 2 * line - 10
+    font = ImageFont.load_default(text)
     values = torch.cat([v.flatten().double() for v in groups.values()])
     low, high = float(values.min()), float(values.max())
     if high - low < 1e-12:
@@ -141,14 +144,14 @@ def histogram(groups: dict[str, Tensor], label: str, bins: int = 40, size: tuple
         mean = float(list(groups.values())[i].double().mean())
         x = left + (right - left) * (mean - low) / (high - low)
         draw.line([(x, top), (x, bottom)], fill=(red, green, blue), width=1)
-        place = (left + i * (right - left) // max(2, len(groups)), 10)
-        draw.text(place, f"{name}: {_counted(list(groups.values())[i])}, mean {mean:.4f}", fill=(red, green, blue))
+        said = f"{name}: {_counted(list(groups.values())[i])}, mean {mean:.4f}"
+        draw.text((left, 4 + line * i), said, fill=(red, green, blue), font=font)
     draw.line([(left, bottom), (right, bottom)], fill=(0, 0, 0))
     for k in range(5):
         x, value = left + (right - left) * k / 4, low + (high - low) * k / 4
         draw.line([(x, bottom), (x, bottom + 4)], fill=(0, 0, 0))
-        draw.text((x, bottom + 6), f"{value:.4g}", fill=(0, 0, 0), anchor=("la", "ma", "ma", "ma", "ra")[k])
-    draw.text(((left + right) / 2, height - 18), label, fill=(0, 0, 0), anchor="ma")
+        draw.text((x, bottom + 6), f"{value:.4g}", fill=(0, 0, 0), font=font, anchor=("la", "ma", "ma", "ma", "ra")[k])
+    draw.text(((left + right) / 2, height - line - 2), label, fill=(0, 0, 0), font=font, anchor="ma")
     return image
 
 

@@ -31,9 +31,21 @@ def test_it_measures_recommends_and_the_model_follows(judged_copy, capsys):
     assert f"{now.sampler}, {now.steps} steps" in undrift("sample", judged_copy, "-n", 2, capsys=capsys)[1]
 
 
+def test_a_tie_changes_nothing_and_it_is_said(judged_copy, capsys):
+    """Two runs: after the first, which recommends, the second finds the same in use."""
+    assert undrift("frontier", judged_copy, *SMALL, capsys=capsys)[0] == 0
+    before = (judged_copy / "model.json").read_bytes()
+    for words in ((), ("--no-save",)):
+        code, out, err = undrift("frontier", judged_copy, *SMALL, *words, capsys=capsys)
+        assert (code, err) == (0, "")
+        assert "what the model uses now" in out
+        assert out.splitlines()[-1] == f"nothing is changed, the model samples so already: undrift sample {judged_copy}"
+        assert (judged_copy / "model.json").read_bytes() == before
+
+
 def test_no_save_leaves_the_model_and_says_how_to_use_it(judged_copy, tmp_path, capsys):
     before = (judged_copy / "model.json").read_bytes()
-    code, out, _ = undrift("frontier", judged_copy, *SMALL, "--no-save", "--out", tmp_path / "f.png", capsys=capsys)
+    code, out, _ = undrift("frontier", judged_copy, *SMALL, "--scale", 3, "--no-save", "--out", tmp_path / "f.png", capsys=capsys)
     assert code == 0
     assert (judged_copy / "model.json").read_bytes() == before
     assert (tmp_path / "f.png").is_file()

@@ -92,7 +92,7 @@ def test_a_run_resumes_without_its_model_json(harm, copied_run, tiny_run, tmp_pa
         place.write_text({"cut": content[:200], "empty": "", "not json": "[]"}[harm])
     other = tmp_path / "other.npy"
     np.save(other, np.zeros((4, 8, 8), np.uint8))
-    code, out, err = undrift("train", "digits", "--out", copied_run, "steps=30", capsys=capsys)
+    code, _, err = undrift("train", "digits", "--out", copied_run, "steps=30", capsys=capsys)
     assert (code, err) == (0, ""), err
     whole = shutil.copytree(tiny_run, tmp_path / "whole")
     assert undrift("train", "digits", "--out", whole, "steps=30", capsys=capsys)[0] == 0

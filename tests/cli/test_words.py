@@ -91,7 +91,9 @@ def test_what_there_is_is_listed(capsys, tmp_path, monkeypatch, tiny_run):
         code, out, _ = undrift("train", *words, capsys=capsys)
         assert code == 0 and all(f"\n{name} " in f"\n{out}" for name in ("digits", "mnist", "toy", "images"))
     code, out, _ = undrift("train", "digits", "--help", capsys=capsys)
-    assert code == 0 and all(f"  {key} " in out for key in ("steps", "learning_rate", "network.widths", "sampling.scale", "objective.times"))
+    assert code == 0 and all(
+        f"  {key} " in out for key in ("steps", "learning_rate", "network.widths", "sampling.scale", "objective.times")
+    )
     code, out, _ = undrift("train", tiny_run, "--help", capsys=capsys)
     assert code == 0 and "network.embedding" in out and not list(tmp_path.iterdir())
 

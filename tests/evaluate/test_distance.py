@@ -5,69 +5,9 @@ import math
 import pytest
 import torch
 
-from undrift.evaluate.distance import Energy, Estimate, Frechet, groups
-
-
-def gaussian(n, mean, root, seed):
-    """`(n, d)` draws of N(mean, root root^T), their sample moments made exact."""
-    z = torch.randn(n, len(mean), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    z = z - z.mean(0)
-    z = z @ torch.linalg.inv(torch.linalg.cholesky(z.T.cov())).T
-    return mean + z @ root.T
-
-
-def exact_moments(distance, x):
-    """The distance without the correction for bias: between the sample moments themselves."""
-    return distance.between(x.double(), x.double() @ distance.root)
-
-
-A = torch.tensor([[1.0, 0.0], [0.4, 0.7]], dtype=torch.float64)
-B = torch.tensor([[0.3, 0.0], [-0.9, 1.5]], dtype=torch.float64)
-
-
-def test_frechet_between_gaussians_whose_covariances_commute():
-    """|m - m'|^2 + sum (s_i - s'_i)^2 for standard deviations along the same axes."""
-    a, b = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64), torch.tensor([0.5, 2.5, 0.1], dtype=torch.float64)
-    turn = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))[0]
-    shift = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
-    x, y = gaussian(500, shift, turn @ a.diag(), 0), gaussian(700, torch.zeros_like(shift), turn @ b.diag(), 1)
-    wanted = shift.square().sum() + (a - b).square().sum()
-    assert exact_moments(Frechet(y), x) == pytest.approx(wanted.item(), abs=1e-6)
-
-
-def test_frechet_between_gaussians_whose_covariances_do_not_commute():
-    """In the plane tr (C C')^1/2 = sqrt(tr C C' + 2 sqrt(det C C')), for any two covariances."""
-    x, y = gaussian(400, torch.zeros(2, dtype=torch.float64), A, 0), gaussian(300, torch.zeros(2, dtype=torch.float64), B, 1)
-    c, d = A @ A.T, B @ B.T
-    assert (c @ d - d @ c).abs().max() > 0.1
-    wanted = c.trace() + d.trace() - 2 * ((c @ d).trace() + 2 * (c @ d).det().sqrt()).sqrt()
-    assert exact_moments(Frechet(y), x) == pytest.approx(wanted.item(), abs=1e-6)
-    assert exact_moments(Frechet(x), y) == pytest.approx(wanted.item(), abs=1e-6)  # symmetric
-
-
-def test_frechet_of_fewer_samples_than_dimensions():
-    """All within a plane of 100 dimensions: singular covariances, the value of the plane; a set to itself is zero."""
-    x, y = gaussian(40, torch.ones(2, dtype=torch.float64), A, 0), gaussian(60, torch.zeros(2, dtype=torch.float64), B, 1)
-    turn = torch.linalg.qr(torch.randn(100, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))[0]
-    flat = exact_moments(Frechet(y), x)
-    assert exact_moments(Frechet(y @ turn.T), x @ turn.T) == pytest.approx(flat, rel=1e-5)
-    wide = torch.randn(30, 100, generator=torch.Generator().manual_seed(4))
-    assert exact_moments(Frechet(wide), wide.double()) == pytest.approx(0, abs=1e-5)
-    assert math.isfinite(Frechet(wide)(wide[:25]).standard_error)
-
-
-def test_the_correction_takes_the_bias_out_of_frechet():
-    """Real against real, 60 samples in 10 dimensions: the plain value is never below 0.2, the corrected one is zero on average.
-
-    40 repeats with a fixed seed; 5 standard errors of their mean, a false alarm in 2 million.
-    """
-    generator = torch.Generator().manual_seed(0)
-    distance = Frechet(torch.randn(20_000, 10, generator=generator, dtype=torch.float64))
-    found = [distance(torch.randn(60, 10, generator=generator, dtype=torch.float64)) for _ in range(40)]
-    plain = torch.tensor([sum(e.replicates) / len(e.replicates) for e in found])
-    values = torch.tensor([e.value for e in found])
-    assert plain.min() > 0.2
-    assert abs(values.mean()) < 5 * values.std() / 40**0.5 < 0.15
+from undrift.evaluate.distance import Energy, Estimate, groups
+from undrift.evaluate.frechet import Frechet
+from undrift.evaluate.interval import student
 
 
 def energy_of_normals(shift, a, b):
@@ -102,23 +42,38 @@ def test_replicates_are_the_distance_without_a_group():
     """Each by brute force: the same samples with the group taken out."""
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(230, 3, generator=generator), torch.randn(90, 3, generator=generator) * 2
-    group = groups(230)
+    group, known = groups(230), groups(90)
     assert sorted(set(group.tolist())) == list(range(20))
-    energy, frechet = Energy(y), Frechet(y)
+    energy = Energy(y)
     for g in (0, 7, 19):
-        rest = x[group != g]
-        assert energy(x).replicates[g] == pytest.approx(energy(rest).value, rel=1e-9)
-        assert frechet(x).replicates[g] == pytest.approx(exact_moments(frechet, rest.double()), rel=1e-9)
+        assert energy(x).replicates[g] == pytest.approx(energy(x[group != g]).value, rel=1e-9)
+    for g in (0, 8):
+        assert energy(x).reference[g] == pytest.approx(Energy(y[known != g])(x).value, rel=1e-9)
+    assert Energy(y[:19])(x).reference == ()  # too few for an error of their own: given
 
 
 @pytest.mark.parametrize("kind", [Energy, Frechet])
 def test_error_bars_are_as_wide_as_the_spread_of_repeats(kind):
-    """120 independent repeats: the mean error bar is within 25 % of their spread (whose own error is 6.5 %: 4 sigma)."""
+    """120 repeats of samples and of a smaller reference: the mean error bar is within 25 % of their spread (whose own error is
+    6.5 %: 4 sigma). With the reference as given it would be more than 25 % too small."""
     generator = torch.Generator().manual_seed(0)
-    distance = kind(torch.randn(1000, 2, generator=generator))
-    found = [distance(0.7 + 1.3 * torch.randn(200, 2, generator=generator)) for _ in range(120)]
+    pairs = [[torch.randn(n, 2, generator=generator) for n in (200, 80)] for _ in range(120)]
+    found = [kind(y)(0.7 + 1.3 * x) for x, y in pairs]
     spread = torch.tensor([e.value for e in found]).std().item()
     assert sum(e.standard_error for e in found) / 120 == pytest.approx(spread, rel=0.25)
+    assert sum(Estimate(e.value, e.replicates).standard_error for e in found) / 120 < 0.75 * spread
+
+
+@pytest.mark.parametrize("kind", [Energy, Frechet])
+def test_intervals_hold_the_truth_with_a_reference_of_any_size(kind):
+    """Samples 2.5 times as many as the reference, 100 repeats: at least 88 of 95 hold the truth (a false alarm in 500)."""
+    generator, inside = torch.Generator().manual_seed(5), 0
+    truth = energy_of_normals(0.7, 1.3, 1.0) if kind is Energy else 0.7**2 + 0.3**2
+    for _ in range(100):
+        x, y = torch.randn(250, 1, generator=generator), torch.randn(100, 1, generator=generator)
+        low, high = student(kind(y)(0.7 + 1.3 * x))
+        inside += low <= truth <= high
+    assert inside >= 88
 
 
 @pytest.mark.parametrize("kind", [Energy, Frechet])
@@ -143,6 +98,28 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     x = torch.randn(20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     replicates = tuple(((x.sum() - x) / 19).tolist())
     assert Estimate(x.mean().item(), replicates).standard_error == pytest.approx((x.std() / 20**0.5).item())
+
+
+def test_what_the_reference_does_to_both_drops_out_of_a_difference():
+    """By hand, and between samples of two laws against one reference: 80 repeats with references of their own, 25 % is 3 of their
+    errors."""
+    a = Estimate(3.0, (1.0, 2.0, 3.0), (0.0, 1.0, 5.0))
+    b = Estimate(1.0, (2.0, 2.0, 5.0), (1.0, 2.0, 9.0))
+    parts = (a.replicates, b.replicates, a.reference, a.minus(b).reference)
+    own = [2 / 3 * sum((r - sum(part) / 3) ** 2 for r in part) for part in parts]
+    assert a.apart(b) == pytest.approx(math.sqrt(own[0] + own[1] + own[3])) and parts[3] == (-1.0, -1.0, -4.0)
+    assert a.standard_error == pytest.approx(math.sqrt(own[0] + own[2]))
+    assert a.times(-2.0) == Estimate(-6.0, (-2.0, -4.0, -6.0), (-0.0, -2.0, -10.0))
+    generator, gaps, errors, apart = torch.Generator().manual_seed(6), [], [], []
+    for _ in range(80):
+        x, y, z = (torch.randn(n, 1, generator=generator) for n in (400, 400, 50))
+        distance = Energy(z)
+        near, far = distance(x + 1), distance(1.5 * y + 1.2)
+        gaps.append(far.value - near.value)
+        errors.append(far.apart(near))
+        apart.append(math.hypot(far.standard_error, near.standard_error))
+    spread = torch.tensor(gaps).std().item()
+    assert sum(errors) / 80 == pytest.approx(spread, rel=0.25) and sum(apart) / 80 > 1.5 * spread
 
 
 def test_groups_are_blocks_of_nearly_equal_size():

@@ -64,6 +64,41 @@ def test_ties_and_single_rows():
     assert recommend([near, nearer, row("ccc", 20, 1.0)]) is nearer  # of equal cost the better
 
 
+def test_what_the_model_uses_wins_a_tie_and_it_is_said():
+    """The figures of a report: 1.5 +- 4.7 against 2.7 +- 5.1 is no reason to change anything at equal cost."""
+    a, b = row("a", 10, 1.5, wiggle=4.7), row("bb", 10, 2.7, wiggle=5.1)
+    assert recommend([a, b]) is a and recommend([a, b], b.setting) is b
+    found = Frontier((a, b), made_up(), present=b.setting)
+    assert found.best is a and found.recommended is b
+    said = report.words(found)[-1]
+    assert ": 2.7 +- 5.1, what the model uses now: the best, a on karras with 10 (1.5 +- 4.7; the difference is 1.2 +- " in said
+    assert said.endswith("), is within the error of it")
+    assert report.words(Frontier((a, b), made_up(), present=a.setting))[-1].endswith(
+        "the best of all, and what the model uses now"
+    )
+    cheap = row("ccc", 5, 3.0, wiggle=5.0)
+    assert recommend([a, b, cheap], b.setting) is cheap  # fewer evaluations are a reason
+    clear = row("a", 10, 1.0, wiggle=0.01)
+    assert recommend([clear, row("bb", 10, 1.5, wiggle=0.01)], Setting("bb", "karras", 10, 10)) is clear
+    assert recommend([a, b], Setting("dddd", "karras", 10, 10)) is a  # that could not be measured
+
+
+def test_no_round_has_fewer_samples_than_the_figure_takes():
+    """A figure of 192 samples at least: the first rounds of 1,000 and of 400 draw as many, and none fewer."""
+    for n, wanted in ((1000, {192, 250, 1000}), (400, {192, 400}), (200, {192, 200})):
+        drawn = {}
+
+        def draw(setting, first, count, drawn=drawn):
+            drawn[setting] = first + count
+            level = {"dpm2m": 1.0, "heun": 1.2}.get(setting.sampler, 9.0) + (setting.grid == "uniform") * 20
+            return level + 0.1 * torch.sin(torch.arange(first, first + count).double() + setting.evaluations)
+
+        names = ["dpm2m", "heun", "ddim", "ddpm", "reverse-diffusion"]
+        settings = [Setting(s, g, e, e) for s in names for g in ("karras", "uniform") for e in (5, 10, 20)]
+        race(draw, replace(made_up(), least=192), settings, n, [5, 10, 20])
+        assert set(drawn.values()) == wanted
+
+
 def test_rows_that_were_dropped_early_are_not_recommended():
     a, early = row("a", 20, 1.0), row("bb", 5, 0.5, n=250)
     assert best([a, early]) is recommend([a, early]) is a
@@ -221,7 +256,10 @@ def test_images_with_classes_are_judged_by_features_and_recognition(judged_copy)
     model = load(judged_copy)
     options = {"folder": judged_copy, "samplers": ["dpm2m", "ddim"], "grids": ["karras"], "evaluations": [4, 8], "scale": 1.5}
     found = frontier(model, 60, **options)
-    assert "classifier" in found.yardstick.name
+    ruler = found.yardstick
+    assert ruler.name.startswith("kernel distance (KID x 1000) to training data in the features of a classifier (right on ")
+    assert ruler.name.endswith("; no Frechet distance: 60 samples are too few for 128 dimensions; 192 are the least")
+    assert ruler.least < 100
     assert found.scale == 1.5
     assert found.yardstick.real == "60 held-out examples"
     assert {(r.setting.sampler, r.setting.evaluations) for r in found.rows} >= {("dpm2m", 4), ("ddim", 8), ("abm", 10)}
@@ -229,6 +267,24 @@ def test_images_with_classes_are_judged_by_features_and_recognition(judged_copy)
     assert found.best.quality.value > found.yardstick.floor.value + 5 * found.yardstick.floor.standard_error
     again = frontier(model, 60, **options)
     assert [r.quality for r in again.rows] == [r.quality for r in found.rows]  # same seed, same figures
+
+
+def test_of_enough_samples_images_are_judged_by_frechet_distance(judged_copy):
+    found = frontier(load(judged_copy), 192, folder=judged_copy, samplers=["dpm2m"], grids=["karras"], evaluations=[2])
+    ruler = found.yardstick
+    assert ruler.name.startswith("Frechet distance to training data in the features of a classifier") and ruler.least == 192
+    assert ruler.real == "192 held-out examples" and abs(ruler.floor.value) < 3 * ruler.floor.standard_error
+    assert found.best.quality.value > 10 and len(found.best.quality.reference) == len(ruler.floor.reference) == 20
+
+
+def test_a_fitted_grid_that_comes_out_as_it_was_is_still_what_the_model_uses(judged_copy):
+    """Fitted twice with the same numbers of steps it is the same grid; with others it is another one, and nothing is in use."""
+    model, options = load(judged_copy), {"folder": judged_copy, "samplers": ["dpm2m"], "grids": ["fitted"]}
+    first = frontier(model, 50, evaluations=[3], **options)
+    model.sampling = SamplingOptions(sampler="dpm2m", steps=3, grid="fitted", fitted=first.fitted)
+    again = frontier(model, 50, evaluations=[3], **options)
+    assert again.present == again.recommended.setting and again.fitted == first.fitted
+    assert frontier(model, 50, evaluations=[4], **options).present is None
 
 
 def test_vectors_are_judged_by_energy_distance(tmp_path):
@@ -336,6 +392,8 @@ def test_the_chart_shows_lines_where_they_belong():
     assert grey.sum() > 5  # the band, near the bottom
     assert np.nonzero(grey)[0].min() > 400
     assert chart({"one": points[1:]}, "x", "y").size == (900, 560)  # a single point
+    accents, bare = (chart({"one": points}, "x", label).tobytes() for label in ("Fréchet distance", "Frechet distance"))
+    assert accents == bare  # and not a box where the font has no glyph
     assert chart({"one": [Point(5, -1.0, 0.1), Point(6, 0.0, 0.0)]}, "x", "y", (-0.1, 0.2)).size == (900, 560)
 
 

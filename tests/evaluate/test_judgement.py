@@ -3,22 +3,25 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from conftest import undrift
 from undrift.cli.command import evaluate
 from undrift.data import Dataset, Spec, digits
 from undrift.data.array import array
+from undrift.evaluate import page as sheets
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.features import Encoder, features, train_encoder
 from undrift.evaluate.figure import Figure
 from undrift.evaluate.gauge import gauge, in_features
 from undrift.evaluate.kinds import KINDS
 from undrift.evaluate.memory import Memory, by_cosine, by_distance
-from undrift.evaluate.report import number, signed
+from undrift.evaluate.report import number, signed, typical
 
 
 def table(n, seed, d=3):
@@ -77,7 +80,8 @@ def test_the_autoencoder_learns_without_labels_and_is_cached(tmp_path):
     (tmp_path / "encoder.safetensors").write_bytes(b"broken")
     ruler = gauge(train, held_out, 100, cache=tmp_path)
     (space,) = ruler.spaces
-    assert ruler.judge is None and {"frechet", "kernel", "coverage"} <= set(space.floor)
+    assert ruler.judge is None and {"kernel", "coverage"} <= set(space.floor) and "frechet" not in space.floor
+    assert space.missing.pop("frechet").endswith("are the least; read the kernel distance")
     assert space.missing == {"inception": "the data have no classes", "diversity": "the data have no classes"}
 
 
@@ -115,8 +119,9 @@ def test_few_samples_of_the_same_law_are_as_real_data():
 
     alarms, narrow = 0, 0
     for i in range(40):
-        figures = in_features(normal(400, 3 * i), 20)
-        own, floor = figures(normal(20, 3 * i + 1)), figures(normal(20, 3 * i + 2))
+        figures, missing = in_features(normal(400, 3 * i), 20)
+        assert not missing
+        own, floor = figures(normal(20, 3 * i + 1), None), figures(normal(20, 3 * i + 2), None)
         for key, e in own.items():
             found = Figure(KINDS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
             alarms += found.verdict != "as real data"
@@ -137,17 +142,54 @@ def test_evaluate_writes_a_report_that_stands_alone(judged_copy, capsys):
     code, out, err = undrift("evaluate", judged_copy, "-n", 60, "--steps", 2, capsys=capsys)
     assert (code, err) == (0, "")
     assert "recognised as the class asked for" in out and "nearest training example" in out
-    assert "60 samples in 128 features: fewer than it takes" in out  # the rank is said
-    page, data = (judged_copy / "report.html").read_text(), json.loads((judged_copy / "report.json").read_text())
-    assert not re.search(r"<script|<link|src=\"(?!data:)|https?://", page) and page.count("data:image/png;base64,") >= 5
+    assert (
+        "Fréchet distance  " in out
+        and "60 samples are too few for 128 dimensions; 192 are the least; read the kernel distance" in out
+    )
+    html, data = (judged_copy / "report.html").read_text(), json.loads((judged_copy / "report.json").read_text())
+    assert not re.search(r"<script|<link|src=\"(?!data:)|https?://", html) and html.count("data:image/png;base64,") >= 5
     run = data["runs"][0]
     assert run["measured"] == 60 and len(data["data"]) == 64
-    assert {"frechet", "kernel", "inception", "precision", "recall", "density", "coverage", "diversity"} == set(run["figures"])
-    assert run["figures"]["frechet"]["verdict"] == "worse than real data"  # 25 steps of training
+    assert {"kernel", "inception", "precision", "recall", "density", "coverage", "diversity"} == set(run["figures"])
+    assert set(run["not measured"]) == {"frechet"} and "too few for 128 dimensions" in html
+    assert run["figures"]["kernel"]["verdict"] == "worse than real data"  # 25 steps of training
     for f in run["figures"].values():
         for which in ("samples", "held-out"):
             assert f[which]["low"] <= f[which]["value"] <= f[which]["high"]
     assert set(run["classes"]) == {"samples", "held-out data"} and run["classes"]["held-out data"]["p"] > 0.01
+
+
+def test_of_enough_samples_the_frechet_distance_is_measured_everywhere(judged_copy, tmp_path, capsys):
+    """192 of 359 held-out digits: in the terminal, in the page, in the numbers and in the comparison, with the error of the
+    reference."""
+    other = tmp_path / "other"
+    shutil.copytree(judged_copy, other)
+    code, out, err = undrift("evaluate", judged_copy, other, "-n", 192, "--steps", 2, "--out", tmp_path, capsys=capsys)
+    assert (code, err) == (0, "") and out.count("  Fréchet distance") == 3
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    run = found["runs"][0]
+    frechet = run["figures"]["frechet"]
+    assert not run["not measured"] and frechet["verdict"] == "worse than real data"
+    assert frechet["held-out"]["low"] < 0 < frechet["held-out"]["high"]
+    assert found["differences from the first run"][0]["frechet"]["value"] == 0
+    assert "Fréchet distance" in (tmp_path / "comparison.html").read_text()
+
+
+def test_distances_to_training_examples_are_shown_as_distances(monkeypatch, tmp_path, capsys):
+    """Positive, with words on the axis that say which side is nearer; cosines as they are."""
+    y = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 2.0]])
+    found = by_distance("distance", y, y + 1, torch.zeros(5, 2))
+    assert found.shown(found.likeness).tolist() == pytest.approx([0, 5, 2], abs=1e-5)
+    assert typical(found, found.likeness) == "median 2.000 (0.000 to 5.000)"
+    drawn = []
+    monkeypatch.setattr(
+        sheets.picture, "histogram", lambda groups, axis: drawn.append((groups, axis)) or Image.new("RGB", (9, 9))
+    )
+    sheets._remembered(found, y, table(5, 0, 2))
+    sheets._remembered(replace(found, space="cosine"), y, table(5, 0, 2))
+    (distances, near), (cosines, alike) = drawn
+    assert all(bool((v >= 0).all()) for v in distances.values()) and near.endswith("nearer to the left")
+    assert all(bool((v <= 0).all()) for v in cosines.values()) and alike.endswith("more alike to the right")
 
 
 def test_likelihood_stands_in_the_report(judged_copy, capsys, monkeypatch):
@@ -236,8 +278,8 @@ def test_one_class_only_is_said_and_measured_without(tmp_path, capsys):
         (tmp_path / "run" / "report.html").read_text(),
         json.loads((tmp_path / "run" / "report.json").read_text())["runs"][0],
     )
-    assert page.count("one class only") >= 4 and set(run["not measured"]) == {"recognised", "inception", "balances"}
-    assert run["recognised"] is None and "frechet" in run["figures"]
+    assert page.count("one class only") >= 4 and set(run["not measured"]) == {"recognised", "inception", "balances", "frechet"}
+    assert run["recognised"] is None and "kernel" in run["figures"]
     assert array(tmp_path / "one.npz").spec.classes == ("digit",)
 
 

@@ -10,8 +10,10 @@ from rich.console import Console
 import undrift as ud
 from undrift.cli import main
 from undrift.model import save_sampling
+from undrift.train.averages import Candidate, adopt, candidates, settled
 from undrift.train.ema import PowerEMA
 from undrift.train.log import read_log
+from undrift.train.plan import plan, prepare
 from undrift.train.posthoc import (
     TRACKED,
     Profile,
@@ -107,31 +109,89 @@ def test_snapshots_are_evenly_spaced_and_few(tmp_path):
     assert not Snapshots(module, tmp_path, 0).averages
 
 
+def losses_of(said):
+    """Each candidate's name and loss, of the lines of `undrift ema`."""
+    return {line[:30].strip(): float(line[30:].split()[0]) for line in said if line.startswith("  ")}
+
+
+FEW = {"network": {"kind": "mlp", "width": 32, "depth": 2}, "steps": 150, "batch_size": 32, "data.n": 400, "monitor_every": 25,
+       "quality_every": 0, "checkpoint_every": 50, "learning_rate": 0.01, "decay_from": 1.0, "device": "cpu"}  # fmt: skip
+
+
 def test_undrift_ema_makes_the_best_average_the_model(tmp_path, capsys):
-    few = {"network": {"kind": "mlp", "width": 32, "depth": 2}, "steps": 150, "batch_size": 32, "data.n": 400, "monitor_every": 25,
-           "quality_every": 0, "checkpoint_every": 50, "learning_rate": 0.01, "decay_from": 1.0, "device": "cpu"}  # fmt: skip
+    """A tracked average of one example is the raw weights, which at this rate are clearly worse than an average."""
+    few = FEW | {"ema_halflife": 1, "learning_rate": 0.1, "data.n": 2000}
     run = tmp_path / "run"
     train_run("toy", few, run, False, Console(quiet=True), time.perf_counter())
     before = ud.load(run).denoiser.state_dict()
     save_sampling(run, ud.load(run).sampling.model_copy(update={"steps": 7}))  # as `undrift frontier` does
     assert main(["ema", str(run), "--no-save"]) == 0
     assert all(torch.equal(v, ud.load(run).denoiser.state_dict()[k]) for k, v in before.items())
-    capsys.readouterr()
+    assert capsys.readouterr().out.splitlines()[-1] == "to use it: run this again without --no-save"
     assert main(["ema", str(run)]) == 0
     said = capsys.readouterr().out.splitlines()
-    rows = [line.rsplit("(", 1)[0].split("   ") for line in said if line.startswith("  ")]
-    losses = {
-        row[0].strip() or row[1].strip(): float(next(w for w in row[1:] if w.strip()[:1].isdigit()).split()[0]) for row in rows
-    }
+    losses = losses_of(said)
     best = min(losses, key=losses.get)
     assert f"the model now samples from: {best}" in said[-1]
     assert ud.load(run).sampling.steps == 7
     average = ud.load(run).trained["average"]
     assert average["held_out"] == pytest.approx(losses[best], abs=1e-5)
     assert any(not torch.equal(v, ud.load(run).denoiser.state_dict()[k]) for k, v in before.items())
+    assert main(["ema", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"what the model samples from, {best}, is the best; nothing is changed"
     # The training goes on from its state, and its model is the tracked average again.
     train_run("toy", {**few, "steps": 160}, run, False, Console(quiet=True), time.perf_counter())
     assert "average" not in ud.load(run).trained and read_log(run)[-1]["step"] == 160
+
+
+def test_an_average_within_the_error_of_the_best_stays(tmp_path, capsys):
+    run = tmp_path / "run"
+    train_run("toy", FEW, run, False, Console(quiet=True), time.perf_counter())
+    before = [(run / name).read_bytes() for name in ("model.json", "model.safetensors")]
+    assert main(["ema", str(run)]) == 0
+    *rows, last = capsys.readouterr().out.splitlines()
+    losses = losses_of(rows)
+    best = min(losses, key=losses.get)
+    assert best != "average as tracked" and "(in use)" in next(row for row in rows if "average as tracked" in row)
+    wanted = f"what the model samples from, average as tracked, is within the error of the best, {best}; nothing is changed"
+    assert last == wanted
+    assert [(run / name).read_bytes() for name in ("model.json", "model.safetensors")] == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_what_is_settled_does_not_depend_on_the_default_dtype(dtype):
+    """Losses that differ in the fourth digit, on the same questions: for sure, or within the error."""
+    losses = 1000 + torch.sin(torch.arange(100, dtype=torch.float64))
+    wobble = 0.1 * torch.cos(7 * torch.arange(100, dtype=torch.float64))
+    torch.set_default_dtype(dtype)
+    try:
+        now, sure, tied = (
+            Candidate("now", losses, present=True),
+            Candidate("sure", losses - 0.01),
+            Candidate("tied", losses - 0.005 + wobble),
+        )
+        assert settled([now, sure]) == (sure, sure) and settled([now, tied]) == (tied, now)
+        gap, error = now.against(tied)
+        assert gap == pytest.approx(0.005 - float(wobble.mean())) and error == pytest.approx(float(wobble.std()) / 10)
+        assert settled([now, Candidate("broken", losses * math.nan)]) == (now, now)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_model_that_is_no_candidate_is_one_as_it_is(tmp_path, capsys):
+    """Weights that somebody has put there: far worse, so an average takes their place; and it is said what they were."""
+    run = tmp_path / "run"
+    train_run("toy", FEW, run, False, Console(quiet=True), time.perf_counter())
+    trainer, _, _, held_out = prepare(plan("toy", {}, run, False)[0], run)
+    worse = {k: v + 0.5 for k, v in trainer.ema.items()}
+    adopt(trainer, Candidate("somebody's", torch.zeros(2), weights=worse))
+    found, _ = candidates(trainer, held_out)
+    trainer.lock.close()
+    assert [c.name for c in found if c.present] == ["as the model is now"] == [found[-1].name]
+    best, chosen = settled(found)
+    assert best is chosen and not chosen.present
+    assert main(["ema", str(run)]) == 0
+    assert f"the model now samples from: {best.name}" in capsys.readouterr().out
 
 
 def test_a_run_without_snapshots_says_so(tmp_path, capsys):

@@ -171,7 +171,11 @@ def _judge(place: str, problems: list[Problem], good: int, total: int, skip_bad:
     if skip_bad and good:
         console().print(f"{count}: going on with {good:,} of {total:,} pictures; the list is in {listed}")
         return
-    lines = [f"{count}; mend {'it' if len(problems) == 1 else 'them'}, or go on without with --skip-bad:" if good else f"{count}, and no picture is left:"]
+    lines = [
+        f"{count}; mend {'it' if len(problems) == 1 else 'them'}, or go on without with --skip-bad:"
+        if good
+        else f"{count}, and no picture is left:"
+    ]
     lines += [f"  {problem}" for problem in problems[:_SHOWN]]
     if len(problems) > _SHOWN:
         lines.append(f"  and {len(problems) - _SHOWN:,} more; all are listed in {listed}")

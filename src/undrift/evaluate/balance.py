@@ -30,11 +30,13 @@ class Balance:
     def p(self) -> float:
         """Chance, if classes came as often as in the training data, of counts as far from that (Pearson's chi-square).
 
-        0 where a class is seen that the training data do not have.
+        0 where a class is seen that the training data do not have; else 1 where these have one class only.
         """
         held = [(c, e) for c, e in zip(self.counts, self.expected, strict=True) if e > 0]
         if sum(c for c, _ in held) < sum(self.counts):
             return 0.0
+        if len(held) < 2:
+            return 1.0
         n = sum(self.counts)
         return float(chisquare([c for c, _ in held], [n * e for _, e in held]).pvalue)
 

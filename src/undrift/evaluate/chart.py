@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -73,6 +74,7 @@ def chart(
 
     Where values are far apart, an axis is logarithmic beyond the smallest standard error (that of x: beyond the smallest x).
     """
+    lines, x_label, y_label = {_bare(name): line for name, line in lines.items()}, _bare(x_label), _bare(y_label)
     points = [p for line in lines.values() for p in line]
     ends = [v for p in points for v in (p.y - p.error, p.y + p.error)] + list(band or ())
     across, up = Axis([p.x for p in points], min(p.x for p in points)), Axis(ends, min(p.error for p in points))
@@ -119,6 +121,11 @@ def chart(
         pen.rectangle((right + 18 * _ZOOM, y - 5 * _ZOOM, right + 34 * _ZOOM, y + 5 * _ZOOM), fill=(0, 0, 0, 40))
         pen.text((right + 40 * _ZOOM, y), band_label, fill="black", font=font, anchor="lm")
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _bare(text: str) -> str:
+    """Without accents, for which Pillow's font has no glyphs."""
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
 
 
 def _dot(pen: ImageDraw.ImageDraw, x: float, y: float, r: float, colour: Colour, filled: bool, shape: int) -> None:

@@ -4,21 +4,28 @@ Error bars are by the jackknife that leaves out one group of samples at a time (
 what it was without each group, so the difference of two settings whose samples share their noise, row by row, has an error bar of
 its own: what the noise does to both cancels.
 
-The same replicates take out the bias of order 1/n, so that distances of different numbers of samples are comparable and real data
-are near zero. An estimate may therefore lie a little below zero. The reference counts as given: its own sampling error is common to
-everything measured against it.
+The energy distance here and the Frechet distance of `frechet` are without bias in the numbers of samples and of examples of the
+reference. So distances of different numbers are comparable, real data are near zero, and an estimate may lie a little below zero.
+The reference has an error of its own, which the same jackknife finds by leaving out one group of the reference at a time (Arvesen
+1969, for two sets). It is common to everything measured against one reference, and mostly cancels in differences.
+
+All this is for independent draws. A set that was drawn class by class varies less: the shares of its classes do not vary at all.
+Taken for independent draws, its distance would come out too low, below zero for equal laws, by more than its error bar. Where the
+classes of a set are given as `strata`, its groups are dealt out class by class too, and the jackknife takes out the bias that is
+left.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 GROUPS = 20
+LEAST = 20  # samples, below which there are no error bars
 
 
 @dataclass(frozen=True)
@@ -28,28 +35,59 @@ class Estimate:
     Attributes:
         value: The estimate.
         replicates: What it is without each of the groups of samples, in the order of the samples.
+        reference: What it is without each of the groups of the reference; empty where the reference counts as given.
     """
 
     value: float
     replicates: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
 
     @property
     def standard_error(self) -> float:
-        """`sqrt((G - 1)/G sum (r_g - mean r)^2)`; NaN of fewer than two groups."""
-        count = len(self.replicates)
-        if count < 2:
-            return math.nan
-        mean = math.fsum(self.replicates) / count
-        return math.sqrt((count - 1) / count * math.fsum((r - mean) ** 2 for r in self.replicates))
+        """`sqrt((G - 1)/G sum (r_g - mean r)^2)`, and the reference's in quadrature; NaN of fewer than two groups of samples."""
+        return math.hypot(_spread(self.replicates), _spread(self.reference) if self.reference else 0.0)
 
     def minus(self, other: Estimate) -> Estimate:
-        """The paired difference: of two estimates whose groups, one by one, share their noise.
+        """The paired difference: of two estimates whose groups, one by one, share their noise, against one reference.
 
         Raises:
             ValueError: they have different numbers of groups.
         """
-        pairs = zip(self.replicates, other.replicates, strict=True)
-        return Estimate(self.value - other.value, tuple(a - b for a, b in pairs))
+        return Estimate(
+            self.value - other.value, _less(self.replicates, other.replicates), _less(self.reference, other.reference)
+        )
+
+    def apart(self, other: Estimate) -> float:
+        """The standard error of the difference to an estimate of other, independent samples against the same reference.
+
+        Raises:
+            ValueError: they have different numbers of groups of the reference.
+        """
+        shared = _spread(_less(self.reference, other.reference)) if self.reference else 0.0
+        return math.hypot(_spread(self.replicates), _spread(other.replicates), shared)
+
+    def drift(self, own: bool = True, other: bool = True) -> float:
+        """What the jackknife adds to a value that is all of its samples', to take out a bias of order 1/n, and of order 1/M."""
+        parts = [part for part, wanted in ((self.replicates, own), (self.reference, other)) if wanted and part]
+        return math.fsum((len(part) - 1) * (self.value - math.fsum(part) / len(part)) for part in parts)
+
+    def times(self, factor: float) -> Estimate:
+        """The estimate in another unit."""
+        scaled = (tuple(factor * r for r in part) for part in (self.replicates, self.reference))
+        return Estimate(factor * self.value, *scaled)
+
+
+def _spread(replicates: tuple[float, ...]) -> float:
+    """The jackknife's standard error; NaN of fewer than two replicates."""
+    count = len(replicates)
+    if count < 2:
+        return math.nan
+    mean = math.fsum(replicates) / count
+    return math.sqrt((count - 1) / count * math.fsum((r - mean) ** 2 for r in replicates))
+
+
+def _less(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(x - y for x, y in zip(a, b, strict=True))
 
 
 def jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
@@ -65,70 +103,34 @@ def jackknife(statistic: Callable[[Tensor], float], n: int) -> Estimate:
 def jackknives(statistics: Callable[[Tensor], list[float]], n: int) -> list[Estimate]:
     """Several statistics that are found together; as `jackknife`."""
     group = groups(n)
-    without = [statistics(torch.nonzero(group != g).flatten()) for g in range(int(group[-1]) + 1)]
+    without = [statistics(torch.nonzero(group != g).flatten()) for g in range(int(group.max()) + 1)]
     return [Estimate(value, rest) for value, rest in zip(statistics(torch.arange(n)), zip(*without, strict=True), strict=True)]
 
 
 def mean(values: Tensor) -> Estimate:
     """The mean of `(n,)` values, one for each sample, n of at least 20."""
     v = values.detach().cpu().double()
-    ones = torch.nn.functional.one_hot(groups(len(v))).double()
+    ones = _members(groups(len(v)))
     without = (v.sum() - ones.T @ v) / (len(v) - ones.sum(0))
     return Estimate(float(v.mean()), tuple(without.tolist()))
 
 
-def groups(n: int) -> Tensor:
-    """`(n,)` the group of each sample: blocks of neighbours, 20 or, of fewer than 200 samples, one for every ten.
+def groups(n: int, strata: Tensor | None = None) -> Tensor:
+    """`(n,)` the group of each sample, 20 or, of fewer than 200 samples, one for every ten: blocks of neighbours.
+
+    Args:
+        n: How many samples.
+        strata: `(n,)` the class of each where they were drawn class by class: each class is dealt out over the groups in turn.
 
     Raises:
         ValueError: fewer than 20 samples.
     """
-    if n < 20:
-        raise ValueError(f"{n} samples are too few for an error bar; give at least 20.")
-    return torch.arange(n) * min(GROUPS, n // 10) // n
-
-
-class Frechet:
-    """The Frechet distance: 2-Wasserstein, squared, between Gaussians with the moments of two sets.
-
-        |m - m'|^2 + tr C + tr C' - 2 tr (C^1/2 C' C^1/2)^1/2
-
-    Works with fewer samples than dimensions, C being singular then. In the features of an Inception network it is the FID (Heusel
-    et al. 2017, eq. 6); figures of different features are not comparable. Source: Dowson & Landau 1982.
-
-    Args:
-        reference: `(M, d)`, at least 2 rows.
-    """
-
-    def __init__(self, reference: Tensor) -> None:
-        y = checked(reference)
-        self.mean = y.mean(0)
-        gap = (y - self.mean) / math.sqrt(len(y) - 1)
-        self.root, self.trace = gap.T, gap.square().sum()  # root root^T is the covariance
-        if len(y) > y.shape[1]:
-            values, vectors = torch.linalg.eigh(gap.T @ gap)
-            self.root = vectors * values.clamp(min=0).sqrt()
-
-    def __call__(self, x: Tensor) -> Estimate:
-        """The distance of samples `(n, d)`, n of at least 20, with the 1/n part of its bias removed."""
-        x = checked(x, self.mean)
-        seen = x @ self.root
-        plain = jackknife(lambda kept: self.between(x[kept], seen[kept]), len(x))
-        count = len(plain.replicates)
-        return Estimate(count * plain.value - (count - 1) / count * math.fsum(plain.replicates), plain.replicates)
-
-    def between(self, x: Tensor, seen: Tensor) -> float:
-        """The distance of the moments as they are, too high by order 1/n: of rows `x` `(n, d)`, and `seen = x @ root`.
-
-        With R R^T = C' and centred rows X the shared part is `tr (R^T C R)^1/2`, the sum of the singular values of X R over
-        `sqrt(n - 1)`: the spectrum is taken on the smaller side, of n or d.
-        """
-        n, shift = len(x), x.mean(0)
-        along = seen - seen.mean(0)
-        side = along @ along.T if n < along.shape[1] else along.T @ along
-        shared = torch.linalg.eigvalsh(side / (n - 1)).clamp(min=0).sqrt().sum()
-        trace = (x - shift).square().sum() / (n - 1)
-        return float((shift - self.mean).square().sum() + trace + self.trace - 2 * shared)
+    if n < LEAST:
+        raise ValueError(f"{n} samples are too few for an error bar; give at least {LEAST}.")
+    count = min(GROUPS, n // 10)
+    if strata is None:
+        return torch.arange(n) * count // n
+    return torch.empty(n, dtype=torch.int64).index_copy_(0, strata.argsort(stable=True), torch.arange(n) % count)
 
 
 class Energy:
@@ -137,44 +139,53 @@ class Energy:
     Without bias: pairs of a sample with itself are left out. Costs n M + n^2 distances, in blocks.
 
     Args:
-        reference: `(M, *D)`, at least 2 rows.
+        reference: `(M, *D)`, at least 2 rows; of fewer than 20 it counts as given.
+        strata: `(M,)` the classes of the reference, where it was drawn class by class.
         far: `(a, d)` and `(b, d)` rows to their distances `(a, b)`; zero of a row to itself. Of a kernel k,
             `k(x, x)/2 + k(y, y)/2 - k(x, y)`, which makes this the squared MMD of k, unbiased (Sejdinovic et al. 2013, Theorem 22).
     """
 
-    def __init__(self, reference: Tensor, far: Callable[[Tensor, Tensor], Tensor] = torch.cdist) -> None:
-        self.reference, self.far = checked(reference), far
+    def __init__(
+        self, reference: Tensor, far: Callable[[Tensor, Tensor], Tensor] = torch.cdist, strata: Tensor | None = None
+    ) -> None:
+        self.reference, self.far, self.strata = checked(reference), far, strata
         m = len(self.reference)
-        self.within = float(_distances(far, self.reference, self.reference, None).sum()) / (m * (m - 1))
+        self.known = _members(groups(m, strata) if m >= LEAST else torch.zeros(m, dtype=torch.int64))
+        self.within = self.known.T @ _distances(far, self.reference, self.reference, self.known)  # (H, H)
 
-    def __call__(self, x: Tensor) -> Estimate:
-        """The distance of samples `(n, *D)`, n of at least 20."""
+    def __call__(self, x: Tensor, strata: Tensor | None = None) -> Estimate:
+        """The distance of samples `(n, *D)`, n of at least 20; `strata` are their classes, where drawn class by class."""
         x = checked(x, self.reference[0])
-        group = groups(len(x))
-        ones = torch.nn.functional.one_hot(group).double()
-        sizes = ones.sum(0)
-        across = ones.T @ _distances(self.far, x, self.reference, None)  # (G,)
+        ones = _members(groups(len(x), strata))
+        across = ones.T @ _distances(self.far, x, self.reference, self.known)  # (G, H)
         pairs = ones.T @ _distances(self.far, x, x, ones)  # (G, G)
+        n, m = ones.sum(0), self.known.sum(0)
 
-        def distance(n: Tensor, across: Tensor, pairs: Tensor) -> Tensor:
-            return 2 * across / (n * len(self.reference)) - pairs / (n * (n - 1)) - self.within
+        def distance(n: Tensor, m: Tensor, across: Tensor, pairs: Tensor, within: Tensor) -> Tensor:
+            return 2 * across / (n * m) - pairs / (n * (n - 1)) - within / (m * (m - 1))
 
-        whole = distance(sizes.sum(), across.sum(), pairs.sum())
-        left = pairs.sum() - 2 * pairs.sum(1) + pairs.diagonal()
-        without = distance(sizes.sum() - sizes, across.sum() - across, left)
-        return Estimate(float(whole), tuple(without.tolist()))
+        own, known = n.sum(), m.sum()
+        whole = distance(own, known, across.sum(), pairs.sum(), self.within.sum())
+        rest = distance(own - n, known, across.sum() - across.sum(1), _without(pairs), self.within.sum())
+        other = distance(own, known - m, across.sum() - across.sum(0), pairs.sum(), _without(self.within))
+        found = Estimate(float(whole), tuple(rest.tolist()), tuple(other.tolist()) if len(m) > 1 else ())
+        return replace(found, value=found.value + found.drift(strata is not None, self.strata is not None))
 
 
-def _distances(
-    metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, weights: Tensor | None, block: int = 2**22
-) -> Tensor:
-    """For each row of x the sum of its distances to all rows of y `(n,)`, or to those of each column of `weights` `(n, G)`."""
+def _members(group: Tensor) -> Tensor:
+    """`(n, G)` of zeros and ones: which group each row is in."""
+    return torch.nn.functional.one_hot(group).double()
+
+
+def _without(pairs: Tensor) -> Tensor:
+    """The sum over all pairs of rows without those of each group, of the sums over pairs of groups `(G, G)`."""
+    return pairs.sum() - 2 * pairs.sum(1) + pairs.diagonal()
+
+
+def _distances(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, weights: Tensor, block: int = 2**22) -> Tensor:
+    """For each row of x the sum of its distances to the rows of y, by the columns of `weights`: `(n, G)`."""
     rows = max(1, block // len(y))
-    parts = []
-    for part in torch.split(x, rows):
-        far = metric(part, y)
-        parts.append(far.sum(1) if weights is None else far @ weights)
-    return torch.cat(parts)
+    return torch.cat([metric(part, y) @ weights for part in torch.split(x, rows)])
 
 
 def checked(x: Tensor, like: Tensor | None = None) -> Tensor:

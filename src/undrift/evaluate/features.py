@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.data import Dataset
-from undrift.evaluate.recognition import Judge, fit, read_cache, write_cache
+from undrift.evaluate.recognition import Judge, fit, read_cache, single, write_cache
 from undrift.nn import Classifier
 
 COARSE = 16  # pixels a side, at most, of the picture that an autoencoder draws
@@ -61,6 +61,7 @@ class Encoder(nn.Module):
         return float(1 - (self(x) - goal).square().sum() / (goal - goal.mean(0)).square().sum().clamp(min=1e-12))
 
 
+@single()
 def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None) -> Encoder:
     """Train the autoencoder on `train`; a cached one of the same data is read back.
 

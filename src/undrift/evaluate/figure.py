@@ -41,7 +41,7 @@ class Figure:
     def verdict(self) -> str:
         """How the samples stand to held-out examples, in words."""
         gap = self.own.value - self.floor.value
-        error = math.hypot(*(self._error(e) for e in (self.own, self.floor)))
+        error = math.hypot(*(self._error(e) for e in (self.own, self.floor))) if self.of else self.own.apart(self.floor)
         groups = len(self.own.replicates) + len(self.floor.replicates)
         sure = t.isf(CHANCE / 2, math.inf if self.kind.independent else max(1, groups - 2))
         if not abs(gap) > sure * error:  # also where there is no error bar
@@ -49,8 +49,7 @@ class Figure:
         return "worse than real data" if (gap > 0) == (self.kind.better == "lower") else "beyond real data"
 
     def _error(self, estimate: Estimate) -> float:
-        if not self.of:
-            return estimate.standard_error
+        """Of a share."""
         low, high = self._wilson(estimate)
         own = (high - low) / 3.92
         return own if self.kind.independent else max(estimate.standard_error, own)

@@ -2,7 +2,7 @@
 
 Every setting starts from the same noise and is asked for the same classes, so what is compared is the setting (see `race`). The
 recommendation is the cheapest setting within the error bars of the best: whose difference to it is at most two standard errors of
-that difference.
+that difference. Of equally cheap ones the model keeps its own (see `choice`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from undrift.times import Fitted
 EVALUATIONS = (5, 8, 10, 15, 20)
 USUAL_SAMPLERS = ("abm", "unipc", "dpm2m", "dpm3m", "deis", "heun", "sde-dpm2m", "ancestral")
 FITTED_ON = 32  # samples
+SINGLE = torch.empty(0, dtype=torch.float32)  # what a denoiser without parameters is sampled in, whatever the default dtype is
 USUAL_GRIDS = ("straight", "trailing", "log_snr", "karras", "fitted")
 
 
@@ -47,9 +48,9 @@ class Frontier:
         scale: Guidance scale; None without classes.
         notes: What was left out, and why.
         fitted: The levels of the fitted grid.
-        present: How the model sampled until now; None where its cost is not known beforehand, or its fitted grid was fitted anew.
+        present: How the model samples now; None where its cost is not known beforehand, or its fitted grid is another one now.
         best: The row with the best figure of those with the most samples.
-        recommended: The cheapest within the error bars of the best.
+        recommended: The cheapest within the error bars of the best; of equally cheap ones the present one.
     """
 
     rows: tuple[Row, ...]
@@ -63,7 +64,7 @@ class Frontier:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "best", best(self.rows))
-        object.__setattr__(self, "recommended", recommend(self.rows))
+        object.__setattr__(self, "recommended", recommend(self.rows, self.present))
 
 
 def frontier(
@@ -128,8 +129,9 @@ def frontier(
     if "fitted" in wanted:
         tell("fitting a grid")
         fitted = _fit(guided, shape, evaluations, seed)
-        present = None if present is not None and present.grid == "fitted" else present
         if isinstance(model, Model):
+            if present is not None and present.grid == "fitted" and fitted.levels != model.sampling.fitted:
+                present = None
             model = replace(model, sampling=model.sampling.model_copy(update={"fitted": fitted.levels}))
     layouts = {name: grid for name in wanted if (grid := GRIDS.get(name, fitted)) is not None}
     settings, notes = possible(guided.process, chosen, layouts, evaluations)
@@ -146,7 +148,7 @@ def _all(given: Sequence[str] | None, usual: Sequence[str], table: Iterable[str]
 
 def _fit(denoiser: AnyDenoiser, shape: tuple[int, ...], evaluations: Sequence[int], seed: int) -> Fitted:
     """A grid fitted to the denoiser for the numbers of steps that the budgets allow."""
-    like = next(denoiser.parameters(), torch.empty(0))
+    like = next(denoiser.parameters(), SINGLE)
     noise = Noise(range(FITTED_ON)).fold("fit", seed)
     steps = sorted({max(2, budget) for budget in evaluations})
     return fit_grid(denoiser, like.new_empty(FITTED_ON, *shape), noise, steps=steps)
@@ -181,6 +183,6 @@ def _draw_model(model: Model, labels: Tensor | None, scale: float | None, seed: 
 
 def _draw_law(law: GaussianMixture, seed: int, layouts: Mapping[str, Any]) -> Draw:
     def draw(s: Setting, first: int, count: int) -> Tensor:
-        return sample(law, count, SAMPLERS[s.sampler], s.steps, seed, grid=layouts[s.grid], first=first)
+        return sample(law, count, SAMPLERS[s.sampler], s.steps, seed, grid=layouts[s.grid], first=first, like=SINGLE)
 
     return draw

@@ -58,14 +58,17 @@ def words(found: Frontier) -> list[str]:
         f"figure: {ruler.name}; lower is better, +- is one standard error",
         f"floor: {floor}, which is what {ruler.real} get" + _memory(found),
     ]
-    s = chosen.setting
-    reason = "the best of all"
+    s, kept = chosen.setting, chosen.setting == found.present
+    reason = "the best of all" + ", and what the model uses now" * kept
     if chosen is not first:
         gap = chosen.quality.minus(first.quality)
-        reason = (
-            f"within the error bars of the best, {first.setting.sampler} on {first.setting.grid} with {first.setting.evaluations} "
+        best = (
+            f"the best, {first.setting.sampler} on {first.setting.grid} with {first.setting.evaluations} "
             f"({figure(first)}; the difference is {_plus_minus(gap.value, gap.standard_error)})"
         )
+        reason = f"within the error bars of {best}"
+        if kept:
+            reason = f"what the model uses now: {best}, is within the error of it"
     also = "".join(f", {name} {_also(name, value)}" for name, value in chosen.also.items())
     lines.append(
         f"recommended: {s.sampler} on the {s.grid} grid, {s.steps} step{'s' * (s.steps != 1)}, {s.evaluations} "

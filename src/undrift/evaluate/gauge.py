@@ -17,14 +17,15 @@ from undrift.data.stream import stream
 from undrift.error import UndriftError
 from undrift.evaluate import vectors
 from undrift.evaluate.balance import Spread, inception_score
-from undrift.evaluate.distance import Energy, Estimate, Frechet
+from undrift.evaluate.distance import LEAST, Energy, Estimate
 from undrift.evaluate.features import Encoder, features, train_encoder
+from undrift.evaluate.frechet import Frechet
 from undrift.evaluate.kernel import bell, cubic
 from undrift.evaluate.manifold import Manifold
 from undrift.evaluate.memory import Memory, by_cosine, by_distance
 from undrift.evaluate.recognition import Judge, predict, train_judge
+from undrift.evaluate.strata import Classes, by_class
 
-LEAST = 20  # samples, and held-out examples, below which there are no error bars
 REFERENCE, _PAIRS = 10_000, 5_000  # training examples that distances are measured to: by moments, by pairs
 _SHARES = ("precision", "recall", "coverage")  # of samples, and of as many training examples
 
@@ -102,15 +103,31 @@ def gauge(
     return replace(found, spaces=(*found.spaces, *also), shares=found.shares | seen)
 
 
-def in_features(seen: Tensor, m: int, prefix: str = "") -> Callable[[Tensor], dict[str, Estimate]]:
-    """The figures of features `(m, d)` against the reference's `(M, d)`."""
-    frechet, kernel, manifold = Frechet(seen), Energy(seen[:_PAIRS], cubic), Manifold(seen[:m])
+def in_features(
+    seen: Tensor, m: int, prefix: str = "", labels: Tensor | None = None, even: Classes = lambda labels: None
+) -> tuple[Callable[[Tensor, Tensor | None], dict[str, Estimate]], dict[str, str]]:
+    """Figures in features, by key; and those that are not measured, with the reason.
 
-    def figures(h: Tensor) -> dict[str, Estimate]:
-        found = {"frechet": frechet(h), "kernel": _thousand(kernel(h)), **manifold(h)}
+    Args:
+        seen: `(M, d)` of the reference.
+        m: How many samples there will be.
+        prefix: Of the keys.
+        labels: `(M,)` classes of the reference.
+        even: From classes to strata, as `by_class` gives it.
+
+    Returns:
+        Of features `(m, d)` and their classes `(m,)` the figures.
+    """
+    frechet, manifold = Frechet(seen, even(labels)), Manifold(seen[:m])
+    kernel = Energy(seen[:_PAIRS], cubic, even(None if labels is None else labels[:_PAIRS]))
+    why = frechet.refusal(m)
+
+    def figures(h: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
+        found = {} if frechet.refusal(len(h)) is not None else {"frechet": frechet(h, even(classes))}
+        found |= {"kernel": kernel(h, even(classes)).times(1000), **manifold(h)}  # KID in thousandths, as it is printed
         return {prefix + key: e for key, e in found.items()}
 
-    return figures
+    return figures, {} if why is None else {f"{prefix}frechet": f"{why}; read the kernel distance"}
 
 
 def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path | None) -> Gauge:
@@ -129,12 +146,15 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
         )
     known, labels = pick(train, REFERENCE, seed)
     seen = features(seer, known)
-    distances = in_features(seen, m)
+    even = by_class(train, held_out)
+    distances, missing = in_features(seen, m, "", labels, even)
     spread = Spread(seen, labels) if labels is not None else None
+    if spread is not None and not any(spread.variances.values()):
+        spread, missing["diversity"] = None, "the training examples of a class are all alike"
 
     def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
         h = features(seer, y)
-        found = distances(h)
+        found = distances(h, classes)
         if judge is not None:
             found["inception"] = inception_score(predict(judge.classifier, y))
         if spread is not None and classes is not None:
@@ -147,7 +167,6 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
     def memories(y: Tensor) -> list[Memory]:
         return [by_cosine(y, real, train), by_distance("distance in features", features(seer, y), unseen, everything)]
 
-    missing = {}
     if judge is None:
         missing["inception"] = "the data have no classes" if labels is None else "one class only"
     if labels is None:
@@ -157,8 +176,10 @@ def _of_images(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path
 
 
 def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Path | None) -> Gauge:
-    known, _ = pick(train, _PAIRS, seed)
-    energy, mmd, sliced = Energy(known), Energy(known, bell(known)), vectors.SlicedWasserstein(known)
+    known, labels = pick(train, _PAIRS, seed)
+    even = by_class(train, held_out)
+    energy, mmd = Energy(known, strata=even(labels)), Energy(known, bell(known), even(labels))
+    sliced = vectors.SlicedWasserstein(known)
     size = known[0].numel()
     correlations = vectors.Correlations(known) if size > 1 else None
     missing = {} if size > 1 else {"correlation": "one column only"}
@@ -166,7 +187,8 @@ def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Pat
         missing["told_apart"] = f"{m} samples are too few to train on half of them; {2 * LEAST} are the least"
 
     def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
-        found = {"energy": energy(y), "mmd": _thousand(mmd(y)), "sliced": sliced(y), "marginal": vectors.widest_gap(y, known)}
+        found = {"energy": energy(y, even(classes)), "mmd": mmd(y, even(classes)).times(1000), "sliced": sliced(y)}
+        found["marginal"] = vectors.widest_gap(y, known)
         if correlations is not None:
             found["correlation"] = correlations(y)
         if m >= 2 * LEAST:
@@ -181,7 +203,7 @@ def _of_vectors(train: Dataset, held_out: Dataset, m: int, seed: int, cache: Pat
 
     words = "the numbers themselves, in units of the model" if train.spec.low is not None else "columns in units of their spread"
     own = Space(words, size, figures, figures(real, real_labels), missing)
-    return Gauge(m, (own,), real_labels, memories, None, {"told_apart": 2 * (m // 2)})
+    return Gauge(m, (own,), real_labels, memories, None, {"told_apart": 2 * (m // 2), "marginal": m})
 
 
 def pick(data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -200,8 +222,3 @@ def _judge(train: Dataset, held_out: Dataset, cache: Path | None) -> Judge | Non
 def _all_features(seer: Judge | Encoder, data: Dataset) -> Tensor:
     parts = torch.split(torch.arange(len(data)), 2000)
     return torch.cat([features(seer, data.batch(rows)[0]) for rows in parts])
-
-
-def _thousand(e: Estimate) -> Estimate:
-    """In thousandths, as KID is printed."""
-    return Estimate(1000 * e.value, tuple(1000 * r for r in e.replicates))

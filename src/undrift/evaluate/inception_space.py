@@ -20,6 +20,7 @@ from undrift.evaluate.distance import Estimate
 from undrift.evaluate.gauge import REFERENCE, Space, in_features, pick
 from undrift.evaluate.inception import FEATURES, PUBLISHED, Inception, load_inception
 from undrift.evaluate.recognition import read_cache, write_cache
+from undrift.evaluate.strata import by_class
 
 BATCH = 32
 
@@ -33,7 +34,7 @@ def inception_space(
     cache: Path | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Space:
-    """Frechet and kernel distance, precision, recall, density, coverage and inception score of `m` samples.
+    """Kernel distance, precision, recall, density, coverage and inception score of `m` samples; of enough the Frechet distance.
 
     Args:
         weights: See `load_inception`.
@@ -52,33 +53,35 @@ def inception_space(
     network, digest = load_inception(weights)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
 
-    def kept(data: Dataset, n: int, name: str) -> Tensor:
-        """Features of the first n that `pick` names, those that were kept read back."""
+    def kept(data: Dataset, n: int, name: str) -> tuple[Tensor, Tensor | None]:
+        """Features of the first n that `pick` names, those that were kept read back; and their classes."""
         n = min(n, len(data))
         path, key = None if cache is None else cache / f"{name}.safetensors", f"{digest}-{data.content_hash()}-{seed}"
-        known = ((path and read_cache(path, key)) or {}).get("features", torch.empty(0, FEATURES))[:n]
+        known = ((path and read_cache(path, key)) or {}).get("features", torch.empty(0, FEATURES, dtype=torch.float32))[:n]
+        pictures, labels = pick(data, n, seed)
         if len(known) == n:
-            return known
-        rest = features(network, pick(data, n, seed)[0][len(known) :], spec, lambda text: tell(f"{name}: {text}"))
+            return known, labels
+        rest = features(network, pictures[len(known) :], spec, lambda text: tell(f"{name}: {text}"))
         found = torch.cat([known, rest])
         if path is not None:
             write_cache(path, {"features": found}, key)
-        return found
+        return found, labels
 
-    distances = in_features(kept(train, REFERENCE, "inception-training"), m, "inception_")
+    seen, labels = kept(train, REFERENCE, "inception-training")
+    distances, missing = in_features(seen, m, "inception_", labels, by_class(train, held_out))
 
-    def of(h: Tensor) -> dict[str, Estimate]:
-        return {**distances(h), "inception_score": inception_score(network.logits(h.to(network.fc.weight)).cpu())}
+    def of(h: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
+        return {**distances(h, classes), "inception_score": inception_score(network.logits(h.to(network.fc.weight)).cpu())}
 
     def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
-        return of(features(network, y, spec, lambda text: tell(f"samples in Inception features: {text}")))
+        return of(features(network, y, spec, lambda text: tell(f"samples in Inception features: {text}")), classes)
 
     name = f"features of the Inception network, {'as for published FIDs' if digest.startswith(PUBLISHED) else weights.name}"
     careful = () if digest.startswith(PUBLISHED) else (
         f"{weights.name} is not the file behind published FIDs, whose SHA-256 begins with {PUBLISHED} (it may be a copy): figures in "
         "Inception features compare with published ones only if its weights are the same",
     )  # fmt: skip
-    return Space(name, FEATURES, figures, of(kept(held_out, m, "inception-held-out")), {}, careful)
+    return Space(name, FEATURES, figures, of(*kept(held_out, m, "inception-held-out")), missing, careful)
 
 
 @torch.no_grad()
@@ -91,4 +94,4 @@ def features(network: Inception, y: Tensor, spec: Spec, tell: Callable[[str], No
         pixels = torch.from_numpy(picture.tiles(part.cpu(), spec)).movedim(-1, 1)
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):  # all 24 bits on a card too
             found.append(network.features(pixels.to(device)).cpu())
-    return torch.cat(found) if found else torch.empty(0, FEATURES)
+    return torch.cat(found) if found else torch.empty(0, FEATURES, dtype=torch.float32)

@@ -1,10 +1,15 @@
-"""Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no, and two of ranks."""
+"""Intervals of 95 %: Student's around a jackknife, Wilson's around a share of yes and no, and two of ranks.
+
+Where samples are few or all alike, their own scatter may be zero, and nothing is sure for that. So a share's interval holds the
+shares that would scatter far enough to give what was seen (Wilson 1927), by what *they* would scatter.
+"""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from scipy.optimize import brentq
 from scipy.stats import binom, norm, rankdata, t
 from torch import Tensor
 
@@ -50,13 +55,25 @@ def median(values: Tensor) -> tuple[float, float]:
 
 
 def ahead(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Of the chance that one of `x` `(n,)` is larger than one of `y` `(m,)`, ties being halves (DeLong et al. 1988, eq. 5).
+    """Of the chance that one of `x` `(n,)` is larger than one of `y` `(m,)`, ties being halves. Both are independent draws.
 
-    Both are independent draws. Within [0, 1].
+    The wider of two. DeLong et al. 1988, eq. 5, holds for any laws, but by the scatter of the sample, which is zero where all of
+    x are ahead. Newcombe 2006 (method 5) holds the chances that would scatter far enough, as Wilson's does, by the scatter of
+    exponential laws (Hanley & McNeil 1982).
     """
-    n, m = len(x), len(y)
+    n, m, z = len(x), len(y), float(norm.ppf((1 + LEVEL) / 2))
     both = torch.from_numpy(rankdata(torch.cat([x, y]).numpy()))
     over = (both[:n] - torch.from_numpy(rankdata(x.numpy()))) / m  # for each of x, the share of y below it
     under = 1 - (both[n:] - torch.from_numpy(rankdata(y.numpy()))) / n
-    half = float(norm.ppf((1 + LEVEL) / 2)) * math.sqrt(float(over.var() / n + under.var() / m))
-    return max(0.0, float(over.mean()) - half), min(1.0, float(over.mean()) + half)
+    chance = float(over.mean())
+    half = z * math.sqrt(float(over.var() / n + under.var() / m)) if min(n, m) > 1 else 1.0
+
+    def beyond(p: float) -> float:
+        """How far p is off what was seen, squared, over what is allowed; below zero inside."""
+        more = (n + m) / 2 - 1
+        return (p - chance) ** 2 - z * z * p * (1 - p) * (1 + more * ((1 - p) / (2 - p) + p / (1 + p))) / (n * m)
+
+    inside = min(max(chance, 1e-9), 1 - 1e-9)  # 0 and 1 are roots of their own
+    low = brentq(beyond, 0.0, inside) if chance > 0 else 0.0
+    high = brentq(beyond, inside, 1.0) if chance < 1 else 1.0
+    return max(0.0, min(low, chance - half)), min(1.0, max(high, chance + half))

@@ -26,9 +26,13 @@ def cubic(x: Tensor, y: Tensor) -> Tensor:
 def bell(reference: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Of `k(x, y) = exp(-|x - y|^2 / 2 h^2)`, h the median distance within 1,000 rows of the reference (Gretton et al. 2012, sec. 8).
 
+    Of rows that coincide, which have no scale, no distance counts.
+
     Args:
         reference: `(M, *D)`.
     """
     rows = torch.from_numpy(stream(0, "bandwidth").permutation(len(reference))[:1000].copy())
-    h = torch.pdist(reference[rows].double().flatten(1)).median().clamp(min=1e-12)
+    far = torch.pdist(reference[rows].double().flatten(1))
+    apart = far[far > 0]
+    h = apart.median() if len(apart) else torch.ones((), dtype=torch.float64)
     return lambda x, y: 1 - torch.exp(-torch.cdist(x, y).square() / (2 * h * h))

@@ -20,7 +20,11 @@ class Kind:
 
 
 KINDS = {
-    "frechet": Kind("Fréchet distance", "lower", "mean and covariance of the features; nothing beyond them"),
+    "frechet": Kind(
+        "Fréchet distance",
+        "lower",
+        "mean and covariance of the features; nothing beyond them. Takes 1.5 samples for each feature",
+    ),
     "kernel": Kind("kernel distance (KID) x 1000", "lower", "the first three moments of the features; fair to few samples"),
     "inception": Kind(
         "inception score, by the data's classifier", "higher", "sure classes, all of them; not how samples look", 1.0

@@ -9,6 +9,8 @@ Balls around each point that reach to its k-th neighbour stand for the support o
 
 For equal laws none but density has 1 as its value: coverage is `1 - prod_{i<k} (M - 1 - i)/(n + M - 1 - i)` in any number of dimensions,
 precision and recall depend on the law. So only the figures of as many held-out examples say what is good.
+
+Points that coincide, or lie equally far, are in order by chance (see `ties`): all this holds for whole numbers and copies too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from undrift.evaluate.distance import Estimate, checked, groups, mean
+from undrift.evaluate.ties import shaken, spread
 
 K = 5
 
@@ -33,23 +36,25 @@ class Manifold:
     """
 
     def __init__(self, reference: Tensor, k: int = K, block: int = 2**22) -> None:
-        self.reference, self.k, self.block = checked(reference), k, block
+        y, self.k, self.block = checked(reference), k, block
+        self.centre, self.unit = y.mean(0), spread(y)
+        self.reference = shaken(y - self.centre, self.unit, "reference")
         if len(self.reference) <= k:
             raise ValueError(f"{len(self.reference)} points have no neighbour number {k}; give more, or a smaller k.")
         self.radius = torch.cat([_apart(self.reference, rows).kthvalue(k, 1).values for rows in self._blocks(self.reference)])
 
     def __call__(self, x: Tensor) -> dict[str, Estimate]:
         """Each figure by name, of samples `(n, d)`, n of at least 20. Costs n M + n^2 distances, in blocks."""
-        x = checked(x, self.reference[0])
+        x = shaken(checked(x, self.centre) - self.centre, self.unit, "samples")
         group = groups(len(x))
         count = int(group[-1]) + 1
-        precise, held = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x))
+        precise, held = torch.zeros(len(x), dtype=torch.bool), torch.zeros(len(x), dtype=torch.float64)
         visited, recalled, wider = torch.zeros(3, count, len(self.reference), dtype=torch.bool)
         for rows in self._blocks(x):
             mine, far = group[rows], torch.cdist(x[rows], self.reference)
             whole, *without = self._balls(x, rows, group)
             inside, over = far <= self.radius, far <= whole[:, None]
-            precise[rows], held[rows] = inside.any(1), inside.sum(1) / self.k
+            precise[rows], held[rows] = inside.any(1), inside.sum(1).double() / self.k
             for g in sorted(set(mine.tolist())):  # by some sample of this group
                 visited[g] |= inside[mine == g].any(0)
                 recalled[g] |= over[mine == g].any(0)

@@ -25,6 +25,7 @@ from undrift.data import Dataset
 from undrift.data.stream import stream
 from undrift.evaluate.interval import ahead
 from undrift.evaluate.neighbours import directions, nearest_neighbours
+from undrift.evaluate.ties import levelled, spread
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Memory:
 
     Attributes:
         space: What it is measured in.
-        likeness: `(n,)` of the samples; higher is more like.
+        likeness: `(n,)` of the samples; higher is more like, so that of distances it is minus the distance.
         real: `(m,)` of held-out examples.
         rows: `(n,)` the training examples nearest to the samples.
         drawn_to: Share of samples whose nearest example, among as many training as held-out ones, is a training one; ties are
@@ -45,6 +46,15 @@ class Memory:
     real: Tensor
     rows: Tensor
     drawn_to: float
+
+    @property
+    def distances(self) -> bool:
+        """Whether likeness is minus a distance, and not a cosine."""
+        return self.space != "cosine"
+
+    def shown(self, likeness: Tensor) -> Tensor:
+        """Likenesses as they are measured: cosines as they are, distances without their sign."""
+        return -likeness if self.distances else likeness
 
     @property
     def odds(self) -> float:
@@ -84,24 +94,29 @@ class Memory:
 def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
     """Cosine, as of `nearest_neighbours`; `(n, *shape)` and `(m, *shape)` in model space."""
     likeness, rows = nearest_neighbours(samples, train)
+    real, _ = nearest_neighbours(held_out, train)
     some = torch.from_numpy(_some(len(train), len(held_out)))
     held, known = (directions(y, train.spec) for y in (held_out, train.batch(some)[0]))
     own = directions(samples, train.spec)
-    share = _share(*(torch.cat([(y @ part.T).max(1).values for y in torch.split(own, 1000)]) for part in (known, held)))
-    return Memory("cosine", likeness, nearest_neighbours(held_out, train)[0], rows, share)
+    to = (torch.cat([(y @ part.T).max(1).values for y in torch.split(own, 1000)]) for part in (known, held))
+    return Memory("cosine", levelled(likeness, 1.0), levelled(real, 1.0), rows, _share(*(levelled(t, 1.0) for t in to)))
 
 
 def by_distance(space: str, samples: Tensor, held_out: Tensor, train: Tensor) -> Memory:
     """Minus the Euclidean distance, in some space: `(n, d)`, `(m, d)`, `(M, d)`."""
-    y, held, known = (part.flatten(1).double().numpy() for part in (samples, held_out, train))
+    centre, unit = train.flatten(1).double().mean(0), spread(train.flatten(1).double())
+    y, held, known = (
+        (part.flatten(1).double() - centre).numpy() for part in (samples, held_out, train)
+    )  # near zero rounding is least
+
+    def likeness(far: NDArray[np.float64]) -> Tensor:
+        return -levelled(torch.from_numpy(far[:, 0]), unit)
+
     search = NearestNeighbors(n_neighbors=1).fit(known)
     far, rows = search.kneighbors(y)
     real, _ = search.kneighbors(held)
-    to = [
-        NearestNeighbors(n_neighbors=1).fit(part).kneighbors(y)[0][:, 0] for part in (known[_some(len(known), len(held))], held)
-    ]
-    share = _share(*(-torch.from_numpy(t) for t in to))
-    return Memory(space, -torch.from_numpy(far[:, 0]), -torch.from_numpy(real[:, 0]), torch.from_numpy(rows[:, 0]), share)
+    to = [NearestNeighbors(n_neighbors=1).fit(part).kneighbors(y)[0] for part in (known[_some(len(known), len(held))], held)]
+    return Memory(space, likeness(far), likeness(real), torch.from_numpy(rows[:, 0]), _share(*map(likeness, to)))
 
 
 def _some(total: int, n: int) -> NDArray[np.int64]:

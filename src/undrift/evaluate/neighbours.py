@@ -21,7 +21,7 @@ def nearest_neighbours(y: Tensor, data: Dataset, batch_size: int = 2048) -> tupl
         Similarities `(N,)` in [-1, 1], and row numbers `(N,)`.
     """
     queries = directions(y, data.spec)
-    best, rows = torch.full((len(y),), -2.0), torch.zeros(len(y), dtype=torch.int64)
+    best, rows = torch.full((len(y),), -2.0, dtype=torch.float32), torch.zeros(len(y), dtype=torch.int64)
     for start in range(0, len(data), batch_size):
         chosen = torch.arange(start, min(start + batch_size, len(data)))
         similarity, place = (queries @ directions(data.batch(chosen)[0], data.spec).T).max(1)

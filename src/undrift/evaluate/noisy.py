@@ -41,7 +41,7 @@ def by_level(classifier: NoisyClassifier, data: Dataset, n: int = 2000, seed: in
         n: At most so many examples.
         seed: Names the noise.
     """
-    rows = torch.linspace(0, len(data) - 1, min(n, len(data))).long()
+    rows = torch.linspace(0, len(data) - 1, min(n, len(data)), dtype=torch.float32).long()
     x0, labels = data.batch(rows)
     assert labels is not None
     device, found = classifier.log_prior.device, []

@@ -122,7 +122,11 @@ def _remembered(m: Memory, samples: Tensor, train: Dataset) -> list[str]:
         f"<p>Likeness to the nearest training example ({html.escape(m.space)}): samples {typical(m, m.likeness)}, held-out examples "
         f"{typical(m, m.real)}; {html.escape(copies(m))}.</p>"
     ]
-    parts.append(figure(picture.histogram({"samples": m.likeness, "held-out": m.real}, "more alike to the right"), m.space))
+    axis = "distance to the nearest training example: nearer to the left" if m.distances else (
+        "cosine to the nearest training example: more alike to the right"
+    )  # fmt: skip
+    groups = {name: m.shown(likeness) for name, likeness in (("samples", m.likeness), ("held-out", m.real))}
+    parts.append(figure(picture.histogram(groups, axis), m.space))
     if len(train.spec.shape) == 3:
         top = m.suspects(SUSPECTS)
         both = cat([samples[top], train.batch(m.rows[top])[0]])

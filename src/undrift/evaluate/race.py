@@ -1,8 +1,9 @@
 """A race of settings: ever more samples for ever fewer of them.
 
 Three rounds. First every sampler on every grid at one number of evaluations, of which the best pairs go on; then those at all
-numbers; then what is not clearly worse than the best. All start from the same noise, so that a setting's lead is judged by the
-error bar of the difference. Samples have addresses, so a later round draws only what is new.
+numbers; then what is not clearly worse than the best. No round has fewer samples than the figure takes. All start from the same
+noise, so that a setting's lead is judged by the error bar of the difference. Samples have addresses, so a later round draws only
+what is new.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from undrift.error import UndriftError
+from undrift.evaluate.choice import WITHIN, choose, sigmas
 from undrift.evaluate.distance import Estimate
 from undrift.evaluate.setting import Setting, deterministic
 from undrift.evaluate.yardstick import Yardstick
@@ -23,7 +25,6 @@ Draw = Callable[[Setting, int, int], Tensor]  # setting, first, count: samples `
 PAIRS = 6  # of sampler and grid, that go on from the first round
 FEW = 100  # samples of an early round at least: of fewer, figures in a hundred dimensions are more chance than quality
 CLEARLY = 4.0  # standard errors of a difference that end the race for a setting
-WITHIN = 2.0  # standard errors of a difference that are no difference
 
 
 @dataclass(frozen=True)
@@ -51,31 +52,35 @@ def best(rows: Sequence[Row]) -> Row:
     return min((row for row in rows if row.n == most), key=lambda row: (row.quality.value, row.setting.evaluations))
 
 
-def recommend(rows: Sequence[Row]) -> Row:
-    """The cheapest row within the error bars of the best, among those with the most samples; of equal ones the better.
+def recommend(rows: Sequence[Row], present: Setting | None = None) -> Row:
+    """The cheapest row within the error bars of the best, of those with the most samples; of equals that in use, else the better.
 
     Where samples are recognised, that too: guided samples are sharper than data, so that a coarse sampler which blurs them can be
     nearer to the data and yet be wrong more often.
+
+    Args:
+        rows: At least one.
+        present: The setting that is in use.
     """
     n = best(rows).n
     most = max(row.also.get("recognised", 0.0) for row in rows if row.n == n)
     fit = [row for row in rows if row.n == n and not _less_recognised(row, most)]
-    first = best(fit)
-    near = [row for row in fit if row is first or _worse_by(row, first) <= WITHIN]
-    return min(near, key=lambda row: (row.setting.evaluations, row.quality.value))
+    ranked = sorted(fit, key=lambda row: (row.quality.value, row.setting.evaluations))
+    now = next((row for row in fit if row.setting == present), None)
+    return choose(ranked, _worse_by, lambda row: row.setting.evaluations, now)
 
 
 def _less_recognised(row: Row, most: float) -> bool:
     """Whether clearly fewer samples are recognised than of the setting with the most."""
     seen = row.also.get("recognised", most)
     variance = (seen * (1 - seen) + most * (1 - most)) / row.n
-    return most - seen > WITHIN * max(variance, 1e-12) ** 0.5
+    return sigmas(most - seen, max(variance, 1e-12) ** 0.5) > WITHIN
 
 
 def _worse_by(row: Row, other: Row) -> float:
     """How much worse, in standard errors of the difference."""
     gap = row.quality.minus(other.quality)
-    return gap.value / max(gap.standard_error, 1e-300)
+    return sigmas(gap.value, gap.standard_error)
 
 
 def _at_worst(row: Row, other: Row) -> float:
@@ -145,18 +150,17 @@ def race(
     Raises:
         UndriftError: none can.
     """
-    runners = Race(draw, yardstick, tell)
+    runners, least = Race(draw, yardstick, tell), max(FEW, yardstick.least)
     pairs = list(dict.fromkeys((s.sampler, s.grid) for s in settings))
     if len(pairs) > PAIRS:
         middle = sorted(evaluations)[(len(evaluations) - 1) // 2]  # where all are good, chance would choose
-        rows = runners.run(_nearest(settings, pairs, middle), min(n, max(FEW, n // 8)), "first round")
+        rows = runners.run(_nearest(settings, pairs, middle), min(n, max(least, n // 8)), "first round")
         rows = sorted(rows, key=lambda row: _at_worst(row, best(rows)))
         pairs = [(row.setting.sampler, row.setting.grid) for row in rows[:PAIRS]]
     some = [s for s in settings if (s.sampler, s.grid) in pairs]
     if present is not None and present not in some:
         some.append(present)
-    few = n if n < 4 * FEW else n // 4
-    rows = runners.run(some, few, "second round")
+    rows = runners.run(some, n if n < 4 * FEW else min(n, max(least, n // 4)), "second round")
     if not rows:
         raise UndriftError(f"no setting can be drawn: {next(iter(runners.notes), 'none was asked for')}")
     first = best(rows)

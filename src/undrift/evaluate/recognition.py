@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,18 @@ def accuracy(classifier: nn.Module, data: Dataset) -> float:
     return right / len(data)
 
 
+@contextmanager
+def single() -> Iterator[None]:
+    """Inside, what is made without a dtype is float32, whatever the caller's default is: data are, and results stay the same."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+@single()
 def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | None = None) -> Judge:
     """Train the classifier on `train` and measure it on `held_out`; a cached one of the same data is read back.
 
@@ -74,6 +86,7 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
     return Judge(classifier, share, len(held_out))
 
 
+@single()
 def cached_judge(train: Dataset, held_out: Dataset, cache: Path, seed: int = 0) -> Judge | None:
     """The classifier that `train_judge` kept in a file, None if there is none of these data."""
     if (known := read_cache(cache, _key(train, held_out, seed))) is None:
@@ -121,7 +134,7 @@ def fit(
 def shifted(x: Tensor, noise: Noise) -> Tensor:
     """Each image moved by up to a pixel per 14 in each direction, the border repeated."""
     reach = max(1, round(min(x.shape[2:]) / 14))
-    moves = (noise.uniform((len(x), 2)) * (2 * reach + 1)).long()
+    moves = (noise.uniform(x.new_empty(len(x), 2, dtype=torch.float32)) * (2 * reach + 1)).long()
     padded = nn.functional.pad(x, [reach] * 4, mode="replicate")
     rows = moves[:, :1] + torch.arange(x.shape[2])
     columns = moves[:, 1:] + torch.arange(x.shape[3])

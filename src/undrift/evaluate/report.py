@@ -49,10 +49,10 @@ def _summary(run: Judgement) -> list[str]:
     elif "recognised" in run.missing:
         said.append(f"recognised as the class asked for: not measured: {run.missing['recognised']}")
     for m in run.memories:
-        what = "most similar" if m.space == "cosine" else "nearest"
+        what = "nearest" if m.distances else "most similar"
         said += [
-            f"nearest training example ({m.space}): {typical(m, m.likeness)}, {what} {shown(m, m.likeness.max()):.3f}",
-            f"  real held-out examples: {typical(m, m.real)}, {what} {shown(m, m.real.max()):.3f}; {copies(m)}",
+            f"nearest training example ({m.space}): {typical(m, m.likeness)}, {what} {m.shown(m.likeness.max()):.3f}",
+            f"  real held-out examples: {typical(m, m.real)}, {what} {m.shown(m.real.max()):.3f}; {copies(m)}",
         ]
     for space, keys in run.spaces.items():
         said.append(f"figures of {run.measured:,} samples, in {space}")
@@ -82,15 +82,11 @@ def percent(share: Share, digits: int = 1) -> str:
     return f"{100 * share.value:.{digits}f} % ({low} to {high})"
 
 
-def shown(m: Memory, likeness: Tensor | float) -> float:
-    """A likeness as it is measured: cosines as they are, distances without their sign."""
-    return float(likeness) if m.space == "cosine" else -float(likeness)
-
-
 def typical(m: Memory, likeness: Tensor) -> str:
     """The median with its interval."""
-    low, high = sorted(shown(m, v) for v in median(likeness))
-    return f"median {shown(m, likeness.median()):.3f} ({low:.3f} to {high:.3f})"
+    measured = m.shown(likeness)
+    low, high = median(measured)
+    return f"median {measured.median():.3f} ({low:.3f} to {high:.3f})"
 
 
 def copies(m: Memory) -> str:
@@ -98,9 +94,9 @@ def copies(m: Memory) -> str:
     low, high = m.odds_interval
     to = percent(Share(m.drawn_to * len(m.likeness), len(m.likeness)), 0)
     return (
-        f"samples are nearer with chance {m.odds:.2f} ({low:.2f} to {high:.2f}; 0.50 if nothing is copied), p = {p_value(m.p)}, "
-        f"{m.beyond} nearer than any of them (p = {p_value(m.p_beyond)}); among as many training as held-out examples a training one "
-        f"is the nearest for {to} of samples"
+        f"a sample is nearer than a held-out example with chance {m.odds:.2f} ({low:.2f} to {high:.2f}; 0.50 if nothing is "
+        f"copied), p = {p_value(m.p)}; {m.beyond} are nearer than every held-out example (p = {p_value(m.p_beyond)}); of equally "
+        f"many training and held-out examples, a training one is the nearest to {to} of samples"
     )
 
 
@@ -180,9 +176,10 @@ def _run(run: Judgement) -> dict[str, Any]:
         "memorisation": [
             {"space": m.space, "chance nearer than held-out": m.odds, "interval": m.odds_interval, "p": m.p, "beyond all held-out": m.beyond, "p beyond": m.p_beyond,
              "nearest is of training": _share(Share(m.drawn_to * len(m.likeness), len(m.likeness))),
-             "median": m.likeness.median().item(), "median interval": median(m.likeness),
-             "held-out median": m.real.median().item(), "held-out median interval": median(m.real),
-             "suspects": [{"sample": i, "training example": int(m.rows[i]), "likeness": float(m.likeness[i])}
+             "median": m.shown(m.likeness).median().item(), "median interval": median(m.shown(m.likeness)),
+             "held-out median": m.shown(m.real).median().item(), "held-out median interval": median(m.shown(m.real)),
+             "suspects": [{"sample": i, "training example": int(m.rows[i]),
+                           "distance" if m.distances else "cosine": float(m.shown(m.likeness[i]))}
                           for i in m.suspects(SUSPECTS).tolist()]}
             for m in run.memories
         ],

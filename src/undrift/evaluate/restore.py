@@ -118,7 +118,7 @@ def sheet(restored: Restored, model: Model) -> Image.Image:
     is black for none and white for half the range (of data without one, for the largest).
     """
     spec = model.spec
-    middle = spec.from_model(torch.zeros(len(restored.y), *spec.shape)).float()
+    middle = spec.from_model(torch.zeros(len(restored.y), *spec.shape, dtype=torch.float32)).float()
     shown = restored.y
     if restored.operator.measured != spec.shape:
         shown = middle + _least(restored.operator, restored.y - restored.operator(middle)) if restored.operator.linear else middle

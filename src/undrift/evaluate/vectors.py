@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -13,16 +14,15 @@ from torch import Tensor
 
 from undrift.data.stream import stream
 from undrift.evaluate.distance import Estimate, checked, jackknife, jackknives, mean
-from undrift.evaluate.interval import student
-
-LEVELS = 200  # quantiles at which laws on a line are compared
+from undrift.evaluate.interval import student, wilson
 
 
 class SlicedWasserstein:
     """`sqrt(mean over directions of W_2^2)` of projections on lines (Bonneel et al. 2015), the same directions for all samples.
 
-    W_2 on a line is the mean squared gap of quantiles; here of 200 of them, so that laws of different numbers of samples compare.
-    Positive for equal laws too, falling as 1/sqrt(n): to be read beside the figure of real examples.
+    W_2^2 on a line is the mean squared gap of quantiles, here exactly that of the two sets, whatever their sizes. Its bias is
+    left in: it is positive for equal laws too, falling as 1/sqrt(n), and so to be read beside the figure of as many real
+    examples.
 
     Args:
         reference: `(M, *D)`.
@@ -33,17 +33,23 @@ class SlicedWasserstein:
         y = checked(reference)
         draws = torch.from_numpy(stream(seed, "directions").standard_normal((y.shape[1], directions)))
         self.directions, self.width = draws / draws.norm(dim=0), y[0]
-        self.quantiles = _quantiles(y @ self.directions)
+        self.along = (y @ self.directions).sort(0).values
 
     def __call__(self, x: Tensor) -> Estimate:
         """The distance of samples `(n, *D)`, n of at least 20."""
         along = checked(x, self.width) @ self.directions
-        return jackknife(lambda kept: float((_quantiles(along[kept]) - self.quantiles).square().mean().sqrt()), len(along))
+        return jackknife(lambda kept: math.sqrt(float(on_a_line(along[kept].sort(0).values, self.along).mean())), len(along))
 
 
-def _quantiles(along: Tensor) -> Tensor:
-    """`(LEVELS, L)` quantiles of the columns of `(n, L)`, between neighbouring values in proportion."""
-    return torch.quantile(along, (torch.arange(LEVELS, dtype=along.dtype) + 0.5) / LEVELS, dim=0)
+def on_a_line(x: Tensor, y: Tensor) -> Tensor:
+    """`W_2^2` of the columns of two sets, `(n, L)` and `(m, L)` in order: the integral over u of `(F^-1(u) - G^-1(u))^2`, `(L,)`.
+
+    Both quantile functions are steps, at multiples of 1/n and of 1/m: in units of 1/nm whole numbers.
+    """
+    n, m = len(x), len(y)
+    steps = torch.unique(torch.cat([m * torch.arange(n + 1), n * torch.arange(1, m)]))
+    at, width = steps[:-1], steps.diff().double() / (n * m)
+    return width @ (x[at // m] - y[at // n]).square()
 
 
 class Correlations:
@@ -71,17 +77,18 @@ def _correlations(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the largest gap between its distribution functions, and the chance of such a gap for equal laws."""
+    """One column: the largest gap between its distribution functions, its chance for equal laws, and of how many samples."""
 
     number: int
     gap: Estimate
     p: float
+    n: int
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %, of the gap."""
-        low, high = student(self.gap)
-        return max(0.0, low), high
+        """95 %, of the gap: at the least as wide as that of a share, which a gap is."""
+        (low, high), (least, most) = student(self.gap), wilson(self.gap.value, self.n)
+        return max(0.0, min(low, least)), min(1.0, max(high, most))
 
 
 def columns(x: Tensor, reference: Tensor) -> list[Column]:
@@ -97,7 +104,7 @@ def columns(x: Tensor, reference: Tensor) -> list[Column]:
     for rank, j in enumerate(order):
         worst = max(worst, min(1.0, chances[j] * (len(chances) - rank)))
         p[j] = worst
-    return sorted((Column(j, g, float(p[j])) for j, g in enumerate(gaps)), key=lambda c: -c.gap.value)
+    return sorted((Column(j, g, float(p[j]), len(a)) for j, g in enumerate(gaps)), key=lambda c: -c.gap.value)
 
 
 def widest_gap(x: Tensor, reference: Tensor) -> Estimate:
@@ -113,7 +120,7 @@ def _gaps(x: Tensor, reference: Tensor) -> list[Estimate]:
     def gaps(kept: Tensor) -> list[float]:
         y = a[kept].sort(0).values.T.contiguous()
         both = torch.cat([y, b], 1)
-        share = [torch.searchsorted(part, both, right=True) / part.shape[1] for part in (y, b)]
+        share = [torch.searchsorted(part, both, right=True).double() / part.shape[1] for part in (y, b)]
         found: list[float] = (share[0] - share[1]).abs().max(1).values.tolist()
         return found
 

@@ -103,7 +103,7 @@ def judge_run(model: Model, folder: Path, n: int, data_dir: str | None = None, *
     judge = train_judge(train, held_out, cache=folder / "classifier.safetensors") if recognisable(model.spec) else None
     clean = model.spec.to_model(model.spec.from_model(samples))
     similarity, rows = nearest_neighbours(clean, train)
-    some = torch.linspace(0, len(held_out) - 1, min(len(held_out), 1000)).long()
+    some = torch.linspace(0, len(held_out) - 1, min(len(held_out), 1000), dtype=torch.float32).long()
     floor, _ = nearest_neighbours(held_out.batch(some)[0], train)
     seen, accuracy, known = (None, 0.0, 0) if judge is None else (judge.classify(clean), judge.accuracy, judge.held_out)
     return Verdict(asked, seen, model.spec.classes, accuracy, known, similarity, floor, rows, clean, seconds)

@@ -112,7 +112,9 @@ def batches(
     times = _truncated(times, strength, start, shape)
     if like is None:
         like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
-        like = like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))  # a step adds what 16 bits would round away
+        like = like.new_empty(
+            0, dtype=torch.promote_types(like.dtype, torch.float32)
+        )  # a step adds what 16 bits would round away
     cond = condition.for_samples(cond, n, like.device)
 
     def draw() -> Iterator[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +142,7 @@ def below(own: Estimate, other: Estimate, paired: bool = True) -> bool | None:
     Paired estimates are of samples that share their noise, row by row.
     """
     gap = own.value - other.value
-    error = own.minus(other).standard_error if paired else math.hypot(own.standard_error, other.standard_error)
+    error = own.minus(other).standard_error if paired else own.apart(other)
     return None if not abs(gap) > 2 * error else gap < 0
 
 

@@ -26,6 +26,8 @@ from undrift.train.session import train_run
 
 T = TypeVar("T")
 
+ENOUGH = 200  # samples for the Frechet distance in the 128 features of the judge
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -116,8 +118,8 @@ class Lab:
 
     @property
     def samples(self) -> int:
-        """How many samples are held against as many held-out digits: figures of other numbers are not comparable with those."""
-        return self.count(300, 1000, 40)
+        """How many samples are held against as many held-out digits; with any effort enough for the Frechet distance."""
+        return self.count(300, 1000, ENOUGH)
 
     @property
     def settings(self) -> str:
@@ -151,10 +153,19 @@ class Lab:
 
     @cached_property
     def gauge(self) -> Gauge:
-        """The figures of quality for samples of these data, and the judge's classifier."""
+        """The figures of quality for samples of these data, and the judge's classifier.
+
+        Raises:
+            UndriftError: too few held-out digits for the Frechet distance.
+        """
         with self.preparing("the classifier that judges"):
             self.out.mkdir(parents=True, exist_ok=True)
-            return gauge(*self.data, self.samples, cache=self.out)
+            found = gauge(*self.data, self.samples, cache=self.out)
+        if (why := found.spaces[0].missing.get("frechet")) is not None:
+            raise UndriftError(
+                f"the studies judge by the Fréchet distance: {why.partition(';')[0]}; give a run that holds out more"
+            )
+        return found
 
     @property
     def judge(self) -> Judge:

@@ -34,7 +34,7 @@ def _range(m: Measured) -> Seen:
 
 def _tells(m: Measured) -> Seen:
     """Whether the ten lie where held-out digits do not: only then would they say something."""
-    low, high = m["real"].quantile(torch.tensor([0.025, 0.975], dtype=m["real"].dtype)).tolist()
+    low, high = m["real"].double().quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     mine = m["ten"].median().item()
     return (
         f"ten samples: median {mine:.2f}; held-out real digits, which nobody copied: {low:.2f} to {high:.2f} (95 %)",

@@ -9,7 +9,7 @@ import undrift as ud
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
+from undrift.study.lab import ENOUGH, Lab
 
 STEPS = (20, 50, 200, 1000)
 NOISY, CLEAN = "noise in the last step", "denoised"
@@ -38,7 +38,7 @@ def both(denoiser: ud.AnyDenoiser, steps: int, labels: Tensor, shape: tuple[int,
 
 
 def measure(lab: Lab) -> Measured:
-    model, n = lab.model("000-conditional"), lab.count(100, 500, 20)
+    model, n = lab.model("000-conditional"), lab.count(ENOUGH, 500, ENOUGH)
     guided = ud.Mix(model.denoiser, model.denoiser.given(None), w=1.0).using(UnitRange())
     labels, rows, columns = torch.arange(n) % 10, [], {}
     for steps in STEPS:

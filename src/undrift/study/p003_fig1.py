@@ -5,13 +5,13 @@ from __future__ import annotations
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
 from undrift.study.figure import digits
 from undrift.study.four import LEVELS, annealed, drawn
-from undrift.study.lab import Lab
+from undrift.study.lab import ENOUGH, Lab
 
 SEARCH = [(levels, snr) for levels in (10, 30) for snr in (0.1, 0.16, 0.25, 0.4)]  # T follows: 300 evaluations in all
 
 
 def measure(lab: Lab) -> Measured:
-    run, budget, few = drawn(lab, "annealed Langevin", 1000), lab.count(300, least=30), lab.count(100, 500, 20)
+    run, budget, few = drawn(lab, "annealed Langevin", 1000), lab.count(300, least=30), lab.count(ENOUGH, 500, ENOUGH)
     found = {}
     for levels, snr in SEARCH:
         lab.tell(f"annealed Langevin, L = {levels}, snr {snr:g}")

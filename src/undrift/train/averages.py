@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from undrift.data import Dataset
 from undrift.error import UndriftError
-from undrift.model import save
+from undrift.evaluate.choice import choose, sigmas
+from undrift.model import load, save
 from undrift.train.log import read_log
 from undrift.train.monitor import Monitor, number
 from undrift.train.posthoc import LENGTHS, TRACKED, Profile, combine, gamma_of, read_snapshots
@@ -28,6 +31,7 @@ class Candidate:
         missed: How far its weights over the steps are from those wanted, as a share; 0 for what was tracked.
         about: For model.json.
         weights: By name.
+        present: Whether the model samples from it now.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Candidate:
     missed: float = 0.0
     about: dict[str, float | int] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    present: bool = False
 
     @property
     def held_out(self) -> float:
@@ -47,9 +52,16 @@ class Candidate:
         return float(gap.mean()), float(gap.std()) / math.sqrt(len(gap))
 
 
+def settled(found: Sequence[Candidate]) -> tuple[Candidate, Candidate]:
+    """The candidate with the lowest loss, and that to sample from: the same, unless the present one is within the error of it."""
+    ranked = sorted(found, key=lambda c: (math.isnan(c.held_out), c.held_out))
+    now = next((c for c in found if c.present), None)
+    return ranked[0], choose(ranked, lambda one, other: sigmas(*one.against(other)), present=now)
+
+
 def candidates(trainer: Trainer, held_out: Dataset, lengths: tuple[float, ...] = LENGTHS) -> tuple[list[Candidate], list[str]]:
     """The raw weights, the average that was tracked, and those of all lengths, at the end and at the snapshot nearest to the
-    lowest held-out loss.
+    lowest held-out loss; one is marked as what the model samples from, and comes last if it is none of these.
 
     Returns:
         The candidates; and a line for each snapshot that could not be read.
@@ -82,6 +94,12 @@ def candidates(trainer: Trainer, held_out: Dataset, lengths: tuple[float, ...] =
             weights, missed = combine(snapshots, Profile(at, gamma_of(length)))
             placed = {k: v.to(trainer.device) for k, v in weights.items()}
             found.append(candidate(f"length {length:.2f} at step {at}", placed, missed, step=at, length=length))
+    used = {k: v.to(trainer.device) for k, v in load(trainer.folder).denoiser.state_dict().items()}
+    same = [i for i, c in enumerate(found) if all(torch.equal(v, used[k]) for k, v in c.weights.items())]
+    if same:
+        found[same[0]] = replace(found[same[0]], present=True)
+    else:
+        found.append(replace(candidate("as the model is now", used), present=True))
     return found, notes
 
 

@@ -7,7 +7,7 @@ import argparse
 from undrift.config import read_recipe
 from undrift.description import read_description
 from undrift.error import UndriftError
-from undrift.train.averages import adopt, candidates
+from undrift.train.averages import adopt, candidates, settled
 from undrift.train.plan import plan, prepare
 
 
@@ -22,15 +22,19 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         print(note)
     if not any(c.held_out < float("inf") for c in found):
         raise UndriftError(f"{arguments.run}: no average of these weights has a finite loss")
-    best = min(found, key=lambda c: (c.held_out != c.held_out, c.held_out))
+    best, chosen = settled(found)
     print(f"held-out loss of {len(best.losses):,} examples, all with the same noise; +- is of the difference to the best")
     for each in found:
         gap, error = each.against(best)
         behind = "the best" if each is best else f"+{gap:.5f} +- {error:.5f}"
         made = f"   (profile off by {100 * each.missed:.1f} %)" if "length" in each.about else ""
-        print(f"  {each.name:<28} {each.held_out:.5f}   {behind:<22}{made}".rstrip())
-    if arguments.save:
-        adopt(trainer, best)
-        print(f"the model now samples from: {best.name}; training goes on from its state as before")
-    elif "length" in best.about:
+        now = "   (in use)" if each.present else ""
+        print(f"  {each.name:<28} {each.held_out:.5f}   {behind:<22}{made}{now}".rstrip())
+    if chosen.present:
+        what = "the best" if chosen is best else f"within the error of the best, {best.name}"
+        print(f"what the model samples from, {chosen.name}, is {what}; nothing is changed")
+    elif arguments.save:
+        adopt(trainer, chosen)
+        print(f"the model now samples from: {chosen.name}; training goes on from its state as before")
+    else:
         print("to use it: run this again without --no-save")

@@ -44,6 +44,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     write_text(rows, text + "\n")
     print(f"picture: {out}; all rows: {rows}")
     chosen = sampling_of(model, found)
+    if found.recommended.setting == found.present and chosen.scale == model.sampling.scale:
+        print(f"nothing is changed, the model samples so already: undrift sample {arguments.run}")
+        return
     if lock is None:
         if chosen.grid == "fitted":
             print("to use it: run this again without --no-save, so that the fitted grid is kept with the model")

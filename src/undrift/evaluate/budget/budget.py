@@ -199,7 +199,7 @@ def _of_law(
     exact.process = denoiser.process  # the same mixture under this noise
     fixed = repairs(task, way, real, exact, other, tell)
     tell("asking the denoiser at every noise level")
-    like = next(denoiser.parameters(), torch.empty(0))
+    like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
     error = score_error(denoiser, Examples(real.to(like), cond), noise.fold("score"), exact)
     prior = prior_gap(denoiser.process, real, exact, noise.fold("prior"))
     return Budget(n, way, task, fixed, prior, error, fixed.notes)

@@ -11,7 +11,6 @@ The order matters only where repairs interact. The steps come first, since too f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,8 +20,8 @@ from torch import Tensor
 from undrift import condition
 from undrift.denoiser import AnyDenoiser
 from undrift.evaluate.budget.measure import Number
+from undrift.evaluate.choice import WITHIN, sigmas
 from undrift.evaluate.distance import Estimate
-from undrift.evaluate.race import WITHIN
 from undrift.evaluate.setting import noiseless
 from undrift.evaluate.yardstick import Yardstick
 from undrift.guidance import Mix
@@ -66,7 +65,7 @@ class Task:
         denoiser = way.denoiser
         if way.scale != 1 and self.cond is not None:
             denoiser = Mix(denoiser, denoiser.given(None), way.scale)
-        like = next(way.denoiser.parameters(), torch.empty(0))
+        like = next(way.denoiser.parameters(), torch.empty(0, dtype=torch.float32))
         y = sample(
             denoiser, (self.n, *self.shape), way.sampler, way.steps, self.seed, self.cond, grid=way.grid, like=like, start=way.start
         )  # fmt: skip
@@ -137,14 +136,14 @@ def repairs(
     if task.cond is not None and way.scale != 1:
         before, last = last, stage("without guidance", replace(last.way, scale=1.0))
         parts["guidance"] = _gain(before, last)
-    floor, end = _number(task.yardstick.floor), _number(last.quality)
+    floor = task.yardstick.floor
     if exact is not None:
         before, last = last, stage("with the exact score", replace(last.way, denoiser=exact))
         parts["score"] = _gain(before, last)
         parts["finite sample"] = _number(last.quality)
     else:
-        parts["score"] = Number(end.value - floor.value, math.hypot(end.error, floor.error))
-        parts["finite sample"] = floor
+        parts["score"] = Number(last.quality.value - floor.value, last.quality.apart(floor))
+        parts["finite sample"] = _number(floor)
     ema = None if other is None else _gain(first, stage("with the other weights", replace(way, denoiser=other)))
     return Repairs(_number(first.quality), parts, last.way.steps, moved, ema, notes)
 
@@ -165,7 +164,7 @@ def _doubled(stage: Callable[[str, Way], Stage], first: Stage) -> tuple[Stage, f
         if k == 1 and noiseless(way.sampler):
             moved = float((last.samples - first.samples).double().square().mean().sqrt())
         gap = before.quality.minus(last.quality)
-        if abs(gap.value) <= WITHIN * gap.standard_error:
+        if sigmas(abs(gap.value), gap.standard_error) <= WITHIN:
             break
     return last, moved, ()
 
