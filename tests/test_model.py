@@ -200,7 +200,7 @@ def linked(folder):
     (lambda f: rewritten(f, spec={**described(f)["spec"], "types": "object"}), "types"),
     (lambda f: rewritten(f, sampling={"steps": 10**18}), r"sampling\.steps"),
     (lambda f: rewritten(f, sampling={"scale": 1e308}), r"sampling\.scale"),
-    (linked, "it is a link, which is not followed here"),
+    (linked, "it is a link, and links are not followed here"),
 ])  # fmt: skip
 def test_damaged_models(copied_run, damage, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -209,6 +209,35 @@ def test_damaged_models(copied_run, damage, message, monkeypatch, tmp_path):
         ud.load(copied_run)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "OWNED").exists()
+
+
+def test_any_value_of_model_json_may_be_odd(copied_run):
+    """Each fact of it replaced by each of these: it loads or is refused in one line. (A number written as a text is that number.)"""
+
+    def leaves(tree, path=()):
+        items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+        return [path, *(leaf for key, value in items for leaf in leaves(value, (*path, key)))]
+
+    whole, loaded, said, drawn = described(copied_run), 0, [], ud.load(copied_run).draw(2, 3, steps=2)
+    for path in leaves(whole)[1:]:
+        for odd in (None, True, "3", "x", -1, 0.5, 1e300, 10**30, [], {}, [[1]], ["3"], {"kind": "mlp"}):
+            tree = json.loads(json.dumps(whole))
+            node = tree
+            for key in path[:-1]:
+                node = node[key]
+            node[path[-1]] = odd
+            (copied_run / "model.json").write_text(json.dumps(tree))
+            try:
+                ud.load(copied_run)
+                loaded += 1
+            except ModelError as error:
+                said.append(str(error))
+    assert loaded > 20 and len(said) > 100
+    assert all("\n" not in line and str(copied_run) in line for line in said)
+    (copied_run / "model.json").write_text(
+        json.dumps({**whole, "network": {**whole["network"], "blocks": "1", "embedding": "32"}})
+    )
+    assert torch.equal(ud.load(copied_run).draw(2, 3, steps=2), drawn)
 
 
 def test_no_folder(tmp_path):

@@ -95,3 +95,11 @@ def test_fitting_moves_levels_to_where_the_law_needs_them():
         return (ud.sample(m, 500, ud.ABM(), 8, grid=grid, like=like) - exact).norm(dim=1).mean()
 
     assert error(fitted) < 0.7 * error(grids.straight)
+
+
+@pytest.mark.parametrize("n", [0, -3, 2.0, "7", 10**6 + 1, 10**20, None])
+@pytest.mark.parametrize("grid", [grids.uniform, grids.log_snr, grids.karras, grids.cosine, grids.straight])
+def test_a_number_of_steps_that_is_none(grid, n):
+    """Too many are refused before memory is taken for them."""
+    with pytest.raises(ValueError, match="whole number of at least 1 and at most 1,000,000"):
+        grid(ud.VP(), n)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from undrift.config import ProcessOptions, build_process, in_float32, kinds
+from undrift.denoiser import numbers_like
 from undrift.error import ModelError, short
 from undrift.guidance import NoisyClassifier
 from undrift.model import Model, read_weights
@@ -117,4 +118,4 @@ def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
         said = f"{type(error).__name__}: {short(reason(error))}"
         raise ModelError(f"{where} does not describe a classifier ({said}); train it again") from None
-    return classifier.eval().requires_grad_(False).to(next(model.denoiser.parameters()).device)
+    return classifier.eval().requires_grad_(False).to(numbers_like(model.denoiser).device)

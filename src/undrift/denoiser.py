@@ -209,6 +209,21 @@ class Counted(AnyDenoiser):
         return self.denoiser.with_fraction(x, t, cond)
 
 
+def numbers_like(denoiser: AnyDenoiser, default: Tensor | None = None) -> Tensor:
+    """An empty tensor of the device and dtype in which a denoiser is sampled: those of its parameters, but at least float32.
+
+    A network may compute in 16 bits; what a sampler adds to a sample step by step would be rounded away there.
+
+    Args:
+        denoiser: Any.
+        default: Whose device and dtype count where it has no parameters, as an exact one; None: float32, on the CPU.
+    """
+    found = next((p for p in denoiser.parameters() if p.is_floating_point()), default)
+    if found is None:
+        return torch.empty(0, dtype=torch.float32)
+    return torch.empty(0, dtype=torch.promote_types(found.dtype, torch.float32), device=found.device)
+
+
 def score_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
     """The score grad_x log p_t(x) = -noise / sigma, `(B, *D)`, in 1/data units; infinite where sigma = 0."""
     t = as_time(t, x)

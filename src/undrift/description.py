@@ -106,13 +106,14 @@ def check_description(found: Any, where: Path) -> tuple[dict[str, Any], Spec]:
     try:
         described = validated(found, _DESCRIPTION)
         spec = Spec.from_json(found["spec"])
-        check_size(found, spec)
+        # As they were understood: a number may be written as a text, and what the file leaves out has its default from here on.
+        parts = {part: getattr(described, part).model_dump(mode="json") for part in ("network", "process", "sampling")}
+        check_size(found | parts, spec)
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
     except ValueError as error:
         raise ModelError(f"{where} does not describe a model ({reason(error)}); {_CURE}") from None
-    # What the file leaves out has its default from here on.
-    return found | {"sampling": described.sampling.model_dump(mode="json"), "trained": found.get("trained", {})}, spec
+    return found | parts | {"trained": found.get("trained", {})}, spec
 
 
 def write_description(folder: Path, description: dict[str, Any]) -> None:

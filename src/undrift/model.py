@@ -20,7 +20,7 @@ from torch import Tensor
 from undrift.condition import Condition, for_samples
 from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
-from undrift.denoiser import AnyDenoiser, Denoiser
+from undrift.denoiser import AnyDenoiser, Denoiser, numbers_like
 from undrift.description import FORMAT, read_description, write_description
 from undrift.device import choose_device
 from undrift.error import ModelError, UndriftError, nearest, short
@@ -332,7 +332,7 @@ class Model:
         how = named_method(method) if isinstance(method, str) else method
         if draws < 1 or particles < 0:
             raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
-        like = next(self.denoiser.parameters())
+        like = numbers_like(self.denoiser)
         wide = as_numbers(y).to(like.device, torch.float64)  # what is measured keeps its digits until its shift is taken away
         shift, scale = (self.spec.units(v, wide) for v in (self.spec.shift, self.spec.scale))
 
@@ -368,7 +368,7 @@ class Model:
 
     def _told(self, y: Tensor, operator: Operator, draws: int, cond: Any, sampler: Sampler, steps: int, seed: int) -> Tensor:
         """`restore` by a model that is told y: conditional samples."""
-        like = next(self.denoiser.parameters())
+        like = numbers_like(self.denoiser)
         y = y.to(like.device, torch.float64)
         y = y[None] if y.shape == operator.measured else y
         if draws < 1 or tuple(y.shape[1:]) != operator.measured or not len(y) or not bool(torch.isfinite(y).all()):
@@ -459,7 +459,7 @@ class Model:
                     f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is x[{place}] = {first:.6g}; "
                     "give data in data units, as the model was trained on"
                 )
-        return spec.to_model(x).to(next(self.denoiser.parameters()).device)
+        return spec.to_model(x).to(numbers_like(self.denoiser).device)
 
     def _guided(
         self,

@@ -149,6 +149,23 @@ def test_no_state_at_all_is_said_and_the_model_is_kept(tmp_path):
     assert ud.load(folder).trained["steps"] == 30
 
 
+def test_a_state_with_tensors_of_other_types_is_refused(tmp_path):
+    """Under a right hash: a state that somebody made. Of each group one tensor, in every type."""
+    folder = trained(tmp_path / "run", keep=1, monitor_every=0)
+    groups, facts = read_groups(path_of(folder, 30))
+    for group, name in (
+        ("optimizer", "0.step"),
+        ("optimizer", "0.exp_avg"),
+        *((g, next(iter(groups[g]))) for g in ("raw", "ema")),
+    ):
+        for dtype in (torch.int8, torch.int64, torch.bool, torch.bfloat16, torch.float16):
+            other = {**groups, group: {**groups[group], name: groups[group][name].to(dtype)}}
+            write_groups(path_of(folder, 30), other, facts)
+            with pytest.raises(ModelError, match="lacks weights, averages or optimiser slots"):
+                trained(folder, steps=31)
+            path_of(folder, 30).with_suffix(".damaged").unlink(missing_ok=True)
+
+
 def test_a_state_without_its_moments_is_refused(tmp_path):
     folder = trained(tmp_path / "run", keep=1, monitor_every=0)
     groups, facts = read_groups(path_of(folder, 30))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from undrift.config import GRIDS, SAMPLERS, SamplingOptions
 from undrift.data.stream import stream
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.error import UndriftError
 from undrift.evaluate import yardstick as yardsticks
 from undrift.evaluate.race import Draw, Row, best, race, recommend
@@ -148,7 +148,7 @@ def _all(given: Sequence[str] | None, usual: Sequence[str], table: Iterable[str]
 
 def _fit(denoiser: AnyDenoiser, shape: tuple[int, ...], evaluations: Sequence[int], seed: int) -> Fitted:
     """A grid fitted to the denoiser for the numbers of steps that the budgets allow."""
-    like = next(denoiser.parameters(), SINGLE)
+    like = numbers_like(denoiser)
     noise = Noise(range(FITTED_ON)).fold("fit", seed)
     steps = sorted({max(2, budget) for budget in evaluations})
     return fit_grid(denoiser, like.new_empty(FITTED_ON, *shape), noise, steps=steps)

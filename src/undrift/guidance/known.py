@@ -30,7 +30,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.denoiser import AnyDenoiser, Prediction, numbers_like
 from undrift.guidance.edit import noise_left
 from undrift.noise import Noise
 from undrift.process import as_time
@@ -142,7 +142,7 @@ def impute(
     if draws < 1 or batch_size < 1 or first < 0:
         raise ValueError(f"`draws` and `batch_size` must be at least 1, `first` at least 0; got {draws}, {batch_size}, {first}.")
     mask = _mask(mask, values).expand(values.shape)
-    n, like = len(values), next(denoiser.parameters(), values)
+    n, like = len(values), numbers_like(denoiser, values)
     if n < 1 or not values.is_floating_point():
         raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
     x, known = values.to(like), mask.to(like.device)

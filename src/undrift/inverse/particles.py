@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.denoiser import AnyDenoiser, Prediction, numbers_like
 from undrift.guidance.shift import shifted
 from undrift.inverse.operator import Operator
 from undrift.inverse.posterior import Method, Posterior
@@ -96,7 +96,7 @@ def smc(
         cond = torch.as_tensor(cond).expand(count).repeat_interleave(particles)
     times = steps if isinstance(steps, Tensor) else grid(process, steps)
     noise = Noise(range(first, first + count)).fold("smc", seed)
-    like = next(denoiser.parameters(), torch.empty(0, dtype=repeated.dtype))
+    like = numbers_like(denoiser, repeated.cpu())
     x = process.prior(like.new_empty(count, particles, *operator.shape), noise).flatten(0, 1)
     if times[-1] > process.t_min:
         raise ValueError(f"`times` must end at t_min = {process.t_min:g}, where y was measured; they end at {times[-1]:g}.")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.error import OutputError
 from undrift.noise import Noise
 from undrift.process import Process
@@ -111,10 +111,7 @@ def batches(
     times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:
-        like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
-        like = like.new_empty(
-            0, dtype=torch.promote_types(like.dtype, torch.float32)
-        )  # a step adds what 16 bits would round away
+        like = numbers_like(denoiser)
     cond = condition.for_samples(cond, n, like.device)
 
     def draw() -> Iterator[Tensor]:
@@ -158,7 +155,7 @@ class Part:
 
     def __call__(self, rows: slice) -> Tensor:
         options, denoiser = dict(self.options), self.denoiser
-        device = next(denoiser.parameters(), torch.empty(0)).device
+        device = numbers_like(denoiser).device
         if device.type == "cuda":  # sent by another process, of another GPU
             device = torch.device("cuda", torch.cuda.current_device())
             denoiser = denoiser.to(device)

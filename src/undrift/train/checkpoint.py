@@ -202,8 +202,12 @@ def _restore(
     slots |= {f"{i}.step": torch.Size([]) for i in range(len(parameters))}
     wanted = {"raw": own, "optimizer": slots if progress.step > progress.skipped else {}} | {name: own for name in averages}
     shapes = {group: found for group, found in saved.groups.items() if group != "scaler"}
-    types = {f"raw.{k}": TYPES[v.dtype] for k, v in module.state_dict().items()}
-    if shapes != {name: group for name, group in wanted.items() if group} or not types.items() <= saved.file.types.items():
+    held = {"raw": module.state_dict(), **{name: average.weights for name, average in averages.items()}}
+    types = {f"{name}.{k}": TYPES[v.dtype] for name, weights in held.items() for k, v in weights.items()}
+    whole = all(v in ("F32", "F64") for k, v in saved.file.types.items() if k.startswith("optimizer."))
+    if shapes != {name: group for name, group in wanted.items() if group} or not (
+        whole and types.items() <= saved.file.types.items()
+    ):
         raise ModelError(f"the state of step {progress.step} lacks weights, averages or optimiser slots of this model")
     scale = _scale_of(saved) if scaler is not None and "scaler" in saved.groups else None
 
@@ -213,13 +217,13 @@ def _restore(
         return tensor
 
     with torch.no_grad():
-        for group, weights in {"raw": module.state_dict(), **{name: a.weights for name, a in averages.items()}}.items():
+        for group, weights in held.items():
             for k, tensor in weights.items():
                 fill(tensor, f"{group}.{k}")
         # The fused optimiser walks through memory: its slots must be laid out as the parameter is (channels last, say).
         for i, p in enumerate(parameters if "optimizer" in shapes else []):
             slot = {k: fill(torch.zeros_like(p), f"optimizer.{i}.{k}") for k in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[p] = {"step": saved.tensor(f"optimizer.{i}.step").to(p.device), **slot}
+            optimizer.state[p] = {"step": saved.tensor(f"optimizer.{i}.step").to(p.device, torch.float32), **slot}
     if scaler is not None and scale is not None:
         scaler.load_state_dict(scaler.state_dict() | scale)
     return progress

@@ -13,6 +13,7 @@ from undrift.classifier import TrainedClassifier, fresh_classifier
 from undrift.config import Recipe
 from undrift.data import Dataset
 from undrift.data.order import Order
+from undrift.denoiser import numbers_like
 from undrift.error import UndriftError
 from undrift.model import Model
 from undrift.noise import Noise
@@ -55,7 +56,7 @@ def train_classifier(
     prior = torch.bincount(torch.from_numpy(data.labels), minlength=len(data.spec.classes)).double()
     if bool((prior == 0).any()):
         raise UndriftError(f"class {data.spec.classes[int(prior.argmin())]} of {data.name} has no examples to learn from")
-    device = next(model.denoiser.parameters()).device
+    device = numbers_like(model.denoiser).device
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         trained = fresh_classifier(model, prior)

@@ -22,7 +22,7 @@ from torch import Tensor
 from undrift.config import SAMPLERS, SamplingOptions
 from undrift.data import Dataset
 from undrift.data.stream import stream
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.error import UndriftError
 from undrift.evaluate import yardstick as yardsticks
 from undrift.evaluate.budget.extrapolate import Sized
@@ -199,7 +199,7 @@ def _of_law(
     exact.process = denoiser.process  # the same mixture under this noise
     fixed = repairs(task, way, real, exact, other, tell)
     tell("asking the denoiser at every noise level")
-    like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
+    like = numbers_like(denoiser)
     error = score_error(denoiser, Examples(real.to(like), cond), noise.fold("score"), exact)
     prior = prior_gap(denoiser.process, real, exact, noise.fold("prior"))
     return Budget(n, way, task, fixed, prior, error, fixed.notes)

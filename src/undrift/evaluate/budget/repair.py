@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from undrift import condition
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.evaluate.budget.measure import Number
 from undrift.evaluate.choice import WITHIN, sigmas
 from undrift.evaluate.distance import Estimate
@@ -65,7 +64,7 @@ class Task:
         denoiser = way.denoiser
         if way.scale != 1 and self.cond is not None:
             denoiser = Mix(denoiser, denoiser.given(None), way.scale)
-        like = next(way.denoiser.parameters(), torch.empty(0, dtype=torch.float32))
+        like = numbers_like(way.denoiser)
         y = sample(
             denoiser, (self.n, *self.shape), way.sampler, way.steps, self.seed, self.cond, grid=way.grid, like=like, start=way.start
         )  # fmt: skip
