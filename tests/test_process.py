@@ -9,6 +9,7 @@ import torch
 import undrift as ud
 from conftest import PROCESSES
 from undrift.process import Process, as_time, expand
+from undrift.process.base import sigmoid, softplus
 
 
 def numeric(f, t, h=1e-6):
@@ -41,6 +42,30 @@ def test_closed_time_is_bisection(process, times):
 def test_time_clamps_to_the_ends(process):
     ends = process.time(torch.tensor([1e4, -1e4], dtype=torch.float64))
     torch.testing.assert_close(ends, torch.tensor([process.t_min, process.t_max], dtype=torch.float64), atol=1e-9, rtol=1e-6)
+
+
+def test_a_value_is_bitwise_the_same_in_any_batch(process, times):
+    """Times and schedules are of one sample: torch's sigmoid and softplus round the last few of a batch differently."""
+    log_snr = torch.linspace(-11.3, 12.7, 19, dtype=torch.float64)
+    t = process.t_min + torch.linspace(0.001, 0.999, 19, dtype=torch.float64) * (process.t_max - process.t_min)
+    for function, values in (
+        (process.time, log_snr), (process.alpha, t), (process.sigma, t), (process.log_snr, t),
+        (lambda t: torch.stack(process.rates(t), -1), t),
+    ):  # fmt: skip
+        whole = function(values)
+        for size in (1, 3, 8):
+            assert torch.equal(torch.cat([function(part) for part in values.split(size)]), whole)
+        assert torch.equal(torch.stack([function(value) for value in values]), whole)
+
+
+def test_softplus_and_sigmoid_are_torch_s_own():
+    """To rounding, with their derivatives, at zero and at both ends too."""
+    x = torch.tensor([-torch.inf, -800.0, -40.0, -1.0, 0.0, 1e-9, 2.0, 40.0, 800.0, torch.inf], dtype=torch.float64)
+    torch.testing.assert_close(sigmoid(x), torch.sigmoid(x), rtol=1e-15, atol=0)
+    torch.testing.assert_close(softplus(x), torch.nn.functional.softplus(x), rtol=1e-15, atol=0)
+    y = x[1:-1].clone().requires_grad_()
+    for ours, theirs in ((sigmoid, torch.sigmoid), (softplus, torch.nn.functional.softplus)):
+        torch.testing.assert_close(torch.autograd.grad(ours(y).sum(), y), torch.autograd.grad(theirs(y).sum(), y))
 
 
 def test_log_snr_decreases(process):

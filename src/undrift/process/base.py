@@ -160,6 +160,17 @@ def _derivative(y: Tensor, t: Tensor, create_graph: bool) -> Tensor:
     return torch.autograd.grad(y.sum(), t, create_graph=create_graph)[0]
 
 
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), the same for a value in any batch; torch's own rounds the last few of a batch differently from the others."""
+    return torch.where(x >= 0, x + torch.log1p(torch.exp(-x.clamp(min=0))), torch.log1p(torch.exp(x.clamp(max=0))))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x), the same for a value in any batch, as `softplus`; both branches are finite, and so is their derivative."""
+    rising = torch.exp(x.clamp(max=0))
+    return torch.where(x >= 0, 1 / (1 + torch.exp(-x.clamp(min=0))), rising / (1 + rising))
+
+
 def ordered(name: str, **bounds: float) -> None:
     """Constructor check: two named bounds, positive, finite and in order."""
     (low, a), (high, b) = bounds.items()
