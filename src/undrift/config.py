@@ -34,6 +34,7 @@ from undrift.sampler import (
     DPM2M,
     DPM2S,
     DPM3M,
+    PLMS,
     SDEDPM2M,
     Adaptive,
     Ancestral,
@@ -50,6 +51,7 @@ from undrift.sampler import (
     Sampler,
     SASolver,
     UniPC,
+    VelocityAB,
 )
 
 PROCESSES: dict[str, type[Process]] = {
@@ -65,6 +67,9 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm2s": DPM2S(),
     "unipc": UniPC(2),
     "deis": DEIS(3),
+    "plms": PLMS(),
+    "velocity-ab": VelocityAB(3),
+    "velocity-abm": VelocityAB(3, corrector=True),
     "euler": Euler(),
     "heun": Heun(),
     "midpoint": Midpoint(),

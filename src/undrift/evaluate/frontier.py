@@ -32,7 +32,9 @@ from undrift.sampler import fit_grid, sample
 from undrift.times import Fitted
 
 EVALUATIONS = (5, 8, 10, 15, 20)
-USUAL_SAMPLERS = ("abm", "unipc", "dpm2m", "dpm3m", "deis", "heun", "sde-dpm2m", "ancestral")
+USUAL_SAMPLERS = (
+    "velocity-abm", "velocity-ab", "abm", "unipc", "dpm2m", "dpm3m", "deis", "plms", "heun", "sde-dpm2m", "ancestral",
+)  # fmt: skip
 FITTED_ON = 32  # samples
 USUAL_GRIDS = ("straight", "trailing", "log_snr", "karras", "fitted")
 
