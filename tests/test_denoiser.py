@@ -76,6 +76,12 @@ def test_prediction_always_adds_up(name, process, times):
     torch.testing.assert_close(alpha * prediction.data + sigma * prediction.noise, x, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("sigma_data", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_spread_is_refused(sigma_data):
+    with pytest.raises(ValueError, match="standard deviation and must be positive"):
+        ud.Denoiser(torch.nn.Identity(), ud.VP(), target.data, sigma_data)
+
+
 @pytest.mark.parametrize("name", ["noise", "score"])
 def test_blind_targets_are_refused(name):
     with pytest.raises(ValueError, match="tells nothing about the data at t_max = 1"):

@@ -38,6 +38,9 @@ class GaussianMixture(AnyDenoiser):
     Raises:
         ValueError: shapes that do not fit, negative standard deviations, a covariance that is not symmetric and
             positive semi-definite, weights that are not positive.
+
+    Attributes:
+        sigma_data: Standard deviation about the mean, over all entries: the root of the covariance's trace over d; 1 for one point.
     """
 
     def __init__(
@@ -88,6 +91,9 @@ class GaussianMixture(AnyDenoiser):
         self.register_buffer("basis", basis)
         self.register_buffer("log_weights", weight.double().log().log_softmax(0))
         self.register_buffer("labels", label)
+        share = self.log_weights.exp()
+        between = (share[:, None] * (means - share @ means).square()).sum() / dim
+        self.sigma_data = float((between + (share * variance.mean(1)).sum()).sqrt()) or 1.0
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         """The exact `Prediction` at `x` `(B, *D)`; `cond` `(B,)` class numbers, -1 for any, restricts the mixture."""

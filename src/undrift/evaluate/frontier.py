@@ -29,7 +29,7 @@ from undrift.guidance import guidance_scale
 from undrift.model import Model
 from undrift.noise import Noise
 from undrift.sampler import fit_grid, sample
-from undrift.times import Fitted
+from undrift.times import Fitted, in_units
 
 EVALUATIONS = (5, 8, 10, 15, 20)
 USUAL_SAMPLERS = (
@@ -134,7 +134,7 @@ def frontier(
         if isinstance(model, Model):
             model = replace(model, sampling=model.sampling.model_copy(update={"fitted": fitted.levels}))
     layouts = {name: grid for name in wanted if (grid := GRIDS.get(name, fitted)) is not None}
-    settings, notes = possible(guided.process, chosen, layouts, evaluations)
+    settings, notes = possible(in_units(guided.process, guided.unit), chosen, layouts, evaluations)
     if not settings:
         raise UndriftError(f"no setting is left to measure: {'; '.join(notes)}")
     draw = _draw_law(model, seed, layouts) if isinstance(model, GaussianMixture) else _draw_model(model, labels, strength, seed)

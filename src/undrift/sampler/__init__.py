@@ -7,7 +7,7 @@ from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropoli
 from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, PLMS, SDEDPM2M, Adams, SASolver, UniPC, VelocityAB
 from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
 from undrift.sampler.repaint import RePaint
-from undrift.sampler.run import batches, sample
+from undrift.sampler.run import batches, laid_out, sample
 from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     "VelocityAB",
     "batches",
     "fit_grid",
+    "laid_out",
     "sample",
 ]

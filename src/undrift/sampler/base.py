@@ -24,7 +24,7 @@ from torch import Tensor
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 
-PURE_NOISE = 1e-6  # alpha/sigma below which a state is pure noise and drift and diffusion are useless
+PURE_NOISE = 1e-6  # alpha/sigma, in units of the data, below which a state is pure noise and drift and diffusion are useless
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def fit_grid(
     if sampler.stochastic or min(steps, default=0) < 2:
         raise ValueError("a grid is fitted for a deterministic sampler and at least 2 steps.")
     bound = denoiser if cond is None else denoiser.given(cond)
-    process = bound.process
-    x = process.prior(shape, noise)
+    x = bound.process.prior(shape, noise)
+    process = grids.in_units(bound.process, bound.unit)
 
     def run(sampler: Sampler, times: Tensor) -> Tensor:
         *_, last = sampler(bound, State(x, times[0]), times, noise)

@@ -31,6 +31,7 @@ from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import Process
 from undrift.sampler.base import PURE_NOISE, Sampler, State
+from undrift.times import in_units
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,9 @@ class Adams(Sampler):
         return self.tau > 0
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
-        process, x, t = denoiser.process, state.x, state.t
+        process, unit, x, t = in_units(denoiser.process, denoiser.unit), denoiser.unit, state.x, state.t
         data, eps = denoiser(x, t)
-        prediction = Prediction(data, eps)
+        prediction = Prediction(data if unit == 1 else data / unit, eps)
         (alpha, sigma), (alpha_s, sigma_s) = process(t), process(s)
         if alpha < PURE_NOISE * sigma and self.coordinate in ("log_snr", "ratio"):
             x = alpha_s * prediction.data + sigma_s * (noise.normal(x) if self.tau else eps)

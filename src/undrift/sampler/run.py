@@ -22,7 +22,6 @@ from undrift.process import Process
 from undrift.sampler.base import Sampler, State
 from undrift.sampler.multistep import DPM2M
 
-
 def sample(
     denoiser: AnyDenoiser,
     n_or_shape: int | tuple[int, ...],
@@ -108,7 +107,7 @@ def batches(
     numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
     if seed < 0 or bool((numbers < 0).any()):
         raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, int(numbers.min()))}.")
-    times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
+    times = steps if isinstance(steps, Tensor) else laid_out(denoiser, grid, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:
         like = next(denoiser.parameters(), torch.empty(0, dtype=torch.float32))
@@ -140,6 +139,11 @@ def batches(
             yield state.x
 
     return draw()
+
+
+def laid_out(denoiser: AnyDenoiser, grid: grids.Grid, steps: int) -> Tensor:
+    """The `(n + 1,)` times of a grid for this denoiser, its noise levels in units of the data."""
+    return grid(grids.in_units(denoiser.process, denoiser.unit), steps)
 
 
 @dataclass(frozen=True)
