@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import undrift as ud
-from conftest import SIX, mixture
+from conftest import PROCESSES, SIX, mixture
 from undrift import times as grids
 from undrift.sampler.base import State
 from undrift.sampler.multistep import COORDINATES, QUANTITIES, exponential, moments
@@ -189,6 +189,20 @@ def test_adaptive_error_follows_the_tolerance(name):
     assert errors[2] < 1e-6 and calls[0] < calls[1] < calls[2]
     alone = final(ud.Adaptive(), m, x[5:6], grid)
     assert torch.equal(alone, final(ud.Adaptive(), m, x, grid)[5:6])
+
+
+@pytest.mark.parametrize("name", [*SIX, "SMLD"])
+def test_adaptive_error_follows_the_tolerance_to_the_end(name):
+    """On the default grid too, whose last interval is a tenth of the way: the flow is followed to where noise is below the tolerance."""
+    m = mixture(PROCESSES[name])
+    x = m.process.prior(torch.empty(16, 2, dtype=torch.float64), ud.Noise(range(16)))
+    grid = grids.straight(m.process, 10)
+    exact = final(ud.Adaptive(rtol=1e-9, atol=1e-9), m, x, grid)
+    denoised_at_once = (final(ud.RungeKutta(), m, x, grid) - exact).abs().mean()
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        assert (
+            (final(ud.Adaptive(rtol=tolerance, atol=tolerance), m, x, grid) - exact).abs().mean() < tolerance < denoised_at_once
+        )
 
 
 @pytest.mark.parametrize("name", ["Cosine", "Rectified"])

@@ -9,7 +9,7 @@ data divided by it.)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -130,9 +130,10 @@ class DPM2S(Sampler):
 class Adaptive(Sampler):
     """Step control between the times of the grid: each sample takes the steps that its own error asks for.
 
-    An embedded pair (`undrift.solver`), the root mean square of error over `atol + rtol |y|` held below 1 for each sample. Order:
-    the tableau's, in steps; in practice the error follows the tolerance. Evaluations: as many as it takes (`evaluations` is None);
-    wrap the denoiser in `Counted` to know.
+    An embedded pair (`undrift.solver`), the root mean square of error over `atol + rtol |y|` held below 1 for each sample. The last
+    stretch, to t_min, is followed down to the noise level sigma/alpha = `atol`, or to t_min where the process is noisier there, and
+    only then denoised: what that step leaves out is below the tolerance as well. So the error follows the tolerance, on any grid.
+    Order: the tableau's, in steps. Evaluations: as many as it takes (`evaluations` is None); wrap the denoiser in `Counted` to know.
 
     Args:
         tableau: A pair with an error estimate: `BOSH3`, `DOPRI5`.
@@ -164,6 +165,14 @@ class Adaptive(Sampler):
 
         y = self.solver(field, (x / scale,), float(u), float(u_s)).state[0]
         return state.next(scale_s * y, s, state.data)
+
+    def finish(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
+        process = in_units(denoiser.process, denoiser.unit)
+        level = max(self.atol, torch.finfo(state.x.dtype).eps)  # below it the data round the noise away
+        low = process.time(torch.full_like(state.t, -2 * math.log(level)))  # t_min, where the process does not reach so far
+        if low < state.t:
+            state = replace(self.step(denoiser, state, low, noise), index=state.index)
+        return super().finish(denoiser, state, s, noise)
 
     def evaluations(self, steps: int) -> None:
         return None
