@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from undrift.process import Process, as_time, expand
+from undrift.process import Process, as_time, checked, expand
 from undrift.target import Target, determinant, karras, solve
 
 # Log-SNRs beyond which networks see no difference: sigma/alpha = 150, where no signal is left to find, and 4.5e-5. Training draws
@@ -112,8 +112,8 @@ class Denoiser(AnyDenoiser):
         shape: `D`, where known, so that `sample(denoiser, n)` needs no shape.
 
     Raises:
-        ValueError: a `sigma_data` that is not positive, a target that is blind where sampling starts (noise or score on a process with
-            alpha(t_max) = 0).
+        ValueError: a process that is none (`process.checked`), a `sigma_data` that is not positive, a target that is blind where
+            sampling starts (noise or score on a process with alpha(t_max) = 0). When called: a network's output of another shape.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Denoiser(AnyDenoiser):
         super().__init__()
         if not 0 < sigma_data < math.inf:
             raise ValueError(f"`sigma_data` is a standard deviation and must be positive, got {sigma_data}.")
-        self.net, self.process, self.sigma_data, self.shape = net, process, sigma_data, shape
+        self.net, self.process, self.sigma_data, self.shape = net, checked(process), sigma_data, shape
         self.target = karras(sigma_data) if target is None else target
         end = torch.tensor(process.t_max, dtype=torch.float64)
         if not determinant(self.target, process, end).abs() > 1e-8:
@@ -143,8 +143,15 @@ class Denoiser(AnyDenoiser):
     def outputs(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
         """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
         raw = self.net(*network_input(self.process, x, as_time(t, x), self.sigma_data), cond)
-        if raw.ndim < 2 or raw.shape[1] != 2 * x.shape[1]:
+        if isinstance(raw, Tensor) and raw.shape == x.shape:
             return raw, None
+        twice = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if x.ndim > 1 else None
+        if not isinstance(raw, Tensor) or raw.shape != twice:
+            found = f"shape {tuple(raw.shape)}" if isinstance(raw, Tensor) else f"type {type(raw).__name__}"
+            raise ValueError(
+                f"the network returned {found} for `x` of shape {tuple(x.shape)}; it must return a tensor of that shape"
+                f"{f', or {twice} with a variance head' if twice else ''}."
+            )
         output, head = raw.chunk(2, 1)
         return output, (head + 1) / 2  # in units of half the gap, so that a fresh head says "between"
 
@@ -192,7 +199,7 @@ class Rescaled(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, process: Process) -> None:
         super().__init__()
-        self.denoiser, self.process, self.shape = denoiser, process, denoiser.shape
+        self.denoiser, self.process, self.shape = denoiser, checked(process), denoiser.shape
         self.sigma_data = denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:

@@ -21,7 +21,7 @@ from torch import Tensor
 from undrift.condition import labels_of
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
-from undrift.process import VP, Process, as_time, expand
+from undrift.process import VP, Process, as_time, checked, expand
 
 
 class GaussianMixture(AnyDenoiser):
@@ -37,7 +37,7 @@ class GaussianMixture(AnyDenoiser):
 
     Raises:
         ValueError: shapes that do not fit, negative standard deviations, a covariance that is not symmetric and
-            positive semi-definite, weights that are not positive.
+            positive semi-definite, weights that are not positive, a process that is none (`process.checked`).
 
     Attributes:
         sigma_data: Standard deviation about the mean, over all entries: the root of the covariance's trace over d; 1 for one point.
@@ -79,7 +79,7 @@ class GaussianMixture(AnyDenoiser):
             raise ValueError(f"`labels` must be {count} class numbers from 0.")
         if len(set(label.tolist())) <= int(label.max()):
             raise ValueError(f"`labels` must use every class from 0 to {int(label.max())}.")
-        self.process = VP() if process is None else process
+        self.process = VP() if process is None else checked(process)
         self.classes = int(label.max()) + 1
         self.means: Tensor
         self.variance: Tensor  # (K, 1) isotropic, or (K, d) eigenvalues
@@ -229,7 +229,12 @@ class GaussianMixture(AnyDenoiser):
         joint = joint + self.log_weights
         cond = labels_of(cond)
         if cond is not None:
-            cond = torch.as_tensor(cond, device=joint.device).expand(len(x))
+            cond = torch.as_tensor(cond, device=joint.device)
+            if cond.ndim and cond.shape != (len(x),):
+                raise ValueError(
+                    f"`cond` has shape {tuple(cond.shape)}; pass one class for all, or one for each sample ({len(x)},)."
+                )
+            cond = cond.expand(len(x))
             if bool((cond >= self.classes).any()):
                 raise ValueError(f"class {int(cond.max())} is not one of the {self.classes} classes of this mixture.")
             joint = joint.masked_fill((cond[:, None] >= 0) & (cond[:, None] != self.labels), -math.inf)

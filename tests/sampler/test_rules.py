@@ -214,3 +214,36 @@ def test_samples_that_are_not_finite_are_not_returned():
 
     with pytest.raises(RuntimeError, match="DPM2M made 3 of 3 samples that are not finite"):
         ud.sample(ud.Denoiser(Broken(), ud.VP()), (3, 2))
+
+
+def test_from_pure_noise_a_step_of_one_s_own_is_told_what_to_look_at():
+    """alpha = 0 at t_max: the drift alpha'/alpha is infinite there, the velocity is not."""
+
+    class ByDrift(ud.Sampler):
+        def step(self, denoiser, state, s, noise):
+            f, g = denoiser.process.drift(state.t), denoiser.process.diffusion(state.t)
+            flow = f * state.x - g**2 / 2 * ud.score_at(denoiser, state.x, state.t)
+            return state.next(state.x - (state.t - s) * flow, s)
+
+    class ByVelocity(ud.Sampler):
+        def step(self, denoiser, state, s, noise):
+            return state.next(state.x - (state.t - s) * ud.velocity_at(denoiser, state.x, state.t), s)
+
+    m = mixture(ud.Rectified())
+    with pytest.raises(RuntimeError, match=r"start from pure noise, alpha = 0 at t = 1, .* written with `velocity_at`"):
+        ud.sample(m, 3, ByDrift(), 5)
+    assert torch.isfinite(ud.sample(m, 3, ByVelocity(), 5)).all()
+    with pytest.raises(RuntimeError) as told:
+        ud.sample(ud.Denoiser(Nan(), ud.VP()), (3, 2))
+    assert "pure noise" not in str(told.value)
+
+
+class Nan(torch.nn.Module):
+    def forward(self, x, level, cond):
+        return x * torch.nan
+
+
+def test_a_density_is_one_number_for_each_sample():
+    corrector = ud.Metropolis(log_prob=lambda x, t: M.log_prob(x, t)[:, None])
+    with pytest.raises(ValueError, match=r"must return \(4,\), one value for each sample, got \(4, 1\)"):
+        ud.sample(M, 4, ud.PredictorCorrector(ud.Ancestral(), corrector), 3)

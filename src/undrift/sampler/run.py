@@ -19,8 +19,14 @@ from undrift.denoiser import AnyDenoiser
 from undrift.error import OutputError
 from undrift.noise import Noise
 from undrift.process import Process
-from undrift.sampler.base import Sampler, State
+from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
+
+_FROM_PURE_NOISE = (
+    " They start from pure noise, alpha = 0 at t = {t:g}, where what divides by alpha is infinite: the drift alpha'/alpha, the score's "
+    "share of the data. A step of your own is finite there if it is written with `velocity_at` or with both halves of the prediction."
+)
+
 
 def sample(
     denoiser: AnyDenoiser,
@@ -132,9 +138,12 @@ def batches(
                 pass
             bad = int((~torch.isfinite(state.x.flatten(1))).any(1).sum())
             if bad:
+                alpha, sigma = denoiser.process(times[0])
+                pure = alpha * denoiser.unit < PURE_NOISE * sigma
                 raise RuntimeError(
                     f"{type(sampler).__name__} made {bad} of {len(x)} samples that are not finite; "
                     "try more steps, a lower guidance scale, or check the denoiser's own output."
+                    f"{_FROM_PURE_NOISE.format(t=float(times[0])) if pure else ''}"
                 )
             yield state.x
 
