@@ -55,7 +55,7 @@ def trailing(process: Process, n: int) -> Tensor:
         ValueError: `n` is below 1 or above the number of levels.
     """
     count = _levels(process, n)
-    return _on_chain(process, (count - torch.arange(n) * count / n).round())
+    return _on_chain(process, (count - torch.arange(n, dtype=torch.float64) * count / n).round())
 
 
 def leading(process: Process, n: int) -> Tensor:
