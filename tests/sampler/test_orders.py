@@ -416,7 +416,7 @@ def test_langevin_is_biased_in_proportion_to_snr_squared(name):
     assert errors[0] == pytest.approx(1 / (1 - delta / (2 * exact)) - 1, rel=0.02)
 
 
-@pytest.mark.parametrize("kind", ["abm2", "unipc2", "dpm3m", "dpm2m", "heun", "rk4", "deis3"])
+@pytest.mark.parametrize("kind", ["abm2", "unipc2", "dpm3m", "dpm2m", "heun", "rk4", "deis3", "plms3", "velocity3 corrected"])
 def test_more_steps_are_better(kind):
     """1, 2, 3, ... 1,000 steps: finite, and the error against the flow falls along the way."""
     process = ud.Rectified()
@@ -431,7 +431,11 @@ def test_more_steps_are_better(kind):
     assert errors[-1] < 1e-2 * errors[0]
 
 
-@pytest.mark.parametrize("predictor", [ud.UniPC(), ud.ABM(), ud.DPM2M()], ids=["unipc", "abm", "dpm2m"])
+@pytest.mark.parametrize(
+    "predictor",
+    [ud.UniPC(), ud.ABM(), ud.DPM2M(), ud.VelocityAB(4), ud.PLMS()],
+    ids=["unipc", "abm", "dpm2m", "velocity", "plms"],
+)
 def test_corrections_are_kept_by_solvers_that_take_their_steps_again(predictor):
     """From a start that is no sample of p_t, Langevin moves forget the start, whatever the predictor remembers."""
     m, n = mixture(ud.VP()), 300
