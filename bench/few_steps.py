@@ -55,11 +55,14 @@ THEIRS = {
 OURS = {
     f"{name} {grid}": (sampler, getattr(grids, grid))
     for name, sampler in {
+        "VelocityABM": ud.VelocityAB(corrector=True),
+        "VelocityAB": ud.VelocityAB(),
         "ABM": ud.ABM(),
         "ABM-3": ud.ABM(3),
         "UniPC": ud.UniPC(),
         "DPM2M": ud.DPM2M(),
         "DEIS-3": ud.DEIS(3),
+        "PLMS": ud.PLMS(),
     }.items()
     for grid in ("straight", "trailing")
 } | {

@@ -76,6 +76,70 @@ def test_prediction_always_adds_up(name, process, times):
     torch.testing.assert_close(alpha * prediction.data + sigma * prediction.noise, x, rtol=1e-6, atol=1e-6)
 
 
+class Returns(torch.nn.Module):
+    """A network that returns what a function makes of its input."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x, level, cond):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "function", "message"),
+    [
+        ((4, 2), lambda x: x[:, :1], r"returned shape \(4, 1\) for `x` of shape \(4, 2\); .* or \(4, 4\) with a variance head"),
+        ((4, 2), lambda x: x[0], r"returned shape \(2,\)"),
+        ((4, 2), lambda x: x.repeat(1, 3), r"returned shape \(4, 6\)"),
+        ((4, 2), lambda x: x.repeat(2, 1), r"returned shape \(8, 2\)"),
+        ((4, 3, 8, 8), lambda x: x.mean((2, 3), keepdim=True), r"returned shape \(4, 3, 1, 1\) .* or \(4, 6, 8, 8\)"),
+        ((4, 3, 8, 8), lambda x: x.repeat(1, 2, 1, 1)[..., :7], r"returned shape \(4, 6, 8, 7\)"),
+        ((4,), lambda x: x[:, None], r"returned shape \(4, 1\) for `x` of shape \(4,\); it must return a tensor of that shape\."),
+        ((4, 2), lambda x: (x, x), "returned type tuple"),
+    ],
+)
+def test_a_network_returns_what_it_was_given_the_shape_of(shape, function, message):
+    """Anything else was broadcast, and looked like a prediction."""
+    with pytest.raises(ValueError, match=message):
+        ud.Denoiser(Returns(function), ud.VP())(torch.randn(shape), 0.5)
+    ud.Denoiser(Returns(lambda x: x), ud.VP())(torch.randn(shape), 0.5)
+    if len(shape) > 1:
+        ud.Denoiser(Returns(lambda x: torch.cat([x, x], 1)), ud.VP()).with_fraction(torch.randn(shape), 0.5)
+
+
+@pytest.mark.parametrize("sigma_data", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_spread_is_refused(sigma_data):
+    with pytest.raises(ValueError, match="standard deviation and must be positive"):
+        ud.Denoiser(torch.nn.Identity(), ud.VP(), target.data, sigma_data)
+
+
+@pytest.mark.parametrize(
+    "t", [torch.zeros(3), torch.zeros(4, 1), torch.zeros(1, 4), torch.zeros(0)], ids=lambda t: str(tuple(t.shape))
+)
+def test_times_are_one_for_all_or_one_each(t):
+    m, x = mixture(), torch.randn(4, 2)
+    network = ud.Denoiser(Returns(lambda x: x), ud.VP())
+    for call in (
+        m, network, m.using(ud.VE()), m.given(None), ud.Mix(network, m.using(ud.VP()), 2.0), m.log_prob,
+        lambda x, t: ud.score_at(m, x, t), lambda x, t: ud.velocity_at(m, x, t), lambda x, t: m.process.perturb(x, t, x),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="pass one time"):
+            call(x, t)
+
+
+@pytest.mark.parametrize(
+    "cond", [torch.zeros(3).long(), torch.zeros(4, 1).long(), torch.zeros(0).long()], ids=lambda c: str(tuple(c.shape))
+)
+def test_classes_are_one_for_all_or_one_each(cond):
+    m, x = mixture(), torch.randn(4, 2)
+    network = ud.Denoiser(ud.nn.MLP((2,), 8, 1, classes=2), ud.VP())
+    for call in (m, network, m.using(ud.VE()), lambda x, t, c: m.given(c)(x, t), lambda x, t, c: m.log_prob(x, t, c)):
+        with pytest.raises(ValueError, match=r"`cond` (has|must)"):
+            call(x, 0.5, cond)
+
+
 @pytest.mark.parametrize("name", ["noise", "score"])
 def test_blind_targets_are_refused(name):
     with pytest.raises(ValueError, match="tells nothing about the data at t_max = 1"):

@@ -8,7 +8,8 @@ import torch
 
 import undrift as ud
 from conftest import PROCESSES
-from undrift.process import Process, as_time, expand
+from undrift.process import Process, as_time, checked, expand
+from undrift.process.base import sigmoid, softplus
 
 
 def numeric(f, t, h=1e-6):
@@ -41,6 +42,92 @@ def test_closed_time_is_bisection(process, times):
 def test_time_clamps_to_the_ends(process):
     ends = process.time(torch.tensor([1e4, -1e4], dtype=torch.float64))
     torch.testing.assert_close(ends, torch.tensor([process.t_min, process.t_max], dtype=torch.float64), atol=1e-9, rtol=1e-6)
+
+
+def test_a_value_is_bitwise_the_same_in_any_batch(process, times):
+    """Times and schedules are of one sample: torch's sigmoid and softplus round the last few of a batch differently."""
+    count = 19 if isinstance(process, (ud.Learned, ud.LinearSDE)) else 331  # by bisection, which takes its time
+    log_snr = torch.linspace(-11.3, 12.7, count, dtype=torch.float64)
+    t = process.t_min + torch.linspace(0.001, 0.999, count, dtype=torch.float64) * (process.t_max - process.t_min)
+    for function, values in (
+        (process.time, log_snr), (process.alpha, t), (process.sigma, t), (process.log_snr, t),
+        (lambda t: torch.stack(process.rates(t), -1), t),
+    ):  # fmt: skip
+        whole = function(values)
+        for size in (1, 3, 8):
+            assert torch.equal(torch.cat([function(part) for part in values.split(size)]), whole)
+        assert torch.equal(torch.stack([function(value) for value in values]), whole)
+
+
+def test_softplus_and_sigmoid_are_torch_s_own():
+    """To rounding, with their derivatives, at zero and at both ends too."""
+    x = torch.tensor([-torch.inf, -800.0, -40.0, -1.0, 0.0, 1e-9, 2.0, 40.0, 800.0, torch.inf], dtype=torch.float64)
+    torch.testing.assert_close(sigmoid(x), torch.sigmoid(x), rtol=1e-15, atol=0)
+    torch.testing.assert_close(softplus(x), torch.nn.functional.softplus(x), rtol=1e-15, atol=0)
+    y = x[1:-1].clone().requires_grad_()
+    for ours, theirs in ((sigmoid, torch.sigmoid), (softplus, torch.nn.functional.softplus)):
+        torch.testing.assert_close(torch.autograd.grad(ours(y).sum(), y), torch.autograd.grad(theirs(y).sum(), y))
+
+
+class Given(Process):
+    """A process of two functions."""
+
+    def __init__(self, alpha, sigma):
+        super().__init__()
+        object.__setattr__(self, "functions", (alpha, sigma))
+
+    def alpha(self, t):
+        return self.functions[0](t)
+
+    def sigma(self, t):
+        return self.functions[1](t)
+
+    def __repr__(self):
+        return "Given()"
+
+
+WRONG = {
+    "noise falls": (lambda t: t, lambda t: 1 - t, "swap alpha and sigma"),
+    "noise stands still": (
+        lambda t: torch.ones_like(t),
+        lambda t: t.clamp(max=0.5),
+        "log-SNR goes from 1.386.* at t = 0.5 to 1.386",
+    ),
+    "noise falls for a while": (lambda t: torch.ones_like(t), lambda t: t + 0.3 * torch.sin(12 * t), "noise must grow with t"),
+    "nothing is left": (lambda t: (1 - t) * (t < 0.8), lambda t: t * (t < 0.8), "both 0 at t = 0.8"),
+    "negative": (lambda t: 1 - 1.2 * t, lambda t: t, "alpha is -0.0.* at t = 0.8"),
+    "not a number": (lambda t: 1 - t, lambda t: (t - 0.1).sqrt(), "sigma is nan at t = 0; it must be finite and not negative"),
+    "infinite": (lambda t: torch.ones_like(t), lambda t: 1 / (1 - t), "sigma is inf at t = 1"),
+    "another shape": (lambda t: torch.ones(()), lambda t: t, r"alpha of times \(49,\) has to be of that shape, but is \(\)"),
+    "a number": (lambda t: 1.0, lambda t: t, "but is float"),
+    "one time": (lambda t: torch.ones(t.numel()), lambda t: t, r"alpha of times \(\) has to be of that shape, but is \(1,\)"),
+}
+
+
+@pytest.mark.parametrize("why", WRONG)
+def test_a_process_is_looked_at_where_it_enters_a_denoiser(why):
+    """One boundary, one error: noise that falls with t made all samples one without a word."""
+    *functions, message = WRONG[why]
+    process = Given(*functions)
+    law = ud.GaussianMixture(torch.zeros(1, 2), 1.0)
+    for enter in (
+        lambda: ud.Denoiser(torch.nn.Identity(), process, ud.target.data), lambda: ud.GaussianMixture(torch.zeros(1, 2), 1.0, None, process),
+        lambda: ud.Empirical(torch.zeros(2, 2), process), lambda: law.using(process),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            enter()
+
+
+def test_a_learned_schedule_is_looked_at_too():
+    curve = ud.Learned().curve
+    with torch.no_grad():
+        curve.ends.copy_(curve.ends.flip(0))
+    with pytest.raises(ValueError, match="noise must grow with t"):
+        ud.GaussianMixture(torch.zeros(1, 2), 1.0, None, ud.Learned(curve))
+
+
+def test_all_processes_are_processes(process):
+    assert checked(process) is process
 
 
 def test_log_snr_decreases(process):

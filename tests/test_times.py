@@ -92,7 +92,7 @@ def test_fitting_moves_levels_to_where_the_law_needs_them():
     exact = ud.sample(m, 500, ud.RungeKutta(), 200, grid=grids.karras, like=like)
 
     def error(grid):
-        return (ud.sample(m, 500, ud.ABM(), 8, grid=grid, like=like) - exact).norm(dim=1).mean()
+        return (ud.sample(m, 500, ud.VelocityAB(corrector=True), 8, grid=grid, like=like) - exact).norm(dim=1).mean()
 
     assert error(fitted) < 0.7 * error(grids.straight)
 

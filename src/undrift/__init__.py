@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         DPM2M,
         DPM2S,
         DPM3M,
+        PLMS,
         SDEDPM2M,
         Adams,
         Adaptive,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         SASolver,
         State,
         UniPC,
+        VelocityAB,
         fit_grid,
         sample,
     )
@@ -91,7 +93,7 @@ _PLACES = {
     "reverse": "AnalyticVariance analytic_variance",
     "bound": "Bound Bins variational_bound",
     "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M "
-    "DPM3M UniPC DEIS SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint sample fit_grid",
+    "DPM3M UniPC DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint sample fit_grid",
     "guidance": "Mix Compose Interval Tilt NoisyClassifier class_log_prob Edit clip dynamic_threshold Known impute",
     "inverse": "Posterior smc",
     "likelihood": "log_likelihood LikelihoodResult Dequantize encode decode interpolate",

@@ -68,12 +68,14 @@ class Condition:
             if part.ndim not in _AXES[name] or not fits:
                 kind = {"label": "int64", "mask": "bool", "sequence": "floats or int64"}.get(name, "floats")
                 raise ValueError(f"`{name}` must be {kind} of shape {_SHAPES[name]}, got {part.dtype} {tuple(part.shape)}.")
-        if len({len(part) for part in self.parts().values()}) > 1:
+        counts = [part.shape[0] for part in self.parts().values()]
+        if any(count != counts[0] for count in counts):  # compared one by one: a set would fix the batch of an exported graph
             raise ValueError(f"the parts of a condition have different numbers of rows: {self}.")
 
     def parts(self) -> dict[str, Tensor]:
         """The parts that there are, the mask included, by name."""
-        return {name: part for name in (*PARTS, "mask") if (part := getattr(self, name)) is not None}
+        each = {name: getattr(self, name) for name in (*PARTS, "mask")}
+        return {name: part for name, part in each.items() if part is not None}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Condition:
         """Every part changed alike."""

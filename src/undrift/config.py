@@ -36,6 +36,7 @@ from undrift.sampler import (
     DPM2M,
     DPM2S,
     DPM3M,
+    PLMS,
     SDEDPM2M,
     Adaptive,
     Ancestral,
@@ -52,6 +53,7 @@ from undrift.sampler import (
     Sampler,
     SASolver,
     UniPC,
+    VelocityAB,
 )
 from undrift.schema import Unreadable, parse_yaml, read_yaml
 
@@ -68,6 +70,9 @@ SAMPLERS: dict[str, Sampler] = {
     "dpm2s": DPM2S(),
     "unipc": UniPC(2),
     "deis": DEIS(3),
+    "plms": PLMS(),
+    "velocity-ab": VelocityAB(3),
+    "velocity-abm": VelocityAB(3, corrector=True),
     "euler": Euler(),
     "heun": Heun(),
     "midpoint": Midpoint(),

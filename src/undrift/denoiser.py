@@ -11,17 +11,20 @@ likelihoods and guidance never know what they were given.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from undrift.process import Process, as_time, expand
+from undrift.process import Process, as_time, checked, expand
 from undrift.target import Target, determinant, karras, solve
 
 # Log-SNRs beyond which networks see no difference: sigma/alpha = 150, where no signal is left to find, and 4.5e-5. Training draws
 # noisier levels too rarely to teach a network what they mean, but every sampler may start from pure noise.
 LEVEL_LIMITS = (-10.0, 20.0)
+# Spreads of the data that count as one: grids were made for such data, and a factor of a few makes no difference to them.
+ABOUT_ONE = (0.1, 10.0)
 
 
 class Prediction(NamedTuple):
@@ -31,11 +34,26 @@ class Prediction(NamedTuple):
     noise: Tensor
 
 
+def unit_of(sigma_data: float) -> float:
+    """The unit in which the noise of such data is measured: 1 for a spread of about one (0.1 to 10), else the spread itself."""
+    low, high = ABOUT_ONE
+    return 1.0 if low <= sigma_data <= high else sigma_data
+
+
 class AnyDenoiser(nn.Module):
-    """What every denoiser has: a `process`, the call `(x, t, cond=None) -> Prediction`, `given` and `using`."""
+    """What every denoiser has: a `process`, the call `(x, t, cond=None) -> Prediction`, `given` and `using`.
+
+    Whatever wraps a denoiser passes its `process`, `shape` and `sigma_data` on.
+    """
 
     process: Process
     shape: tuple[int, ...] | None = None  # of one sample, where known
+    sigma_data: float = 1.0  # standard deviation of the data
+
+    @property
+    def unit(self) -> float:
+        """The unit of noise for grids and samplers (`unit_of`): data and process scaled alike are sampled alike."""
+        return unit_of(self.sigma_data)
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         """Denoise.
@@ -75,7 +93,7 @@ def network_input(process: Process, x: Tensor, t: Tensor, sigma_data: float) -> 
     alpha, sigma = process(t)
     c_in = (sigma**2 + (alpha * sigma_data) ** 2).rsqrt()
     level = process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
-    return x * expand(c_in, x), level.expand(len(x)).to(x)
+    return x * expand(c_in, x), level.expand(x.shape[0]).to(x)
 
 
 class Denoiser(AnyDenoiser):
@@ -83,7 +101,7 @@ class Denoiser(AnyDenoiser):
 
     The network is called as `net(c_in x, level, cond)`: its input has unit variance, and all it learns of time is
     `level = -log_snr/8 = log(sigma/alpha)/4`, held to [-2.5, 1.25] (EDM's c_noise, Karras et al. 2022, table 1).
-    So one network serves any process.
+    So one network serves any process. The level is not in units of the data: bring data that are far from unit spread to it first.
 
     Args:
         net: `(x (B, *D), level (B,), cond) -> (B, *D)`. One that returns twice the channels, `(B, 2C, ...)`, has a variance
@@ -94,7 +112,8 @@ class Denoiser(AnyDenoiser):
         shape: `D`, where known, so that `sample(denoiser, n)` needs no shape.
 
     Raises:
-        ValueError: the target is blind where sampling starts (noise or score on a process with alpha(t_max) = 0).
+        ValueError: a process that is none (`process.checked`), a `sigma_data` that is not positive, a target that is blind where
+            sampling starts (noise or score on a process with alpha(t_max) = 0). When called: a network's output of another shape.
     """
 
     def __init__(
@@ -106,7 +125,9 @@ class Denoiser(AnyDenoiser):
         shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.process, self.sigma_data, self.shape = net, process, sigma_data, shape
+        if not 0 < sigma_data < math.inf:
+            raise ValueError(f"`sigma_data` is a standard deviation and must be positive, got {sigma_data}.")
+        self.net, self.process, self.sigma_data, self.shape = net, checked(process), sigma_data, shape
         self.target = karras(sigma_data) if target is None else target
         end = torch.tensor(process.t_max, dtype=torch.float64)
         if not determinant(self.target, process, end).abs() > 1e-8:
@@ -123,9 +144,17 @@ class Denoiser(AnyDenoiser):
         """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
         seen, level = network_input(self.process, x, as_time(t, x), self.sigma_data)
         dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), x.dtype)
-        raw = self.net(seen.to(dtype), level.to(dtype), cond).to(x.dtype)  # the network may compute in another precision
-        if raw.ndim < 2 or raw.shape[1] != 2 * x.shape[1]:
+        raw = self.net(seen.to(dtype), level.to(dtype), cond)
+        raw = raw.to(x.dtype) if isinstance(raw, Tensor) else raw  # the network may compute in another precision
+        if isinstance(raw, Tensor) and raw.shape == x.shape:
             return raw, None
+        twice = (x.shape[0], 2 * x.shape[1], *x.shape[2:]) if x.ndim > 1 else None
+        if not isinstance(raw, Tensor) or raw.shape != twice:
+            found = f"shape {tuple(raw.shape)}" if isinstance(raw, Tensor) else f"type {type(raw).__name__}"
+            raise ValueError(
+                f"the network returned {found} for `x` of shape {tuple(x.shape)}; it must return a tensor of that shape"
+                f"{f', or {twice} with a variance head' if twice else ''}."
+            )
         output, head = raw.chunk(2, 1)
         return output, (head + 1) / 2  # in units of half the gap, so that a fresh head says "between"
 
@@ -154,7 +183,7 @@ class Given(AnyDenoiser):
     def __init__(self, denoiser: AnyDenoiser, cond: Any) -> None:
         super().__init__()
         self.denoiser, self.cond = denoiser, cond
-        self.process, self.shape = denoiser.process, denoiser.shape
+        self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         return self.denoiser(x, t, self.cond)
@@ -173,7 +202,8 @@ class Rescaled(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, process: Process) -> None:
         super().__init__()
-        self.denoiser, self.process, self.shape = denoiser, process, denoiser.shape
+        self.denoiser, self.process, self.shape = denoiser, checked(process), denoiser.shape
+        self.sigma_data = denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         t = as_time(t, x)
@@ -198,7 +228,8 @@ class Counted(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser) -> None:
         super().__init__()
-        self.denoiser, self.process, self.shape, self.calls = denoiser, denoiser.process, denoiser.shape, 0
+        self.denoiser, self.calls = denoiser, 0
+        self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         self.calls += 1

@@ -21,7 +21,7 @@ from torch import Tensor
 from undrift.condition import labels_of
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
-from undrift.process import VP, Process, as_time, expand
+from undrift.process import VP, Process, as_time, checked, expand
 
 
 class GaussianMixture(AnyDenoiser):
@@ -37,7 +37,10 @@ class GaussianMixture(AnyDenoiser):
 
     Raises:
         ValueError: shapes that do not fit, negative standard deviations, a covariance that is not symmetric and
-            positive semi-definite, weights that are not positive.
+            positive semi-definite, weights that are not positive, a process that is none (`process.checked`).
+
+    Attributes:
+        sigma_data: Standard deviation about the mean, over all entries: the root of the covariance's trace over d; 1 for one point.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class GaussianMixture(AnyDenoiser):
             raise ValueError(
                 f"`covs_or_stds` must be a number, ({count},) or ({count}, {dim}, {dim}), got shape {tuple(spread.shape)}."
             )
-        weight = torch.ones(count) if weights is None else torch.as_tensor(weights)
+        weight = torch.ones(count, dtype=torch.float64) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
         label = torch.arange(count) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
         if weight.shape != (count,) or not bool((weight > 0).all()):
             raise ValueError(f"`weights` must be {count} positive numbers.")
@@ -76,7 +79,7 @@ class GaussianMixture(AnyDenoiser):
             raise ValueError(f"`labels` must be {count} class numbers from 0.")
         if len(set(label.tolist())) <= int(label.max()):
             raise ValueError(f"`labels` must use every class from 0 to {int(label.max())}.")
-        self.process = VP() if process is None else process
+        self.process = VP() if process is None else checked(process)
         self.classes = int(label.max()) + 1
         self.means: Tensor
         self.variance: Tensor  # (K, 1) isotropic, or (K, d) eigenvalues
@@ -86,8 +89,11 @@ class GaussianMixture(AnyDenoiser):
         self.register_buffer("means", means)
         self.register_buffer("variance", variance)
         self.register_buffer("basis", basis)
-        self.register_buffer("log_weights", weight.double().log().log_softmax(0))
+        self.register_buffer("log_weights", weight.log().log_softmax(0))
         self.register_buffer("labels", label)
+        share = self.log_weights.exp()
+        between = (share[:, None] * (means - share @ means).square()).sum() / dim
+        self.sigma_data = float((between + (share * variance.mean(1)).sum()).sqrt()) or 1.0
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         """The exact `Prediction` at `x` `(B, *D)`; `cond` `(B,)` class numbers, -1 for any, restricts the mixture."""
@@ -121,7 +127,7 @@ class GaussianMixture(AnyDenoiser):
 
     def sample(self, n: int, noise: Noise, t: Tensor | float | None = None) -> Tensor:
         """`(n, *D)` exact draws at time `t` (None: clean data), float64, one address of `noise` each."""
-        k = torch.searchsorted(self.log_weights.exp().cumsum(0), noise.fold("component").uniform(torch.empty(n).double()))
+        k = torch.searchsorted(self.log_weights.exp().cumsum(0), noise.fold("component").uniform(self.log_weights.new_empty(n)))
         return self.draw(k.clamp(max=len(self.means) - 1), noise, t)
 
     def draw(self, k: Tensor, noise: Noise, t: Tensor | float | None = None) -> Tensor:
@@ -176,17 +182,19 @@ class GaussianMixture(AnyDenoiser):
             ValueError: shapes that do not fit, noise that is not positive.
         """
         count, d = self.means.shape
-        a, y = torch.as_tensor(matrix).to(self.means), torch.as_tensor(y).to(self.means)
+        a, y = (torch.as_tensor(value, dtype=torch.float64).to(self.means) for value in (matrix, y))
         if a.ndim != 2 or a.shape[1] != d or y.shape != a.shape[:1]:
             raise ValueError(f"`matrix` must be (n, {d}) and `y` (n,), got {tuple(a.shape)} and {tuple(y.shape)}.")
         if not noise_std > 0:
             raise ValueError(f"`noise_std` must be positive, got {noise_std}.")
-        basis = torch.eye(d).to(a) if self.basis is None else self.basis
+        basis = torch.eye(d, dtype=torch.float64).to(a) if self.basis is None else self.basis
         cov = (basis * self.variance[:, None]) @ basis.mT
-        law = torch.distributions.MultivariateNormal(self.means @ a.mT, a @ cov @ a.mT + noise_std**2 * torch.eye(len(a)).to(a))
+        law = torch.distributions.MultivariateNormal(
+            self.means @ a.mT, a @ cov @ a.mT + noise_std**2 * torch.eye(len(a), dtype=torch.float64).to(a)
+        )
         gain = torch.linalg.solve(law.covariance_matrix, a @ cov).mT
         means = self.means + (gain @ (y - law.mean)[..., None])[..., 0]
-        kept = torch.eye(d).to(a) - gain @ a
+        kept = torch.eye(d, dtype=torch.float64).to(a) - gain @ a
         covs = kept @ cov @ kept.mT + noise_std**2 * gain @ gain.mT  # Joseph's form: positive semi-definite to rounding
         evidence: Tensor = law.log_prob(y)  # type: ignore[no-untyped-call]
         weights = (self.log_weights + evidence).softmax(0).clamp(min=1e-300)
@@ -195,7 +203,7 @@ class GaussianMixture(AnyDenoiser):
     def _scales(self, x: Tensor, t: Tensor | float | None) -> tuple[Tensor, Tensor]:
         """alpha and sigma as () or (B, 1) float64; one and zero for the clean law."""
         if t is None:
-            return torch.ones(()).double(), torch.zeros(()).double()
+            return torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         alpha, sigma = self.process(as_time(t, x))
         like = self.means.new_empty(len(x), 1)
         return expand(alpha, like), expand(sigma, like)
@@ -223,7 +231,12 @@ class GaussianMixture(AnyDenoiser):
         joint = joint + self.log_weights
         cond = labels_of(cond)
         if cond is not None:
-            cond = torch.as_tensor(cond, device=joint.device).expand(len(x))
+            cond = torch.as_tensor(cond, device=joint.device)
+            if cond.ndim and cond.shape != (len(x),):
+                raise ValueError(
+                    f"`cond` has shape {tuple(cond.shape)}; pass one class for all, or one for each sample ({len(x)},)."
+                )
+            cond = cond.expand(len(x))
             if bool((cond >= self.classes).any()):
                 raise ValueError(f"class {int(cond.max())} is not one of the {self.classes} classes of this mixture.")
             joint = joint.masked_fill((cond[:, None] >= 0) & (cond[:, None] != self.labels), -math.inf)

@@ -32,7 +32,7 @@ from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decod
 from undrift.processes import here
 from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
 from undrift.recipe_operator import named_method, named_operator
-from undrift.sampler import Sampler, State, batches, sample
+from undrift.sampler import Sampler, State, batches, laid_out, sample
 from undrift.sampler.run import Part, write_array
 from undrift.storage import reason
 from undrift.tensorfile import TensorFile, save_tensors
@@ -158,7 +158,7 @@ class Model:
         if not crew.sharing or n < crew.size or "callback" in options:
             return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
         job = Part(
-            denoiser, shape, chosen, count if isinstance(count, Tensor) else layout(denoiser.process, count), labels, options
+            denoiser, shape, chosen, count if isinstance(count, Tensor) else laid_out(denoiser, layout, count), labels, options
         )
         many = crew.size * int(options.get("batch_size", 256))
         return (crew.spread(job, slice(low, min(low + many, n))) for low in range(0, n, many))

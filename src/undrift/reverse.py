@@ -99,7 +99,7 @@ def analytic_variance(
         cond: Handed to the denoiser.
     """
     table = {}
-    for i, t in enumerate(grid(denoiser.process, steps)[:-1]):
+    for i, t in enumerate(grid(grids.in_units(denoiser.process, denoiser.unit), steps)[:-1]):
         eps = noise.fold("analytic", i).normal(x0)
         prediction = denoiser(denoiser.process.perturb(x0, t, eps), t, cond)
         error = data_error(denoiser.process, x0, t, eps, prediction).square().mean(dtype=torch.float64)

@@ -2,10 +2,12 @@
 
 A grid is `(n + 1,)` float64 times from t_max down to t_min, and costs a one-evaluation sampler n evaluations: the last
 step, from the last time at which there is still noise to `t_min`, is the denoised mean (see `sampler`). Grids that are
-even in the noise level rather than in t stop at noise levels between `sigma_low` and `sigma_high` (ratios sigma/alpha,
-for data of about unit spread) where the process reaches further. The upper end is that of Karras et al. 2022; the lower one,
-0.02, is ten times theirs: the last step removes that noise anyway, and with few steps the evaluations between the two ends
-are better spent elsewhere. Every grid but `leading` starts at t_max itself, also where alpha is zero there ("zero terminal SNR",
+even in the noise level rather than in t stop at noise levels between `sigma_low` and `sigma_high` (ratios sigma/alpha) where the
+process reaches further. The upper end is that of Karras et al. 2022; the lower one, 0.02, is ten times theirs: the last step
+removes that noise anyway, and with few steps the evaluations between the two ends are better spent elsewhere. All levels are
+those of data of about unit spread; for others, samplers lay a grid on the process in units of theirs (`in_units`), so that data
+and noise scaled alike are sampled at the same places. Only what is even in t itself (`uniform`) does not look at levels. Every
+grid but `leading` starts at t_max itself, also where alpha is zero there ("zero terminal SNR",
 Lin et al. 2023), and samplers take their first step from there exactly.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from numbers import Integral
 
@@ -54,7 +56,7 @@ def trailing(process: Process, n: int) -> Tensor:
         ValueError: `n` is below 1 or above the number of levels.
     """
     count = _levels(process, n)
-    return _on_chain(process, (count - torch.arange(n) * count / n).round())
+    return _on_chain(process, (count - torch.arange(n, dtype=torch.float64) * count / n).round())
 
 
 def leading(process: Process, n: int) -> Tensor:
@@ -138,6 +140,32 @@ class Fitted:
         i = place.long().clamp(max=len(row) - 2)
         u = torch.lerp(u[i], u[i + 1], place - i)
         return at_levels(process, u / (1 - u))
+
+
+@dataclass(frozen=True)
+class _InUnits(Process):
+    """A process seen by data in another unit: `x_t = (alpha unit) (x_0 / unit) + sigma eps`."""
+
+    process: Process = field(default_factory=DDPM)
+    unit: float = 1.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self.process.alpha(t) * self.unit
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.process.sigma(t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.process.time(log_snr - 2 * math.log(self.unit))
+
+    @property
+    def levels(self) -> Tensor | None:
+        return self.process.levels
+
+
+def in_units(process: Process, unit: float) -> Process:
+    """The process as data measured in `unit` see it, on which a grid is laid (`AnyDenoiser.unit`); itself for 1."""
+    return process if unit == 1 else _InUnits(process, unit, t_min=process.t_min, t_max=process.t_max)
 
 
 def at_levels(process: Process, ratios: Tensor) -> Tensor:

@@ -1,16 +1,18 @@
 """Orders of convergence: the global error of deterministic samplers, the weak error of stochastic ones."""
 
+import functools
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 import undrift as ud
-from conftest import SIX, mixture
+from conftest import PROCESSES, SIX, mixture
 from undrift import times as grids
 from undrift.sampler.base import State
-from undrift.sampler.multistep import moments, weights
+from undrift.sampler.multistep import COORDINATES, QUANTITIES, exponential, moments
 from undrift.solver import BOSH3
 
 DETERMINISTIC = {
@@ -31,6 +33,9 @@ DETERMINISTIC = {
     "unipc3": ud.UniPC(3),
     "deis2": ud.DEIS(2),
     "deis3": ud.DEIS(3),
+    "plms3": ud.PLMS(3),
+    "velocity3": ud.VelocityAB(),
+    "velocity3 corrected": ud.VelocityAB(corrector=True),
     "abm1": ud.ABM(1),
     "abm2 uncorrected": ud.ABM(2, corrector=False),
     "abm2": ud.ABM(2),
@@ -79,7 +84,7 @@ def test_strong_order(kind, name):
     errors = [
         (final(sampler, m, x, even(m.process, n)) - exact).abs().mean().item() for n in counts[: 3 if sampler.order > 3 else 4]
     ]
-    # Multistep solvers of high order start with a step of low order, which shows at last: 4 is seen as 3.5 or so.
+    # The start of a run of order 4 is taken again only where its steps are short, which shows with few: 4 is seen as 3.5 or so.
     assert slope(errors) == pytest.approx(sampler.order, abs=0.25 if sampler.order < 4 else 0.65), errors
 
 
@@ -89,6 +94,85 @@ def test_euler_in_t_is_of_first_order(name):
     noise, sampler = ud.Noise(range(64)), ud.EulerMaruyama(0)
     errors = [(final(sampler, m, x, even(m.process, n), noise) - exact).abs().mean().item() for n in (64, 128, 256, 512)]
     assert slope(errors) == pytest.approx(1, abs=0.3), errors
+
+
+MIDWAY = {  # every combination of quantity and coordinate, and the members by name
+    **{
+        f"{quantity} in {coordinate}": ud.Adams(2, True, 0.0, quantity, coordinate)
+        for quantity in QUANTITIES
+        for coordinate in (*COORDINATES, "time")
+    },
+    "dpm2m": ud.DPM2M(),
+    "dpm3m": ud.DPM3M(),
+    "adams2": ud.Adams(2),
+    "adams4": ud.Adams(4),
+    "unipc3": ud.UniPC(3),
+    "deis": ud.DEIS(),
+    "deis4": ud.DEIS(4),
+    "plms": ud.PLMS(),
+    "abm3": ud.ABM(3),
+    "velocity": ud.VelocityAB(),
+    "velocity corrected": ud.VelocityAB(corrector=True),
+    "velocity4 corrected": ud.VelocityAB(4, corrector=True),
+}
+
+
+@functools.cache
+def midway(name):
+    """A mixture, draws of it at noise level 1.5, where an image-to-image run might start, and where the flow takes them at 0.05."""
+    m = mixture(SIX[name])
+    x = m.sample(64, ud.Noise(range(64)), between(m.process, 1)[0])
+    return m, x, final(ud.RungeKutta(), m, x, between(m.process, 600))
+
+
+def between(process, n):
+    """Even in log-SNR from level 1.5 to 0.05."""
+    return process.time(torch.linspace(-2 * math.log(1.5), -2 * math.log(0.05), n + 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["VP", "Karras"])
+@pytest.mark.parametrize("kind", MIDWAY)
+def test_strong_order_from_a_start_that_is_no_pure_noise(kind, name):
+    """The first step has one point only, and its error would stay: order 2 for all. It is taken again, at no cost."""
+    sampler, (m, x, exact) = MIDWAY[kind], midway(name)
+    errors = [(final(sampler, m, x, between(m.process, n)) - exact).abs().mean().item() for n in (48, 96, 192)]
+    assert slope(errors) > sampler.order - 0.3, errors
+    assert sampler.evaluations(7) == 7
+
+
+def test_a_start_of_low_order_is_seen_by_that_test():
+    class Plain(ud.DPM3M):
+        def step(self, denoiser, state, s, noise):
+            aged = state.memory and state.memory._replace(age=9)  # never as young as to be taken again
+            return super().step(denoiser, replace(state, memory=aged), s, noise)
+
+    m, x, exact = midway("VP")
+    errors = [(final(Plain(), m, x, between(m.process, n)) - exact).abs().mean().item() for n in (48, 96, 192)]
+    assert slope(errors) < 2.3, errors
+    assert errors[1] > 10 * (final(ud.DPM3M(), m, x, between(m.process, 96)) - exact).abs().mean().item()
+
+
+@pytest.mark.parametrize(
+    "sampler", [ud.DEIS(), ud.PLMS(), ud.Adams(3, False, 0.0, "noise", "straight")], ids=["deis", "plms", "straight"]
+)
+def test_a_noise_prediction_far_from_the_data_is_forgotten(sampler):
+    """DDPM's chain starts at sigma/alpha = 157: what the noise there says of the way is multiplied by that. Ten steps on `straight`.
+
+    As good as from pure noise itself, where that prediction is no point at all; kept as a point, it is twice as bad.
+    """
+
+    class Kept(type(sampler)):
+        def step(self, denoiser, state, s, noise):
+            return super().step(denoiser, replace(state, index=1), s, noise) if state.memory is None else super().step(
+                denoiser, replace(state, memory=state.memory._replace(age=9)), s, noise)  # fmt: skip
+
+    found = []
+    for process, kind in ((ud.DDPM(), sampler), (ud.Rectified(), sampler), (ud.DDPM(), Kept(sampler.points, quantity="noise"))):
+        m = mixture(process)
+        x = m.process.prior(torch.empty(128, 2, dtype=torch.float64), ud.Noise(range(128)))
+        exact = final(ud.RungeKutta(), m, x, grids.straight(process, 200))
+        found.append((final(kind, m, x, grids.straight(process, 10)) - exact).square().mean().sqrt())
+    assert found[0] < 1.3 * found[1] and found[2] > 1.6 * found[0], found
 
 
 @pytest.mark.parametrize("name", SIX)
@@ -105,6 +189,20 @@ def test_adaptive_error_follows_the_tolerance(name):
     assert errors[2] < 1e-6 and calls[0] < calls[1] < calls[2]
     alone = final(ud.Adaptive(), m, x[5:6], grid)
     assert torch.equal(alone, final(ud.Adaptive(), m, x, grid)[5:6])
+
+
+@pytest.mark.parametrize("name", [*SIX, "SMLD"])
+def test_adaptive_error_follows_the_tolerance_to_the_end(name):
+    """On the default grid too, whose last interval is a tenth of the way: the flow is followed to where noise is below the tolerance."""
+    m = mixture(PROCESSES[name])
+    x = m.process.prior(torch.empty(16, 2, dtype=torch.float64), ud.Noise(range(16)))
+    grid = grids.straight(m.process, 10)
+    exact = final(ud.Adaptive(rtol=1e-9, atol=1e-9), m, x, grid)
+    denoised_at_once = (final(ud.RungeKutta(), m, x, grid) - exact).abs().mean()
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        assert (
+            (final(ud.Adaptive(rtol=tolerance, atol=tolerance), m, x, grid) - exact).abs().mean() < tolerance < denoised_at_once
+        )
 
 
 @pytest.mark.parametrize("name", ["Cosine", "Rectified"])
@@ -148,10 +246,40 @@ def test_weights_integrate_polynomials():
         found = moments(c, 4)
         for n in range(4):
             assert found[n] == pytest.approx(torch.trapezoid(torch.exp(-c * (1 - v)) * v**n, v).item(), rel=1e-6)
-        w = weights(c, [1.0, 0.0, -0.7])
+        w = exponential(c, [1.0, 0.0, -0.7])
         poly = [2 - 3 * a + 0.5 * a**2 for a in (1.0, 0.0, -0.7)]
         exact = torch.trapezoid(torch.exp(-c * (1 - v)) * (2 - 3 * v + 0.5 * v**2), v).item()
         assert sum(a * b for a, b in zip(w, poly, strict=True)) == pytest.approx(exact, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("coordinate", [*COORDINATES, "time"])
+@pytest.mark.parametrize(("quantity", "tau"), [("data", 0.0), ("data", 0.7), ("noise", 0.0), ("velocity", 0.0)])
+def test_weights_are_the_integrals_of_the_flow(quantity, tau, coordinate):
+    """Closed forms and Gauss-Legendre sums alike, against the trapezoid rule; the second step begins at pure noise where it can."""
+    sampler, process = ud.Adams(3, False, tau, quantity, coordinate), ud.Cosine()
+    finite = quantity != "noise" and coordinate not in ("log_snr", "ratio")
+    for ends in ([0.9, 0.7, 0.4, 0.3], [1.0, 0.8, 0.6, 0.5]):
+        if ends[0] == 1.0 and not finite:
+            continue
+        nodes, (t, s) = [sampler.clock(process, torch.tensor(e).double()) for e in ends[2::-1]], torch.tensor(ends[2:]).double()
+        if ends[0] == 1.0:
+            t, nodes = torch.tensor(1.0).double(), [nodes[2], nodes[1], nodes[0]]
+        low = -18.0 if t == 1 else process.log_snr(t).item() / 2
+        lam = torch.linspace(low, process.log_snr(s).item() / 2, 400_001, dtype=torch.float64)
+        alpha, sigma = process(process.time(2 * lam))
+        moved = {"data": (alpha / sigma) ** (1 + tau**2), "noise": sigma / alpha, "velocity": sigma / (alpha + sigma)}[quantity]
+        at = {
+            "log_snr": lam, "log_straight": (1 + alpha / sigma).log(), "straight": sigma / (alpha + sigma), "ratio": sigma / alpha,
+            "time": process.time(2 * lam),
+        }[coordinate]  # fmt: skip
+        (alpha_s, sigma_s) = process(s)
+        scale = {"data": sigma_s * (sigma_s / alpha_s) ** tau**2, "noise": alpha_s, "velocity": alpha_s + sigma_s}[quantity]
+        for j, weight in enumerate(sampler.weights(process, t, s, tuple(nodes))):
+            lagrange = torch.ones_like(at)
+            for k, other in enumerate(nodes):
+                if k != j:
+                    lagrange = lagrange * (at - other) / (nodes[j] - other)
+            assert weight == pytest.approx((scale * torch.trapezoid(lagrange, moved)).item(), rel=1e-5, abs=1e-7)
 
 
 class Basis:
@@ -200,6 +328,8 @@ WEAK = {
     "sde-dpm2m": (ud.SDEDPM2M(), 2),
     "sa-solver": (ud.SASolver(), 2),
     "sa-solver half": (ud.SASolver(tau=0.5), 2),
+    "abm with noise": (ud.ABM(tau=1.0), 2),
+    "straight with noise": (ud.Adams(2, True, 0.6, "data", "straight"), 2),
     "churn": (ud.Churn(0.02), 2),
 }
 
@@ -221,6 +351,18 @@ def test_weak_order_on_a_gaussian(kind, name):
         # Errors of either sign may cross zero, and then are small at once.
         assert slope(errors) > order - 0.3 or errors[-1] < 1e-4, errors
         assert errors[-1] < (0.03 if order == 1 else 2e-3)
+
+
+@pytest.mark.parametrize("kind", ["sde-dpm2m", "sa-solver", "sa-solver half", "abm with noise"])
+def test_weak_order_from_a_start_that_is_no_pure_noise(kind):
+    """As above, from draws at noise level 1.5: the variance, since the mean of a linear law is exact from there."""
+    m = ud.GaussianMixture(torch.ones(1, 1), 0.7, None, ud.VP())
+    errors = []
+    for n in (25, 50, 100, 200):
+        grid = between(m.process, n)
+        alpha, sigma = m.process(grid[-1])
+        errors.append(abs(moments_of(WEAK[kind][0], m, grid)[1] / (alpha**2 * 0.49 + sigma**2) - 1).item())
+    assert slope(errors) > 1.7, errors
 
 
 @pytest.mark.parametrize("name", ["VP", "VE"])
@@ -274,7 +416,7 @@ def test_langevin_is_biased_in_proportion_to_snr_squared(name):
     assert errors[0] == pytest.approx(1 / (1 - delta / (2 * exact)) - 1, rel=0.02)
 
 
-@pytest.mark.parametrize("kind", ["abm2", "unipc2", "dpm3m", "dpm2m", "heun", "rk4", "deis3"])
+@pytest.mark.parametrize("kind", ["abm2", "unipc2", "dpm3m", "dpm2m", "heun", "rk4", "deis3", "plms3", "velocity3 corrected"])
 def test_more_steps_are_better(kind):
     """1, 2, 3, ... 1,000 steps: finite, and the error against the flow falls along the way."""
     process = ud.Rectified()
@@ -289,7 +431,11 @@ def test_more_steps_are_better(kind):
     assert errors[-1] < 1e-2 * errors[0]
 
 
-@pytest.mark.parametrize("predictor", [ud.UniPC(), ud.ABM(), ud.DPM2M()], ids=["unipc", "abm", "dpm2m"])
+@pytest.mark.parametrize(
+    "predictor",
+    [ud.UniPC(), ud.ABM(), ud.DPM2M(), ud.VelocityAB(4), ud.PLMS()],
+    ids=["unipc", "abm", "dpm2m", "velocity", "plms"],
+)
 def test_corrections_are_kept_by_solvers_that_take_their_steps_again(predictor):
     """From a start that is no sample of p_t, Langevin moves forget the start, whatever the predictor remembers."""
     m, n = mixture(ud.VP()), 300

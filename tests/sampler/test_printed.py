@@ -9,6 +9,7 @@ import undrift as ud
 from conftest import mixture
 from undrift import times as grids
 from undrift.sampler.base import State
+from undrift.sampler.multistep import COORDINATES, QUANTITIES
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 
@@ -111,12 +112,56 @@ def test_one_formula_many_names():
     """DDIM is Euler, and the first-order member of each multistep family; the exact posterior is its stochastic one."""
     for process in (ud.VP(), ud.Rectified(), ud.Karras()):
         m = mixture(process)
-        for sampler in (ud.Euler(), ud.Adams(1), ud.DEIS(1), ud.ABM(1, corrector=False)):
+        every = [ud.Adams(1, False, 0.0, q, c) for q in QUANTITIES for c in (*COORDINATES, "time")]
+        for sampler in (ud.Euler(), ud.DEIS(1), ud.ABM(1, corrector=False), ud.PLMS(1), ud.VelocityAB(1), *every):
             ddim = ud.sample(m, 8, ud.Ancestral(0), 7, like=DOUBLE)
             torch.testing.assert_close(ud.sample(m, 8, sampler, 7, like=DOUBLE), ddim, rtol=1e-9, atol=1e-9)
         posterior = ud.sample(m, 8, ud.Ancestral(1), 7, like=DOUBLE)
-        stochastic = ud.sample(m, 8, ud.SASolver(1, corrector=False), 7, like=DOUBLE)
-        torch.testing.assert_close(stochastic, posterior, rtol=1e-9, atol=1e-9)
+        for coordinate in (*COORDINATES, "time"):
+            stochastic = ud.sample(m, 8, ud.SASolver(1, corrector=False, coordinate=coordinate), 7, like=DOUBLE)
+            torch.testing.assert_close(stochastic, posterior, rtol=1e-9, atol=1e-9)
+
+
+BASHFORTH = {1: (1.0,), 2: (3 / 2, -1 / 2), 3: (23 / 12, -16 / 12, 5 / 12), 4: (55 / 24, -59 / 24, 37 / 24, -9 / 24)}
+
+
+def test_plms_is_the_printed_formula_where_steps_are_even():
+    """Liu et al. 2022, eq. 12: noises averaged with Adams-Bashforth's weights, put into DDIM's formula (eq. 11).
+
+    Exactly so under `Karras`, where sigma/alpha is t; in the limit of short steps elsewhere. (Its start is another: they pay for it.)
+    """
+    process = ud.Karras()
+    m, times = mixture(process), torch.linspace(2.0, 0.2, 13, dtype=torch.float64)
+    start = m.sample(6, ud.Noise(range(6)), times[0])
+    states = [State(start, times[0]), *ud.PLMS()(m, State(start, times[0]), times)]
+    noises = [m(s.x, s.t).noise for s in states]
+    for i in range(5, 12):  # from where the start is behind it
+        e = sum(w * n for w, n in zip(BASHFORTH[4], noises[i::-1], strict=False))
+        (alpha, sigma), (alpha_s, sigma_s) = process(times[i]), process(times[i + 1])
+        ddim = alpha_s * (states[i].x - sigma * e) / alpha + sigma_s * e
+        torch.testing.assert_close(states[i + 1].x, ddim, rtol=1e-9, atol=1e-9)
+
+    def gap(process, h):
+        """How far the weights of even steps of length h are from theirs."""
+        s, *nodes = (0.6 + h * torch.arange(5, dtype=torch.float64)).unbind()
+        (alpha, sigma), (alpha_s, sigma_s) = process(nodes[0]), process(s)
+        whole = alpha_s * (sigma_s / alpha_s - sigma / alpha)
+        weights = ud.PLMS().weights(process, nodes[0], s, tuple(float(t) for t in nodes))
+        return max(abs(w / whole - b).item() for w, b in zip(weights, BASHFORTH[4], strict=True))
+
+    for process in (ud.VP(), ud.Cosine(), ud.Rectified()):
+        assert gap(process, 1e-3) < 0.02 and gap(process, 1e-4) < 0.15 * gap(process, 1e-3)
+
+
+def test_velocity_ab_is_adams_bashforth_in_t_under_rectified():
+    process = ud.Rectified()
+    m, times = mixture(process), torch.linspace(0.9, 0.1, 13, dtype=torch.float64)
+    start = m.sample(6, ud.Noise(range(6)), times[0])
+    states = [State(start, times[0]), *ud.VelocityAB()(m, State(start, times[0]), times)]
+    velocities = [ud.velocity_at(m, s.x, s.t) for s in states]
+    for i in range(3, 12):
+        slope = sum(w * v for w, v in zip(BASHFORTH[3], velocities[i::-1], strict=False))
+        torch.testing.assert_close(states[i + 1].x, states[i].x + (times[i + 1] - times[i]) * slope, rtol=1e-9, atol=1e-9)
 
 
 def test_unipc_is_the_printed_algorithm():

@@ -463,7 +463,7 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
     parser.add_argument(
         "--sampler",
         metavar="NAME",
-        help="few steps: abm, dpm2m, dpm3m, unipc, deis, ddim; one-step solvers: heun, midpoint, rk4, dpm2s, adaptive; with noise: "
+        help="few steps: velocity-abm, velocity-ab, abm, dpm2m, dpm3m, unipc, deis, plms, ddim; one-step solvers: heun, midpoint, rk4, dpm2s, adaptive; with noise: "
         "ancestral (ddpm), sde-dpm2m, sa-solver, churn, euler-maruyama, reverse-diffusion, predictor-corrector, annealed-langevin "
         f"(default: {default})",
     )

@@ -29,10 +29,12 @@ from undrift.guidance import guidance_scale
 from undrift.model import Model
 from undrift.noise import Noise
 from undrift.sampler import fit_grid, sample
-from undrift.times import Fitted
+from undrift.times import Fitted, in_units
 
 EVALUATIONS = (5, 8, 10, 15, 20)
-USUAL_SAMPLERS = ("abm", "unipc", "dpm2m", "dpm3m", "deis", "heun", "sde-dpm2m", "ancestral")
+USUAL_SAMPLERS = (
+    "velocity-abm", "velocity-ab", "abm", "unipc", "dpm2m", "dpm3m", "deis", "plms", "heun", "sde-dpm2m", "ancestral",
+)  # fmt: skip
 FITTED_ON = 32  # samples
 SINGLE = torch.empty(0, dtype=torch.float32)  # what a denoiser without parameters is sampled in, whatever the default dtype is
 USUAL_GRIDS = ("straight", "trailing", "log_snr", "karras", "fitted")
@@ -134,7 +136,7 @@ def frontier(
                 present = None
             model = replace(model, sampling=model.sampling.model_copy(update={"fitted": fitted.levels}))
     layouts = {name: grid for name in wanted if (grid := GRIDS.get(name, fitted)) is not None}
-    settings, notes = possible(guided.process, chosen, layouts, evaluations)
+    settings, notes = possible(in_units(guided.process, guided.unit), chosen, layouts, evaluations)
     if not settings:
         raise UndriftError(f"no setting is left to measure: {'; '.join(notes)}")
     draw = _draw_law(model, seed, layouts) if isinstance(model, GaussianMixture) else _draw_model(model, labels, strength, seed)

@@ -32,7 +32,7 @@ class Compose(AnyDenoiser):
         super().__init__()
         one_process("Compose", base, *(side for side, _ in towards))
         self.base, self.sides, self.scales = base, nn.ModuleList(side for side, _ in towards), [s for _, s in towards]
-        self.process, self.shape = base.process, base.shape
+        self.process, self.shape, self.sigma_data = base.process, base.shape, base.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         base, *sides = together([self.base, *self.sides], x, t, cond)

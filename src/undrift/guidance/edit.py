@@ -37,7 +37,7 @@ class Edit(AnyDenoiser):
     def __init__(self, denoiser: AnyDenoiser, edit: DataEdit) -> None:
         super().__init__()
         self.denoiser, self.edit = denoiser, edit
-        self.process, self.shape = denoiser.process, denoiser.shape
+        self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         return self._edited(self.denoiser(x, t, cond), x, t)

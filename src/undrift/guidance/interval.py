@@ -35,7 +35,7 @@ class Interval(AnyDenoiser):
         if not 0 <= low < high:
             raise ValueError(f"`Interval` needs 0 <= low < high, ratios sigma/alpha, got {low} and {high}.")
         self.guided, self.plain, self.low, self.high = guided, plain, low, high
-        self.process, self.shape = guided.process, guided.shape
+        self.process, self.shape, self.sigma_data = guided.process, guided.shape, guided.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         inside = self.inside(as_time(t, x))

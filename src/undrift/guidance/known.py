@@ -67,7 +67,8 @@ class Known(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, values: Tensor, mask: Tensor, noise: Noise | None = None) -> None:
         super().__init__()
-        self.denoiser, self.process, self.shape, self.noise = denoiser, denoiser.process, denoiser.shape, noise
+        self.denoiser, self.noise = denoiser, noise
+        self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
         self.values, self.mask = torch.where(_mask(mask, values), values, 0.0), mask
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:

@@ -61,7 +61,7 @@ class Mix(AnyDenoiser):
         if not 0 <= rescale <= 1:
             raise ValueError(f"`rescale` is a share between 0 (none) and 1 (all), got {rescale}.")
         self.strong, self.weak, self.scale, self.rescale = strong, weak, guidance_scale(scale, w), rescale
-        self.process, self.shape = strong.process, strong.shape
+        self.process, self.shape, self.sigma_data = strong.process, strong.shape, strong.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         if isinstance(self.scale, (int, float)) and (self.scale == 1 or (self.scale == 0 and not self.rescale)):

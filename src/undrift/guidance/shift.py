@@ -5,7 +5,8 @@ Bayes adds scores, `grad log p(x_t | y) = grad log p(x_t) + grad log p(y | x_t)`
     data + sigma^2/alpha grad,      noise - sigma grad,      with x_t = alpha data + sigma noise kept.
 
 At pure noise (alpha = 0) the gradient vanishes and the shift does not: the limit is that of `0/0`. But a sample with
-`sigma/alpha = REACH` is told from pure noise by nothing, so gradients are taken there instead (`within_reach`).
+`sigma/alpha = REACH`, in units of the data (`denoiser.unit`), is told from pure noise by nothing, so gradients are taken there
+instead (`within_reach`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 from undrift.denoiser import Prediction
 from undrift.process import Process, as_time, expand
 
-REACH = 80.0  # sigma/alpha beyond which a sample says nothing of its data; where the time grids end too
+REACH = 80.0  # sigma/alpha beyond which a sample says nothing of data of unit spread; where the time grids end too
 
 
 def within_reach(process: Process, x: Tensor, t: Tensor | float, reach: float = REACH) -> tuple[Tensor, Tensor]:
@@ -28,7 +29,7 @@ def within_reach(process: Process, x: Tensor, t: Tensor | float, reach: float = 
         process: The noise.
         x: `(B, *D)` noisy samples.
         t: `()` or `(B,)` their times.
-        reach: sigma/alpha; a network's gradient wants less of it than an exact one's.
+        reach: sigma/alpha, in the units of x; a network's gradient wants less of it than an exact one's.
 
     Returns:
         Samples `(B, *D)` and times, `()` or `(B,)` float64.

@@ -21,7 +21,7 @@ from undrift.guidance.scale import coefficient, guidance_scale
 from undrift.guidance.shift import shifted, within_reach
 
 LogProb = Callable[[Tensor, Tensor, Any], Tensor]
-FAINT = 1e-4  # alpha/sigma below which the gradient, itself of order alpha, is no longer divided by alpha
+FAINT = 1e-4  # alpha/sigma, in units of the data, below which the gradient, itself of order alpha, is no longer divided by alpha
 
 
 class Tilt(AnyDenoiser):
@@ -61,7 +61,7 @@ class Tilt(AnyDenoiser):
                 "`.using(process)`."
             )
         self.denoiser, self.log_prob, self.scale = denoiser, log_prob, guidance_scale(scale, w)
-        self.process, self.shape = denoiser.process, denoiser.shape
+        self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         return self._tilted(self.denoiser(x, t, cond), x, t, cond)
@@ -74,9 +74,10 @@ class Tilt(AnyDenoiser):
     def _tilted(self, prediction: Prediction, x: Tensor, t: Tensor | float, cond: Any) -> Prediction:
         if isinstance(self.scale, (int, float)) and self.scale == 0:
             return prediction
-        near_x, near_t = within_reach(self.process, x, t, 1 / FAINT)
+        reach = self.unit / FAINT
+        near_x, near_t = within_reach(self.process, x, t, reach)
         gradient = coefficient(self.scale, x) * self._gradient(near_x, near_t, cond)
-        return shifted(prediction, self.process, x, t, gradient, 1 / FAINT)
+        return shifted(prediction, self.process, x, t, gradient, reach)
 
     def _gradient(self, x: Tensor, t: Tensor, cond: Any) -> Tensor:
         """grad_x log p(y | x_t), `(B, *D)`; differentiable again wherever gradients are on, and usable under `no_grad`."""

@@ -31,7 +31,7 @@ class WhereTold(AnyDenoiser):
         super().__init__()
         one_process("WhereTold", guided, plain)
         self.guided, self.plain = guided, plain
-        self.process, self.shape = guided.process, guided.shape
+        self.process, self.shape, self.sigma_data = guided.process, guided.shape, guided.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         told, t = informed(cond, len(x)), as_time(t, x)

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from undrift import times as grids
 from undrift.denoiser import AnyDenoiser, Prediction, numbers_like
-from undrift.guidance.shift import shifted
+from undrift.guidance.shift import REACH, shifted
 from undrift.inverse.operator import Operator
 from undrift.inverse.posterior import Method, Posterior
 from undrift.noise import Noise
 from undrift.process import Process
 from undrift.reverse import reverse_step
+from undrift.sampler import laid_out
 
 
 class Particles(NamedTuple):
@@ -94,7 +95,7 @@ def smc(
     guided = Posterior(denoiser, operator, repeated, noise_std, twist)
     if cond is not None:
         cond = torch.as_tensor(cond).expand(count).repeat_interleave(particles)
-    times = steps if isinstance(steps, Tensor) else grid(process, steps)
+    times = steps if isinstance(steps, Tensor) else laid_out(denoiser, grid, steps)
     noise = Noise(range(first, first + count)).fold("smc", seed)
     like = numbers_like(denoiser, repeated.cpu())
     x = process.prior(like.new_empty(count, particles, *operator.shape), noise).flatten(0, 1)
@@ -107,13 +108,13 @@ def smc(
         view = guided.view(x, t, cond)
         psi = _log_psi(view.residual, noise_std**2 + size * _unknown(process, t)).view(count, particles)
         log_weights, log_psi = log_weights + psi - log_psi, psi
-        prior = shifted(view.prediction, process, x, t, torch.zeros_like(x))
+        prior = shifted(view.prediction, process, x, t, torch.zeros_like(x), REACH * denoiser.unit)
         if s <= process.t_min:  # the chain ends with the prior's denoised mean, on which y itself is the judge
             x = prior.data
             psi = _log_psi(view.residual, noise_std**2 * torch.ones_like(t)).view(count, particles)
             log_weights = log_weights + psi - log_psi
             break
-        twisted = shifted(view.prediction, process, x, t, twist(view))
+        twisted = shifted(view.prediction, process, x, t, twist(view), REACH * denoiser.unit)
         chosen, fresh = _resample(log_weights, noise.fold("resample", i))
         evidence = torch.where(fresh, evidence + _log_mean(log_weights), evidence)
         log_weights = torch.where(fresh[:, None], 0.0, log_weights)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser, Prediction
-from undrift.guidance.shift import shifted, within_reach
+from undrift.guidance.shift import REACH, shifted, within_reach
 from undrift.inverse.operator import Operator
 from undrift.process import expand
 
@@ -130,12 +130,13 @@ class Posterior(AnyDenoiser):
             raise ValueError(f"{operator.name} measures samples of {operator.shape}, the denoiser's are {denoiser.shape}.")
         self.denoiser, self.method = denoiser, method
         self.observation = Observation(operator, y, noise_std)
-        self.process, self.shape = denoiser.process, operator.shape
+        self.process, self.shape, self.sigma_data = denoiser.process, operator.shape, denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         view = self.view(x, t, cond)
-        return shifted(view.prediction, self.process, x, t, self.method(view))
+        return shifted(view.prediction, self.process, x, t, self.method(view), REACH * self.unit)
 
     def view(self, x: Tensor, t: Tensor | float, cond: Any = None) -> View:
         """What the prior's denoiser knows of the measurement at `x` `(B, *D)`, within reach."""
-        return View(self.denoiser, self.observation, *within_reach(self.process, x, t), cond, self.method.through)
+        near = within_reach(self.process, x, t, REACH * self.unit)
+        return View(self.denoiser, self.observation, *near, cond, self.method.through)

@@ -134,7 +134,8 @@ class _Blend(AnyDenoiser):
 
     def __init__(self, a: AnyDenoiser, b: AnyDenoiser, weight: Tensor) -> None:
         super().__init__()
-        self.a, self.b, self.weight, self.process, self.shape = a, b, weight, a.process, a.shape
+        self.a, self.b, self.weight = a, b, weight
+        self.process, self.shape, self.sigma_data = a.process, a.shape, a.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         w = expand(self.weight, x)

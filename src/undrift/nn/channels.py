@@ -40,17 +40,17 @@ class InputChannels(nn.Module):
         if self.told:
             columns.append(level[:, None])
             if self.classes:
-                label = torch.full((len(x),), -1, device=x.device) if cond.label is None else cond.label
+                label = torch.full((x.shape[0],), -1, device=x.device) if cond.label is None else cond.label
                 columns.append(F.one_hot(label + 1, self.classes + 1)[:, 1:].to(x))
             if self.vector:
-                vector = x.new_full((len(x), self.vector), torch.nan) if cond.vector is None else cond.vector.to(x)
+                vector = x.new_full((x.shape[0], self.vector), torch.nan) if cond.vector is None else cond.vector.to(x)
                 known = ~vector.isnan().any(1, keepdim=True)
                 columns += [torch.where(known, vector, 0), known.to(x)]
         sides = x.shape[2:]
         parts = [x, *(c.view(*c.shape, *[1] * len(sides)).expand(-1, -1, *sides) for c in columns)]
         if self.image:
             picture = (
-                x.new_full((len(x), self.image, *x.shape[2:]), torch.nan) if cond.image is None else self._fit(cond.image, x)
+                x.new_full((x.shape[0], self.image, *x.shape[2:]), torch.nan) if cond.image is None else self._fit(cond.image, x)
             )
             known = ~picture.isnan().any(1, keepdim=True)
             parts += [torch.where(known, picture, 0), known.to(x)]

@@ -134,14 +134,14 @@ class Conditioning(nn.Module):
         """
         if level.ndim != 1:
             raise ValueError(f"`level` must have shape (B,), but has {tuple(level.shape)}; give one level per sample.")
-        told = check_condition(cond, len(level), self.classes, self.vector, None, None)
+        told = check_condition(cond, level.shape[0], self.classes, self.vector, None, None)
         out: Tensor = self.embed(level)
         if self.table is not None:
             row = torch.zeros_like(level, dtype=torch.int64) if told.label is None else told.label + 1
             out = out + self.table(row)
         if self.numbers is not None:
             assert self.null is not None
-            vector = out.new_full((len(level), self.vector), torch.nan) if told.vector is None else told.vector.to(out)
+            vector = out.new_full((level.shape[0], self.vector), torch.nan) if told.vector is None else told.vector.to(out)
             known = ~vector.isnan().any(1, keepdim=True)
             out = out + torch.where(known, self.numbers(torch.where(known, vector, 0)), self.null)
         return nn.functional.silu(out)
@@ -171,12 +171,13 @@ def check_condition(
             raise ValueError(
                 f"`cond` has a part {name}, but the network was built with `{option}` = 0; leave it out, or build it so."
             )
-        if len(part) != batch:
+        if part.shape[0] != batch:
             raise ValueError(f"`cond` has {len(part)} rows for {batch} samples; give one per sample.")
         if size is not None and name != "label" and part.shape[2 if name == "sequence" else 1] != size:
             raise ValueError(f"`cond.{name}` has shape {tuple(part.shape)}, but the network was built with `{name}` = {size}.")
-    # On an accelerator reading the values would wait for the device; there the table lookup itself fails.
-    if told.label is not None and told.label.device.type == "cpu" and batch:
+    # On an accelerator reading the values would wait for the device, and a graph (torch.compile, torch.export) cannot branch on
+    # them; there the table lookup itself fails.
+    if told.label is not None and told.label.device.type == "cpu" and not torch.compiler.is_compiling() and batch:
         low, high = int(told.label.min()), int(told.label.max())
         if low < -1 or high >= classes:
             raise ValueError(

@@ -76,7 +76,7 @@ class EncoderDecoder(nn.Module):
             ValueError: a shape or a class is wrong.
         """
         check_batch(x, level, (self.channels_in, None, None))
-        h = self.beside(x, level, check_condition(cond, len(x), self.classes, self.vector, self.image, 0))
+        h = self.beside(x, level, check_condition(cond, x.shape[0], self.classes, self.vector, self.image, 0))
         skips: list[Tensor] = []
         for i, convolution in enumerate(self.down):
             if i:

@@ -33,11 +33,11 @@ class Energy(nn.Module):
         out: Tensor = self.net(x, level, cond)
         if out.shape == x.shape and x.ndim > 1 and x[0].numel() > 1:
             return -(x * out).flatten(1).sum(1)
-        if out.numel() != len(x):
+        if out.numel() != x.shape[0]:
             raise ValueError(
                 f"an energy is (B,), (B, 1) or like x {tuple(x.shape)}, but the network returned {tuple(out.shape)}."
             )
-        return out.reshape(len(x))
+        return out.reshape(x.shape[0])
 
     def forward(self, x: Tensor, level: Tensor, cond: Any = None) -> Tensor:
         """`-grad_x f`, `(B, *D)`; differentiable again wherever gradients are on, and usable under `no_grad`."""

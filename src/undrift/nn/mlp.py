@@ -89,11 +89,11 @@ class MLP(nn.Module):
             ValueError: a shape or a class is wrong.
         """
         check_batch(x, level, self.shape)
-        given = check_condition(cond, len(x), self.conditioning.classes, self.conditioning.vector, 0, 0)
-        c, h = self.conditioning(level, given), self.first(x.reshape(len(x), -1))
+        given = check_condition(cond, x.shape[0], self.conditioning.classes, self.conditioning.vector, 0, 0)
+        c, h = self.conditioning(level, given), self.first(x.reshape(x.shape[0], -1))
         for block in self.blocks:
             h = block(h, c)
         out: Tensor = self.last(nn.functional.silu(self.norm(h)))
         if out.shape[1] > math.prod(self.shape):
-            return out.reshape(len(x), 2 * self.shape[0], *self.shape[1:])
+            return out.reshape(x.shape[0], 2 * self.shape[0], *self.shape[1:])
         return out.reshape(x.shape)

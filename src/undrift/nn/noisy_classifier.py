@@ -91,7 +91,7 @@ class MLPClassifier(nn.Module):
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Map (B, *shape) of about unit variance and (B,) levels log(sigma/alpha)/4 to (B, classes)."""
         check_batch(x, level, self.shape)
-        c, h = self.conditioning(level), self.first(x.reshape(len(x), -1))
+        c, h = self.conditioning(level), self.first(x.reshape(x.shape[0], -1))
         for block in self.blocks:
             h = block(h, c)
         out: Tensor = self.head(F.silu(self.norm(h)))

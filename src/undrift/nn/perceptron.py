@@ -80,8 +80,8 @@ class Perceptron(nn.Module):
             ValueError: a shape or a class is wrong.
         """
         check_batch(x, level, self.shape)
-        told = check_condition(cond, len(x), self.classes, self.vector, 0, 0)
-        h = self.beside(x.reshape(len(x), -1), level, told)
+        told = check_condition(cond, x.shape[0], self.classes, self.vector, 0, 0)
+        h = self.beside(x.reshape(x.shape[0], -1), level, told)
         for i, layer in enumerate(self.layers):
             h = layer(ACTIVATIONS[self.activation](h) if i else h)
         return h.reshape(x.shape)

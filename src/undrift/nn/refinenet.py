@@ -198,7 +198,7 @@ class RefineNet(nn.Module):
             ValueError: a shape or a class is wrong.
         """
         check_batch(x, level, (self.channels_in, None, None))
-        told = self.told(level, check_condition(cond, len(x), self.classes, 0, 0, 0))
+        told = self.told(level, check_condition(cond, x.shape[0], self.classes, 0, 0, 0))
         maps: list[Tensor] = []
         for stage in self.down:
             maps.append(stage(maps[-1] if maps else x, told))
@@ -215,5 +215,5 @@ class RefineNet(nn.Module):
         shares = (1 - (place[:, None] - torch.arange(self.levels, device=level.device)).abs()).clamp(min=0)
         if not self.classes:
             return shares
-        label = torch.full((len(level),), -1, device=level.device) if cond.label is None else cond.label
+        label = torch.full((level.shape[0],), -1, device=level.device) if cond.label is None else cond.label
         return torch.cat([shares, F.one_hot(label + 1, self.classes + 1).to(shares)], dim=1)

@@ -194,7 +194,7 @@ class UNet(nn.Module):
         """
         check_batch(x, level, (self.channels_in, *[None] * self.rank))
         sides = x.shape[2:]
-        given = check_condition(cond, len(x), self.classes, self.vector, self.image, self.sequence)
+        given = check_condition(cond, x.shape[0], self.classes, self.vector, self.image, self.sequence)
         vector = None if self.conditioning is None else self.conditioning(level, given)
         told = Told(vector, given.sequence, given.mask)
         x = self.beside(x, level, given)

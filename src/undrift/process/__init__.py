@@ -1,6 +1,6 @@
 """Forward processes: the pair (alpha, sigma) and what follows from it. Read `base` first."""
 
-from undrift.process.base import Process, as_time, expand
+from undrift.process.base import Process, as_time, checked, expand
 from undrift.process.chain import DDPM, SMLD
 from undrift.process.continuous import VE, VP, Cosine, Karras, Rectified, SubVP
 from undrift.process.learned import Learned, Monotone
@@ -20,5 +20,6 @@ __all__ = [
     "Rectified",
     "SubVP",
     "as_time",
+    "checked",
     "expand",
 ]

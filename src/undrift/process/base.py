@@ -154,10 +154,59 @@ class Process:
         return None
 
 
+def checked(process: Process) -> Process:
+    """The process itself, if it is one: looked at on a coarse grid of times, wherever it enters a denoiser.
+
+    Raises:
+        ValueError: alpha or sigma of another shape than the times, not finite, negative, or both zero; noise that does not grow.
+    """
+    share = torch.linspace(0, 1, 49, dtype=torch.float64)
+    times = torch.lerp(share.new_tensor(process.t_min), share.new_tensor(process.t_max), share)
+    with torch.no_grad():
+        pairs = process(times), process(times[0])
+    for name, many, one in zip(("alpha", "sigma"), *pairs, strict=True):
+        for value, t in ((many, times), (one, times[0])):
+            if not isinstance(value, Tensor) or value.shape != t.shape:
+                found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise ValueError(f"{process}: {name} of times {tuple(t.shape)} has to be of that shape, but is {found}.")
+        bad = ~(many >= 0) | many.isinf()
+        if bool(bad.any()):
+            raise ValueError(
+                f"{process}: {name} is {many[bad][0]:g} at t = {times[bad][0]:g}; it must be finite and not negative."
+            )
+    alpha, sigma = (a.double().cpu() for a in pairs[0])
+    lost = (alpha == 0) & (sigma == 0)
+    if bool(lost.any()):
+        raise ValueError(f"{process}: alpha and sigma are both 0 at t = {times[lost][0]:g}, so nothing is left of the sample.")
+    still = sigma[1:] * alpha[:-1] <= sigma[:-1] * alpha[1:]  # of the ratio, which may be infinite at the end
+    if bool(still.any()):
+        t, s = times[:-1][still][0], times[1:][still][0]
+        raise ValueError(
+            f"{process}: noise must grow with t, but log-SNR goes from {_log_snr(process, t):g} at t = {t:g} to "
+            f"{_log_snr(process, s):g} at t = {s:g}. Data belong at t_min and noise at t_max: swap alpha and sigma, or turn t around."
+        )
+    return process
+
+
+def _log_snr(process: Process, t: Tensor) -> float:
+    return float(process.log_snr(t).detach())
+
+
 def _derivative(y: Tensor, t: Tensor, create_graph: bool) -> Tensor:
     if not y.requires_grad:
         return torch.zeros_like(t)
     return torch.autograd.grad(y.sum(), t, create_graph=create_graph)[0]
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), the same for a value in any batch; torch's own rounds the last few of a batch differently from the others."""
+    return torch.where(x >= 0, x + torch.log1p(torch.exp(-x.clamp(min=0))), torch.log1p(torch.exp(x.clamp(max=0))))
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + e^-x), the same for a value in any batch, as `softplus`; both branches are finite, and so is their derivative."""
+    rising = torch.exp(x.clamp(max=0))
+    return torch.where(x >= 0, 1 / (1 + torch.exp(-x.clamp(min=0))), rising / (1 + rising))
 
 
 def ordered(name: str, **bounds: float) -> None:

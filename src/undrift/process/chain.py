@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undrift.process.base import Process, ordered
+from undrift.process.base import Process, ordered, softplus
 
 
 class _Chain(Process):
@@ -97,7 +97,7 @@ class DDPM(_Chain):
         return (-torch.expm1(2 * self.curve(t)[0])).clamp(min=0).sqrt()
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return self.reached(-0.5 * torch.nn.functional.softplus(-log_snr))
+        return self.reached(-0.5 * softplus(-log_snr))
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         log_alpha, slope = self.curve(t)

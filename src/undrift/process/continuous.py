@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from undrift.process.base import Process, ordered
+from undrift.process.base import Process, ordered, sigmoid, softplus
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class VP(Process):
         return self.beta(t).sqrt()  # finite at t = 0, where sigma' is not
 
     def time(self, log_snr: Tensor) -> Tensor:
-        # softplus, written out: torch's own rounds differently for other batch sizes.
-        x = (-log_snr).clamp(max=1e4)
-        return self._time_of_log_alpha(-0.5 * (x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))))
+        return self._time_of_log_alpha(-0.5 * softplus((-log_snr).clamp(max=1e4)))
 
     def _time_of_log_alpha(self, log_alpha: Tensor) -> Tensor:
         # log alpha = -(k t^2 / 4 + beta_min t / 2): the stable root of the quadratic.
@@ -136,7 +134,7 @@ class Cosine(Process):
 
     def time(self, log_snr: Tensor) -> Tensor:
         rate, top = self._scale
-        return (1 - torch.asin(top * torch.sigmoid(log_snr).sqrt()) / rate).clamp(self.t_min, self.t_max)
+        return (1 - torch.asin(top * sigmoid(log_snr).sqrt()) / rate).clamp(self.t_min, self.t_max)
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class Rectified(Process):
         return -torch.ones_like(t), torch.ones_like(t)
 
     def time(self, log_snr: Tensor) -> Tensor:
-        return torch.sigmoid(-log_snr / 2).clamp(self.t_min, self.t_max)
+        return sigmoid(-log_snr / 2).clamp(self.t_min, self.t_max)
 
 
 @dataclass(frozen=True)

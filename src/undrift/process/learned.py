@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from undrift.process.base import Process
+from undrift.process.base import Process, sigmoid
 
 
 class Monotone(nn.Module):
@@ -51,7 +51,7 @@ class Monotone(nn.Module):
     def _h(self, u: Tensor) -> tuple[Tensor, Tensor]:
         slope, steepness, height, middle = (p.to(u) for p in (self.slope, self.steepness, self.height, self.middle))
         slope, steepness, height = slope.exp(), steepness.exp(), height.exp()
-        gate = torch.sigmoid(steepness * (u[..., None] - middle))
+        gate = sigmoid(steepness * (u[..., None] - middle))
         value = slope * u + (height * gate).sum(-1)
         return value, slope + (height * steepness * gate * (1 - gate)).sum(-1)
 
@@ -85,14 +85,14 @@ class Learned(Process):
         return self._curve(t)[0]
 
     def alpha(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(self._curve(t)[0]).sqrt()
+        return sigmoid(self._curve(t)[0]).sqrt()
 
     def sigma(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(-self._curve(t)[0]).sqrt()
+        return sigmoid(-self._curve(t)[0]).sqrt()
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         log_snr, rate = self._curve(t)
-        alpha2, sigma2 = torch.sigmoid(log_snr), torch.sigmoid(-log_snr)
+        alpha2, sigma2 = sigmoid(log_snr), sigmoid(-log_snr)
         return alpha2.sqrt() * sigma2 * rate / 2, -sigma2.sqrt() * alpha2 * rate / 2
 
     @torch.no_grad()

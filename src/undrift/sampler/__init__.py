@@ -4,10 +4,10 @@ from undrift.sampler.ancestral import Ancestral
 from undrift.sampler.base import Sampler, State
 from undrift.sampler.fit import fit_grid
 from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropolis, PredictorCorrector
-from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, SDEDPM2M, Adams, SASolver, UniPC
+from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, PLMS, SDEDPM2M, Adams, SASolver, UniPC, VelocityAB
 from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
 from undrift.sampler.repaint import RePaint
-from undrift.sampler.run import batches, sample
+from undrift.sampler.run import batches, laid_out, sample
 from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "DPM2M",
     "DPM2S",
     "DPM3M",
+    "PLMS",
     "SDEDPM2M",
     "Adams",
     "Adaptive",
@@ -37,7 +38,9 @@ __all__ = [
     "Sampler",
     "State",
     "UniPC",
+    "VelocityAB",
     "batches",
     "fit_grid",
+    "laid_out",
     "sample",
 ]

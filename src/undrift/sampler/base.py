@@ -9,7 +9,7 @@ generator, so progress, previews, trajectories and early stop are the caller's `
 Three rules hold for all of them. Every quantity belongs to one sample, never to the batch. Any strictly decreasing grid is
 legal. And arriving at `t_min` means arriving at data: the last step returns the denoised mean `E[x_0 | x_t]` and adds no
 noise, for the price of one evaluation (the "denoising step" of Jolicoeur-Martineau et al. 2021, sec. 3.1). So no sampler
-ever divides by sigma = 0.
+ever divides by sigma = 0. (`Adaptive`, which promises a tolerance, first follows the flow to where that step leaves out less.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 
-PURE_NOISE = 1e-6  # alpha/sigma below which a state is pure noise and drift and diffusion are useless
+PURE_NOISE = 1e-6  # alpha/sigma, in units of the data, below which a state is pure noise and drift and diffusion are useless
 
 
 @dataclass(frozen=True)

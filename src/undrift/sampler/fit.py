@@ -22,7 +22,7 @@ from undrift import times as grids
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 from undrift.sampler.base import Sampler, State
-from undrift.sampler.multistep import ABM
+from undrift.sampler.multistep import VelocityAB
 from undrift.sampler.ode import RungeKutta
 
 
@@ -43,7 +43,7 @@ def fit_grid(
         denoiser: Any denoiser, guided as it will be used.
         shape: `(B, *D)`: how many samples to measure on (32 are enough), and their shape; a tensor gives dtype and device.
         noise: One address per sample.
-        sampler: The sampler to fit for, a deterministic one. Default: `ABM()`.
+        sampler: The sampler to fit for, a deterministic one. Default: `VelocityAB(corrector=True)`.
         steps: Numbers of steps to fit. Cost: some 15 runs for each, and 100 evaluations for the flow itself.
         rounds: How often the trial factor on a and b, first 1.5, is halved in the logarithm.
         cond: Bound to the denoiser.
@@ -51,12 +51,12 @@ def fit_grid(
     Raises:
         ValueError: fewer than two steps, a stochastic sampler.
     """
-    sampler = sampler or ABM()
+    sampler = sampler or VelocityAB(corrector=True)
     if sampler.stochastic or min(steps, default=0) < 2:
         raise ValueError("a grid is fitted for a deterministic sampler and at least 2 steps.")
     bound = denoiser if cond is None else denoiser.given(cond)
-    process = bound.process
-    x = process.prior(shape, noise)
+    x = bound.process.prior(shape, noise)
+    process = grids.in_units(bound.process, bound.unit)
 
     def run(sampler: Sampler, times: Tensor) -> Tensor:
         *_, last = sampler(bound, State(x, times[0]), times, noise)

@@ -82,7 +82,10 @@ class Metropolis(Langevin):
         def log_move(start: Tensor, end: Tensor, eps: Tensor) -> Tensor:
             return -(end - start - pull * eps).double().square().flatten(1).sum(1) / (4 * delta)
 
-        ratio = log_prob(new, t) - log_prob(x, t) + log_move(new, x, new_eps) - log_move(x, new, eps)
+        there, here = log_prob(new, t), log_prob(x, t)
+        if there.shape != here.shape or here.shape != (len(x),):
+            raise ValueError(f"`log_prob` must return ({len(x)},), one value for each sample, got {tuple(here.shape)}.")
+        ratio = there - here + log_move(new, x, new_eps) - log_move(x, new, eps)
         accept = expand(noise.fold("accept").uniform(ratio).log() < ratio, x).bool()
         return replace(state, x=torch.where(accept, new, x), data=torch.where(accept, new_data, data))
 

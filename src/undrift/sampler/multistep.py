@@ -1,29 +1,37 @@
 """Multistep solvers: they remember earlier predictions instead of paying for new ones.
 
-With half log-SNR `lam = log(alpha/sigma)`, h the step in it and D the data prediction along the way, the reverse process with a
-share tau of noise (0: the probability flow, 1: Anderson's SDE) is solved exactly by
+The probability flow is one equation, and it can be written with either half of the prediction, data D and noise N, or both:
 
-    x_s = sigma_s/sigma_t e^(-tau^2 h) x_t + alpha_s (1 + tau^2) int_0^h e^(-(1 + tau^2)(h - u)) D(u) du
+    d(x / sigma) = D d(alpha / sigma)        d(x / alpha) = N d(sigma / alpha)        d(x / (alpha + sigma)) = (N - D) du
+
+with u = sigma / (alpha + sigma) (Lu et al. 2022b, DPM-Solver++, prop. 4.1; Zhang & Chen 2022, DEIS, eq. 10; `sampler.ode`). Each
+is exact but for one integral. All that a solver adds is a polynomial in place of what is under it, and so there are two choices:
+of what (`quantity`), and in what (`coordinate`). `Adams` is both, and the published solvers are its names. With a share tau of the
+reverse SDE's noise the first of the three becomes
+
+    x_s = sigma_s/sigma_t e^(-tau^2 h) x_t + alpha_s (1 + tau^2) int_0^h e^(-(1 + tau^2)(h - v)) D(v) dv
           + sigma_s sqrt(1 - e^(-2 tau^2 h)) z
 
-(Lu et al. 2022b, DPM-Solver++, eq. 8 and 12; Xue et al. 2023, SA-Solver, prop. 4.2). All that a solver adds is a polynomial in
-place of D: the solvers below differ in how many predictions it passes through, and in whether a step is taken again once the
-prediction at its end is known. From pure noise h is infinite, and a constant is exact.
+where v and h count half log-SNR, `lam = log(alpha/sigma)`, from t (Xue et al. 2023, SA-Solver, prop. 4.2). From pure noise h is
+infinite, and a constant is exact.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import Process
-from undrift.sampler.base import Sampler, State
+from undrift.sampler.base import PURE_NOISE, Sampler, State
+from undrift.times import in_units
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,16 @@ class SDEDPM2M(DPM2M):
 
 
 class Past(NamedTuple):
-    """What an Adams solver remembers: earlier predictions, newest first, with their clocks; how the last step began and ended."""
+    """What an Adams solver remembers.
+
+    Attributes:
+        clocks, values: Earlier predictions, newest first, and where they were made in the solver's coordinate.
+        x, t: Where the last step began.
+        kick: Its noise, if any.
+        new: Where it ended.
+        age: Steps since the start.
+        first: `(x, t)` of the start, while the way from there may still be taken again.
+    """
 
     clocks: tuple[float, ...]
     values: tuple[Tensor, ...]
@@ -83,69 +100,142 @@ class Past(NamedTuple):
     t: Tensor
     kick: Tensor | None
     new: Tensor
+    age: int
+    first: tuple[Tensor, Tensor] | None
+
+
+Pair = Callable[[Tensor, Tensor], Tensor]  # of alpha and sigma
+COORDINATES: dict[str, Pair] = {
+    "log_snr": lambda alpha, sigma: (alpha / sigma).log(),
+    "log_straight": lambda alpha, sigma: (alpha / sigma).log1p(),
+    "straight": lambda alpha, sigma: sigma / (alpha + sigma),
+    "ratio": lambda alpha, sigma: sigma / alpha,
+}
+# What x is divided by in the flow's equation for each quantity.
+QUANTITIES: dict[str, Pair] = {
+    "data": lambda alpha, sigma: sigma,
+    "noise": lambda alpha, sigma: alpha,
+    "velocity": lambda alpha, sigma: alpha + sigma,
+}
+FAR, NEAR = 1.0, 0.5  # in half log-SNR; chosen by measurement, see `Adams`
 
 
 @dataclass(frozen=True)
 class Adams(Sampler):
-    """The polynomial through the last `points` data predictions, integrated exactly: exponential Adams-Bashforth in log-SNR.
+    """A polynomial through the last `points` predictions, integrated exactly: exponential Adams-Bashforth.
+
+        quantity     coordinate                               names
+        data         log_snr        log(alpha/sigma)          `DPM3M`, `UniPC`, `SASolver`
+        data         log_straight   log(1 + alpha/sigma)      `ABM`
+        noise        log_snr                                  `DEIS`
+        noise        time           the process's own t       `PLMS`
+        velocity     straight       sigma/(alpha + sigma)     `VelocityAB`
+
+    Any quantity goes with any coordinate; the fifth is "ratio", sigma/alpha. The velocity is that of the straight line, noise - data.
+    The integrals are closed forms where the measure is an exponential or even in the coordinate, else Gauss-Legendre sums in float64.
 
     With `corrector`, once the prediction at the end of a step is known, the step is taken again with it as one more point
     (Adams-Moulton), and the predictions stay as they are: no evaluation more (Zhao et al. 2023, UniPC, Algorithms 1 and 2, whose
-    conditions on the coefficients are those of the polynomial). With `tau`, noise is added, the same in both takes (Xue et al.
-    2023). The named members are `DPM3M`, `UniPC`, `SASolver`, `DEIS` and `ABM`.
+    conditions on the coefficients are those of the polynomial). With `tau`, noise is added, the same in both takes (Xue et al. 2023).
 
-    Order: `points`, one more with the corrector; with noise the weak order, at most 2, is that of `SDEDPM2M`. One evaluation per
-    step.
+    Order: `points`, one more with the corrector, at most 4; with noise the weak order, at most 2, is that of `SDEDPM2M`. To have it
+    from any start, the start is taken again, at no cost: the first step as soon as the prediction at its end is known; and for order
+    4 the first three, as soon as they span less than half a unit of half log-SNR, without the second prediction, which was made from
+    a first guess. A noise prediction far from the data is worth little, since the flow multiplies its error by sigma/alpha: a first
+    step by it that is longer than one unit is not taken again, and above order 2 the prediction is forgotten if that step is more than
+    twice as long as the second.
+
+    From pure noise the step is exact with a constant; where the coordinate is infinite there (log_snr, ratio), the prediction is no
+    point of the polynomial. One evaluation per step.
 
     Args:
         points: Predictions that the polynomial passes through.
         corrector: Take each step again when its end is known.
         tau: Share of the reverse SDE's noise.
+        quantity: What the polynomial is of: data, noise or velocity.
+        coordinate: What it is in: log_snr, log_straight, straight, ratio or time.
 
     Raises:
-        ValueError: points outside 1..4, a tau that is negative or not finite.
+        ValueError: points outside 1..4; a tau that is negative, not finite, or not of the data; an unknown quantity or coordinate.
     """
 
     points: int = 3
     corrector: bool = False
     tau: float = 0.0
+    quantity: str = "data"
+    coordinate: str = "log_snr"
 
     def __post_init__(self) -> None:
         if self.points not in (1, 2, 3, 4):
             raise ValueError(f"`points` of an Adams solver must be 1, 2, 3 or 4, got {self.points}.")
         if not 0 <= self.tau < math.inf:
             raise ValueError(f"`tau` is a share of noise: finite, and must not be negative; got {self.tau}.")
+        for name, known in (("quantity", [*QUANTITIES]), ("coordinate", [*COORDINATES, "time"])):
+            if getattr(self, name) not in known:
+                raise ValueError(f"`{name}` of an Adams solver is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+        if self.tau and self.quantity != "data":
+            raise ValueError(f"`tau` goes with the data prediction: use `SASolver`, not the {self.quantity}.")
 
     @property
     def order(self) -> int:  # type: ignore[override]  # a fact of the class elsewhere, of the object here
-        return min(2, self.points) if self.tau else self.points + self.corrector
+        return min(2, self.points) if self.tau else min(4, self.points + self.corrector)
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
         return self.tau > 0
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
-        process, x, t = denoiser.process, state.x, state.t
-        prediction, clock = denoiser(x, t), self.clock(process, t)
-        if math.isinf(clock):  # pure noise: exact with a constant, and no point of a polynomial
-            alpha, sigma = process(s)
-            x = alpha * prediction.data + sigma * (noise.normal(x) if self.tau else prediction.noise)
-            return state.next(x, s, prediction.data)
-        clocks: tuple[float, ...] = (clock,)
+        process, unit, x, t = in_units(denoiser.process, denoiser.unit), denoiser.unit, state.x, state.t
+        data, eps = denoiser(x, t)
+        prediction = Prediction(data if unit == 1 else data / unit, eps)
+        (alpha, sigma), (alpha_s, sigma_s) = process(t), process(s)
+        if alpha < PURE_NOISE * sigma and self.coordinate in ("log_snr", "ratio"):
+            x = alpha_s * prediction.data + sigma_s * (noise.normal(x) if self.tau else eps)
+            return state.next(x, s, data)
+        clocks: tuple[float, ...] = (self.clock(process, t),)
         values: tuple[Tensor, ...] = (self.value(prediction),)
         past: Past | None = state.memory
+        age, first = 0, (x, t) if self.order > 3 else None
         if past is not None:
+            # Whatever moved the state since the last step (a Langevin move, the user) stays, and ends the start.
+            age, still = past.age + 1, x is past.new
+            first = past.first if still and age < 4 else None
             clocks, values = clocks + past.clocks, values + past.values
-            if self.corrector:
-                again = self._take(process, past.x, past.t, t, clocks, values, past.kick)
-                # Whatever moved the state since then (a Langevin move, the user) stays.
-                x = again if x is past.new else x + (again - past.new)
+            again = (past.x, past.t) if self.corrector or (age == 1 and self.order > 2) else None
+            if again and age == 1 and self.quantity == "noise" and (gone := _half(process, past.t, t)) > FAR:
+                again = None
+                if gone > 2 * _half(process, t, s):
+                    clocks, values, age, first = clocks[:1], values[:1], 0, (x, t) if self.order > 3 else None
+            elif age == 3 and first is not None and _half(process, first[1], t) < NEAR:
+                clocks, values, again = clocks[:2] + clocks[3:], values[:2] + values[3:], first
+            if again is not None:
+                new = self._take(process, *again, t, clocks, values, past.kick)
+                x = new if still else x + (new - past.new)
         clocks, values, kick = clocks[: self.points], values[: self.points], None
         if self.tau:
-            h = self.clock(process, s) - clock
-            kick = process.sigma(s) * math.sqrt(-math.expm1(-2 * self.tau**2 * h)) * noise.normal(x)
-        new = self._take(process, x, t, s, clocks, values, kick)
-        return state.next(new, s, prediction.data, memory=Past(clocks, values, x, t, kick, new))
+            kick = sigma_s * math.sqrt(-math.expm1(-2 * self.tau**2 * _half(process, t, s))) * noise.normal(x)
+        if self.quantity == "noise" and len(clocks) == 1:  # the same for a constant, without dividing by alpha
+            new = alpha_s * prediction.data + sigma_s * eps
+        else:
+            new = self._take(process, x, t, s, clocks, values, kick)
+        return state.next(new, s, data, memory=Past(clocks, values, x, t, kick, new, age, first))
+
+    def clock(self, process: Process, t: Tensor) -> float:
+        """The coordinate at time t."""
+        if self.coordinate == "time":
+            return float(t)
+        if self.coordinate == "log_snr":
+            return float(process.log_snr(t)) / 2
+        alpha, sigma = process(t)
+        if self.coordinate == "log_straight":
+            return math.log1p(float(alpha / sigma))
+        return float(COORDINATES[self.coordinate](alpha, sigma))
+
+    def value(self, prediction: Prediction) -> Tensor:
+        """What the polynomial passes through."""
+        if self.quantity == "velocity":
+            return prediction.noise - prediction.data
+        return prediction.data if self.quantity == "data" else prediction.noise
 
     def _take(
         self,
@@ -158,29 +248,72 @@ class Adams(Sampler):
         kick: Tensor | None,
     ) -> Tensor:
         """The step from t to s with the polynomial through (clocks, values)."""
-        start = self.clock(process, t)
-        h = self.clock(process, s) - start
-        kept, gain, rate = self.factors(process, t, s, h)
+        scale = QUANTITIES[self.quantity]
+        kept = float(scale(*process(s)) / scale(*process(t)))
+        if self.tau:
+            kept *= math.exp(-(self.tau**2) * _half(process, t, s))
         new = kept * x
-        for weight, value in zip(weights(rate * h, [(at - start) / h for at in clocks]), values, strict=True):
-            new.add_(value, alpha=gain * rate * h * weight)
+        for weight, value in zip(self.weights(process, t, s, clocks), values, strict=True):
+            new.add_(value, alpha=weight)
         return new if kick is None else new.add_(kick)
 
-    def clock(self, process: Process, t: Tensor) -> float:
-        """What the polynomial is in: half log-SNR, minus infinity at pure noise."""
-        return float(process.log_snr(t)) / 2
+    def weights(self, process: Process, t: Tensor, s: Tensor, clocks: tuple[float, ...]) -> list[float]:
+        """What each prediction weighs in the step from t to s: the integrals of their Lagrange polynomials, times the scale at s."""
+        alpha, sigma = (float(a) for a in process(s))
+        k = 1 + self.tau**2
+        # `(gain, rate)`: the measure is `gain rate e^(-rate (end - clock)) d clock`, or `gain d clock` for rate 0.
+        closed = {
+            ("data", "log_snr"): (alpha, k),
+            ("data", "log_straight"): (alpha + sigma, 1.0) if k == 1 else None,
+            ("noise", "log_snr"): (sigma, -1.0),
+            ("noise", "ratio"): (alpha, 0.0),
+            ("velocity", "log_straight"): (sigma, -1.0),
+            ("velocity", "straight"): (alpha + sigma, 0.0),
+        }.get((self.quantity, self.coordinate))
+        if closed is not None:
+            gain, rate = closed
+            start = self.clock(process, t)
+            h = self.clock(process, s) - start
+            nodes = [(at - start) / h for at in clocks]
+            return [gain * (rate or 1.0) * h * weight for weight in exponential(rate * h, nodes)]
+        end = float(process.log_snr(s)) / 2
+        low = max(float(process.log_snr(t)) / 2, min(end, 0.0) - 40)  # below that the measure is e^-40 of what it is at the end
+        lam, dlam = _panels(low, end)
+        if self.quantity == "data":
+            measure = alpha * k * torch.exp(k * (lam - end))
+        elif self.quantity == "noise":
+            measure = -sigma * torch.exp(end - lam)
+        else:
+            measure = -(alpha + sigma) * torch.sigmoid(lam) * torch.sigmoid(-lam)
+        if self.coordinate == "time":
+            at = process.time(2 * lam)
+        else:
+            at = COORDINATES[self.coordinate](torch.ones_like(lam), torch.exp(-lam))
+        found = []
+        for j, node in enumerate(clocks):
+            lagrange = measure * dlam
+            for other in clocks[:j] + clocks[j + 1 :]:
+                lagrange = lagrange * (at - other) / (node - other)
+            found.append(float(lagrange.sum()))
+        return found
 
-    def value(self, prediction: Prediction) -> Tensor:
-        """What the polynomial is of."""
-        return prediction.data
 
-    def factors(self, process: Process, t: Tensor, s: Tensor, h: float) -> tuple[float, float, float]:
-        """`(kept, gain, rate)` of `x_s = kept x_t + gain rate int_0^h e^(-rate (h - u)) value(u) du`."""
-        (sigma_t, (alpha_s, sigma_s)) = process.sigma(t), process(s)
-        return float(sigma_s / sigma_t) * math.exp(-(self.tau**2) * h), float(alpha_s), 1 + self.tau**2
+def _half(process: Process, t: Tensor, s: Tensor) -> float:
+    """Half log-SNR gained from t to s; infinite from pure noise."""
+    return (float(process.log_snr(s)) - float(process.log_snr(t))) / 2
 
 
-def weights(c: float, nodes: list[float]) -> list[float]:
+_NODES, _WEIGHTS = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(16))
+
+
+def _panels(low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Nodes and weights of Gauss-Legendre sums from low to high, on panels of length 4 at most: 1e-15 for what is smooth in one unit."""
+    edges = torch.linspace(low, high, max(1, math.ceil((high - low) / 4)) + 1, dtype=torch.float64)
+    half = edges.diff()[:, None] / 2
+    return (edges[:-1, None] + half * (1 + _NODES)).flatten(), (half * _WEIGHTS).flatten()
+
+
+def exponential(c: float, nodes: list[float]) -> list[float]:
     """w with `sum_j w_j f(v_j) = int_0^1 e^(-c (1 - v)) f(v) dv` for every polynomial f of degree below the number of nodes."""
     of_power, found = moments(c, len(nodes)), []
     for node in nodes:
@@ -205,7 +338,7 @@ def moments(c: float, count: int) -> list[float]:
 
 @dataclass(frozen=True)
 class DPM3M(Adams):
-    """DPM-Solver++(3M): a parabola through the last three data predictions (Lu et al. 2022b, app. B).
+    """DPM-Solver++(3M): a parabola through the last three data predictions, in log-SNR (Lu et al. 2022b, app. B).
 
     The published code weighs the second difference by half of what the integral of the parabola gives, and is of order 2; this
     one is of order 3. One evaluation per step.
@@ -214,7 +347,7 @@ class DPM3M(Adams):
 
 @dataclass(frozen=True)
 class UniPC(Adams):
-    """UniPC: `points` data predictions forward, and each step corrected with the next prediction (Zhao et al. 2023).
+    """UniPC: `points` data predictions forward, in log-SNR, and each step corrected with the next prediction (Zhao et al. 2023).
 
     Order `points + 1`. One evaluation per step.
     """
@@ -239,51 +372,48 @@ class SASolver(Adams):
 class DEIS(Adams):
     """DEIS: a polynomial in log-SNR through the last noise predictions (Zhang & Chen 2022, Algorithm 1, tAB in log rho).
 
-    It takes the place of PNDM's linear multistep (Liu et al. 2022), which extrapolates the noise as if steps were even. Order
-    `points`. One evaluation per step.
-
-    Raises:
-        ValueError: with noise (`tau`): the noise prediction has no bounded SDE form.
+    Order `points`. One evaluation per step.
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tau:
-            raise ValueError("`tau` goes with the data prediction: use `SASolver`, not `DEIS`.")
+    quantity: str = "noise"
 
-    def value(self, prediction: Prediction) -> Tensor:
-        return prediction.noise
 
-    def factors(self, process: Process, t: Tensor, s: Tensor, h: float) -> tuple[float, float, float]:
-        (alpha_s, sigma_s) = process(s)
-        return float(alpha_s / process.alpha(t)), float(sigma_s), -1.0
+@dataclass(frozen=True)
+class PLMS(Adams):
+    """PLMS: a polynomial in time through the last noise predictions (Liu et al. 2022, PNDM, eq. 12).
+
+    Published, the noise is averaged with the Adams-Bashforth weights of even steps, and put into DDIM's formula; that is what the
+    integral comes to where steps are even and sigma/alpha is linear in t, as under `Karras`, and for short steps everywhere. Here the
+    integral is exact, so any grid will do, and the start costs nothing. Order `points`. One evaluation per step.
+    """
+
+    points: int = 4
+    quantity: str = "noise"
+    coordinate: str = "time"
 
 
 @dataclass(frozen=True)
 class ABM(Adams):
-    """Adams-Bashforth-Moulton in `log(1 + alpha/sigma)`: the sampler for few steps.
+    """Adams-Bashforth-Moulton in `log(1 + alpha/sigma)`.
 
-    As `UniPC`, but in a clock that is log(alpha/sigma) at low noise and alpha/sigma at high noise, where the data prediction is
+    As `UniPC`, but in a coordinate that is log(alpha/sigma) at low noise and alpha/sigma at high noise, where the data prediction is
     linear in it. It is finite at pure noise, so the prediction there is a point like any other, and the second step from pure
-    noise already has the full order; in log-SNR that point lies at infinity and its evaluation is lost. With w the clock the flow
-    reads `d(x/sigma) = D e^w dw`, so the integrals are those of `Adams`. Order `points + 1`. One evaluation per step.
-
-    Raises:
-        ValueError: with noise (`tau`): use `SASolver`.
+    noise already has the full order; in log-SNR that point lies at infinity and its evaluation is lost. Order `points + 1`. One
+    evaluation per step.
     """
 
     points: int = 2
     corrector: bool = True
+    coordinate: str = "log_straight"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tau:
-            raise ValueError("`ABM` solves the flow, without noise: for `tau` use `SASolver`.")
 
-    def clock(self, process: Process, t: Tensor) -> float:
-        alpha, sigma = process(t)
-        return math.log1p(float(alpha / sigma))
+@dataclass(frozen=True)
+class VelocityAB(Adams):
+    """Adams-Bashforth along the straight line: a polynomial in sigma/(alpha + sigma) through the last velocities, noise - data.
 
-    def factors(self, process: Process, t: Tensor, s: Tensor, h: float) -> tuple[float, float, float]:
-        (alpha_s, sigma_s) = process(s)
-        return float(sigma_s / process.sigma(t)), float(alpha_s + sigma_s), 1.0
+    Under `Rectified` it is Adams-Bashforth in t, for the flow's own velocity (Hairer, Norsett & Wanner 1993, sec. III.1). Finite at
+    pure noise and at clean data. Order `points`. One evaluation per step.
+    """
+
+    quantity: str = "velocity"
+    coordinate: str = "straight"

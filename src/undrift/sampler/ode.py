@@ -2,29 +2,36 @@
 
 Runge-Kutta methods run in coordinates where every process is a straight line: with `y = x / (alpha + sigma)` and
 `u = sigma / (alpha + sigma)` the flow of any process reads `dy/du = noise - data`, finite at both ends. For `Rectified` y = x and
-u = t, and the Euler step is DDIM.
+u = t, and the Euler step is DDIM. (Data of another than about unit spread count in units of theirs: alpha times the unit, and the
+data divided by it.)
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
-from undrift.process import Process
+from undrift.process import Process, expand
 from undrift.sampler.base import Sampler, State
 from undrift.solver import DOPRI5, EULER, HEUN, MIDPOINT, RK4, Solver, Tableau
+from undrift.times import in_units
 
 
 def straight(process: Process, t: Tensor) -> tuple[Tensor, Tensor]:
     """`(alpha + sigma, u)` at times of any shape."""
     alpha, sigma = process(t)
     return alpha + sigma, sigma / (alpha + sigma)
+
+
+def slope(prediction: Prediction, unit: float) -> Tensor:
+    """dy/du, `(B, *D)`."""
+    return torch.sub(prediction.noise, prediction.data, alpha=1 / unit)
 
 
 def time_of(process: Process, u: Tensor) -> Tensor:
@@ -47,15 +54,14 @@ class RungeKutta(Sampler):
         return self.tableau.order
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
-        process, tableau = denoiser.process, self.tableau
+        process, tableau, unit = in_units(denoiser.process, denoiser.unit), self.tableau, denoiser.unit
         (scale, u), (scale_s, u_s) = straight(process, state.t), straight(process, s)
         y, du = state.x / scale, u_s - u
         first = denoiser(state.x, state.t)
-        slopes = [first.noise - first.data]
+        slopes = [slope(first, unit)]
         for row, c in zip(tableau.a[1 : tableau.stages], tableau.c[1 : tableau.stages], strict=True):
             at = s if c == 1 else time_of(process, u + c * du)
-            data, eps = denoiser(straight(process, at)[0] * (y + du * _sum(row, slopes)), at)
-            slopes.append(eps - data)
+            slopes.append(slope(denoiser(straight(process, at)[0] * (y + du * _sum(row, slopes)), at), unit))
         return state.next(scale_s * (y + du * _sum(tableau.b, slopes)), s, first.data)
 
     def evaluations(self, steps: int) -> int:
@@ -124,9 +130,10 @@ class DPM2S(Sampler):
 class Adaptive(Sampler):
     """Step control between the times of the grid: each sample takes the steps that its own error asks for.
 
-    An embedded pair (`undrift.solver`), the root mean square of error over `atol + rtol |y|` held below 1 for each sample. Order:
-    the tableau's, in steps; in practice the error follows the tolerance. Evaluations: as many as it takes (`evaluations` is None);
-    wrap the denoiser in `Counted` to know.
+    An embedded pair (`undrift.solver`), the root mean square of error over `atol + rtol |y|` held below 1 for each sample. The last
+    stretch, to t_min, is followed down to the noise level sigma/alpha = `atol`, or to t_min where the process is noisier there, and
+    only then denoised: what that step leaves out is below the tolerance as well. So the error follows the tolerance, on any grid.
+    Order: the tableau's, in steps. Evaluations: as many as it takes (`evaluations` is None); wrap the denoiser in `Counted` to know.
 
     Args:
         tableau: A pair with an error estimate: `BOSH3`, `DOPRI5`.
@@ -149,17 +156,23 @@ class Adaptive(Sampler):
         return self.tableau.order
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
-        process = denoiser.process
+        process, unit, x = in_units(denoiser.process, denoiser.unit), denoiser.unit, state.x
         (scale, u), (scale_s, u_s) = straight(process, state.t), straight(process, s)
 
         def field(at: Tensor, y: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             t = time_of(process, at).clamp(float(s), float(state.t))
-            scale = straight(process, t)[0].to(state.x)
-            data, eps = denoiser(y[0] * scale.reshape(-1, *[1] * (state.x.ndim - 1)), t)
-            return (eps - data,)
+            return (slope(denoiser(y[0] * expand(straight(process, t)[0], x), t), unit),)
 
-        y = self.solver(field, (state.x / scale,), float(u), float(u_s)).state[0]
+        y = self.solver(field, (x / scale,), float(u), float(u_s)).state[0]
         return state.next(scale_s * y, s, state.data)
+
+    def finish(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
+        process = in_units(denoiser.process, denoiser.unit)
+        level = max(self.atol, torch.finfo(state.x.dtype).eps)  # below it the data round the noise away
+        low = process.time(torch.full_like(state.t, -2 * math.log(level)))  # t_min, where the process does not reach so far
+        if low < state.t:
+            state = replace(self.step(denoiser, state, low, noise), index=state.index)
+        return super().finish(denoiser, state, s, noise)
 
     def evaluations(self, steps: int) -> None:
         return None

@@ -17,9 +17,14 @@ from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.error import OutputError
 from undrift.noise import Noise
 from undrift.process import Process
-from undrift.sampler.base import Sampler, State
+from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
 from undrift.storage import Named, beside, is_stream, reason
+
+_FROM_PURE_NOISE = (
+    " They start from pure noise, alpha = 0 at t = {t:g}, where what divides by alpha is infinite: the drift alpha'/alpha, the score's "
+    "share of the data. A step of your own is finite there if it is written with `velocity_at` or with both halves of the prediction."
+)
 
 
 def sample(
@@ -108,7 +113,7 @@ def batches(
     numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
     if seed < 0 or bool((numbers < 0).any()):
         raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, int(numbers.min()))}.")
-    times = steps if isinstance(steps, Tensor) else grid(denoiser.process, steps)
+    times = steps if isinstance(steps, Tensor) else laid_out(denoiser, grid, steps)
     times = _truncated(times, strength, start, shape)
     if like is None:
         like = numbers_like(denoiser)
@@ -133,13 +138,21 @@ def batches(
                 pass
             bad = int((~torch.isfinite(state.x.flatten(1))).any(1).sum())
             if bad:
+                alpha, sigma = denoiser.process(times[0])
+                pure = alpha * denoiser.unit < PURE_NOISE * sigma
                 raise RuntimeError(
                     f"{type(sampler).__name__} made {bad} of {len(x)} samples that are not finite; "
                     "try more steps, a lower guidance scale, or check the denoiser's own output."
+                    f"{_FROM_PURE_NOISE.format(t=float(times[0])) if pure else ''}"
                 )
             yield state.x
 
     return draw()
+
+
+def laid_out(denoiser: AnyDenoiser, grid: grids.Grid, steps: int) -> Tensor:
+    """The `(n + 1,)` times of a grid for this denoiser, its noise levels in units of the data."""
+    return grid(grids.in_units(denoiser.process, denoiser.unit), steps)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class EulerMaruyama(Sampler):
         process, t, x = denoiser.process, state.t, state.x
         prediction = denoiser(x, t)
         alpha, sigma = process(t)
-        if alpha < PURE_NOISE * sigma:
+        if alpha * denoiser.unit < PURE_NOISE * sigma:
             return state.next(bridge(process, prediction, t, s, min(self.eta, 1.0), noise), s, prediction.data)
         (dalpha, dsigma), g, dt = process.rates(t), self.eta * process.diffusion(t), t - s
         x = x - dt * dalpha * prediction.data - dt * (dsigma + g**2 / (2 * sigma)) * prediction.noise
@@ -59,7 +59,7 @@ class ReverseDiffusion(Sampler):
         process, t, x = denoiser.process, state.t, state.x
         prediction = denoiser(x, t)
         alpha, sigma = process(t)
-        if alpha < PURE_NOISE * sigma:
+        if alpha * denoiser.unit < PURE_NOISE * sigma:
             return state.next(bridge(process, prediction, t, s, 1.0, noise), s, prediction.data)
         ratio, std = process.step(s, t)
         x = (2 - ratio) * x - std**2 / sigma * prediction.noise + std * noise.normal(x)
