@@ -254,7 +254,7 @@ def test_one_held_out_example_is_judged_without_a_standard_error(tmp_path, recwa
 def test_quality_of_samples_now_and_then(tmp_path):
     folder = trained(tmp_path / "run", steps=20, quality_every=20)
     (found,) = [r["quality"] for r in read_log(folder) if "quality" in r]
-    assert found["energy_distance"] > 5 * abs(found["held_out_examples"])  # after 20 steps it draws noise
+    assert found["energy_distance"] > 3 * abs(found["held_out_examples"])  # after 20 steps it draws noise; after 300, it does not
     assert "recognised" not in found
 
 
