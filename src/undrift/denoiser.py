@@ -240,6 +240,20 @@ class Counted(AnyDenoiser):
         return self.denoiser.with_fraction(x, t, cond)
 
 
+def check_denoiser(denoiser: object) -> None:
+    """Raise TypeError, with what to pass instead, for what is no denoiser: a model, a network."""
+    if isinstance(denoiser, AnyDenoiser):
+        return
+    kind = type(denoiser).__name__
+    if isinstance(getattr(denoiser, "denoiser", None), AnyDenoiser):
+        cure = (
+            "pass its `.denoiser`, which works in model space, or call its own method of the same name, which works in data units"
+        )
+    else:
+        cure = "wrap a network as undrift.Denoiser(network, process)"
+    raise TypeError(f"`denoiser` is a {kind}, which is no denoiser: {cure}.")
+
+
 def numbers_like(denoiser: AnyDenoiser, default: Tensor | None = None) -> Tensor:
     """An empty tensor of the device and dtype in which a denoiser is sampled: those of its parameters, but at least float32.
 

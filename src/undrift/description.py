@@ -21,7 +21,7 @@ NAME = "model.json"
 COUNT = 2**53  # the most of anything that is counted
 WORDS = 2**20  # of a vocabulary
 _DEEPEST = 1024  # blocks of a network
-_CURE = "restore it or train again"
+CURE = "restore it, or give the command that trained it again: it writes the model anew from a state that is whole"
 
 Count = Annotated[int, Field(ge=0, le=COUNT)]
 
@@ -95,7 +95,7 @@ def read_description(folder: Path) -> tuple[dict[str, Any], Spec]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({reason(error)})") from None
     except ValueError as error:
-        raise ModelError(f"{path} does not describe a model ({reason(error)}); {_CURE}") from None
+        raise ModelError(f"{path} does not describe a model ({reason(error)}); {CURE}") from None
     return check_description(found, path)
 
 
@@ -112,7 +112,7 @@ def check_description(found: Any, where: Path) -> tuple[dict[str, Any], Spec]:
     except ModelError as error:
         raise ModelError(f"{where}: {error}") from None
     except ValueError as error:
-        raise ModelError(f"{where} does not describe a model ({reason(error)}); {_CURE}") from None
+        raise ModelError(f"{where} does not describe a model ({reason(error)}); {CURE}") from None
     return found | parts | {"trained": found.get("trained", {})}, spec
 
 

@@ -21,7 +21,7 @@ from undrift.condition import Condition, for_samples
 from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser, numbers_like
-from undrift.description import FORMAT, read_description, write_description
+from undrift.description import CURE, FORMAT, read_description, write_description
 from undrift.device import choose_device
 from undrift.error import ModelError, UndriftError, nearest, short
 from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale, impute
@@ -35,7 +35,7 @@ from undrift.recipe_operator import named_method, named_operator
 from undrift.sampler import Sampler, State, batches, laid_out, sample
 from undrift.sampler.run import Part, write_array
 from undrift.storage import reason
-from undrift.tensorfile import TensorFile, save_tensors
+from undrift.tensorfile import Damaged, TensorFile, save_tensors
 
 WEIGHTS = "model.safetensors"
 # A class (by name or number) or a text for all, one for each, or a `Condition`. Numbers may be NumPy's, or tensors.
@@ -218,6 +218,8 @@ class Model:
                 f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
                 "give one of bools, True where the value is known"
             )
+        if bool(mask.all()):
+            raise UndriftError("nothing is missing: give a mask that is False where the values are wanted, or NaN there")
         legal = self.spec.from_model(torch.zeros(self.spec.shape, dtype=torch.float64))
         filled = torch.where(mask, x, legal) if tuple(x.shape[1:]) == self.spec.shape else x
         y = self.to_model(filled)
@@ -739,10 +741,13 @@ def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: b
         ModelError: no such file, or one that is damaged, has lost its seal, does not fit, or holds NaN or infinities.
     """
     if not path.is_file():
-        raise ModelError(f"{path.parent} holds no weights (no {path.name}); restore it or train again")
-    file = TensorFile(path)
+        raise ModelError(f"{path.parent} holds no weights (no {path.name}); {CURE}")
+    try:
+        file = TensorFile(path)
+    except Damaged as error:
+        raise ModelError(f"{error}; {CURE}") from None
     if sealed and not file.mark:
-        raise ModelError(f"{path} is not what was saved: it has lost its seal; restore it or train again")
+        raise ModelError(f"{path} is not what was saved: it has lost its seal; {CURE}")
     found = {k.removeprefix(f"{kind}."): v for k, v in file.shapes.items() if k.startswith(f"{kind}.")}
     if found != shapes:
         raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")

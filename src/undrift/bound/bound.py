@@ -28,7 +28,7 @@ from torch import Tensor
 from undrift.bound.bins import Bins
 from undrift.bound.chain import Chain
 from undrift.condition import for_samples
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.noise import Noise
 from undrift.process import Process, expand
 from undrift.reverse import AnalyticVariance, data_error, grid, half_noise_error
@@ -113,6 +113,7 @@ def variational_bound(
     Raises:
         ValueError: data that are not finite or, with `bins`, outside them; options that make no sense.
     """
+    check_denoiser(denoiser)
     process = denoiser.process
     if x0.ndim < 2 or not len(x0) or (denoiser.shape is not None and tuple(x0.shape[1:]) != tuple(denoiser.shape)):
         wanted = "*D" if denoiser.shape is None else ", ".join(map(str, denoiser.shape))

@@ -19,12 +19,18 @@ _RECIPES = sorted(p.stem for p in (Path(__file__).parents[1] / "recipes").glob("
 
 
 MOST = 10**9  # of anything that is counted
+MOST_STEPS = 10**6  # of a grid
 LARGEST = 2**62  # of a seed
 
 
 def whole(text: str) -> int:
     """A number of things. What is too few of them is for the command to say."""
     return _bounded(text, MOST)
+
+
+def steps(text: str) -> int:
+    """A number of sampling steps; no grid is longer."""
+    return _bounded(text, MOST_STEPS)
 
 
 def seed(text: str) -> int:
@@ -302,7 +308,7 @@ def _likelihood(commands: Commands) -> None:
         "--probes", type=whole, default=1, metavar="K", help="Hutchinson probes for each example (default: 1)"
     )
     likelihood.add_argument(
-        "--steps", type=whole, default=32, metavar="N", help="Runge-Kutta steps of 4 evaluations (default: 32)"
+        "--steps", type=steps, default=32, metavar="N", help="Runge-Kutta steps of 4 evaluations (default: 32)"
     )
     likelihood.add_argument(
         "--dequantize", type=whole, metavar="K", help="uniform noises for each example of integers (default: 1); 0: a density"
@@ -416,7 +422,7 @@ def _restore(commands: Commands) -> None:
         help="the class, where it is known, or one for each measurement with commas (default: none)",
     )
     restore.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for sample (default: ancestral)")
-    restore.add_argument("--steps", type=whole, default=100, metavar="N", help="steps (default: 100)")
+    restore.add_argument("--steps", type=steps, default=100, metavar="N", help="steps (default: 100)")
     restore.add_argument("--seed", type=seed, default=0, help="names the samples, and the noise of --simulate (default: 0)")
     restore.add_argument("--weights", default="ema", help="ema (default) or raw")
     restore.add_argument("--out", type=Named.of, metavar="PNG", help="the picture (default: RUN/restored.png)")
@@ -468,7 +474,7 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
         f"(default: {default})",
     )
     parser.add_argument(
-        "--steps", type=whole, metavar="N", help=f"steps (default: {default}; the stochastic samplers want 100 or more)"
+        "--steps", type=steps, metavar="N", help=f"steps (default: {default}; the stochastic samplers want 100 or more)"
     )
     parser.add_argument(
         "--grid",

@@ -75,6 +75,11 @@ def _number(value: object) -> int | None:
         return None
 
 
+def _digits(text: str) -> bool:
+    """Whether a text is a whole number that `_number` reads."""
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -330,8 +335,8 @@ class Spec:
     def class_index(self, name: str | int) -> int:
         """The label of a class given by name or by number.
 
-        A name wins over a number: where the classes are "1", "2", "3", the string "2" is label 1. A string of
-        digits that is no name is read as a number.
+        A string is looked up among the names. Where none of these is itself a number, a string of digits is read as a
+        number: with classes "1", "2", "3" the string "2" is label 1, and "0" is no class.
 
         Raises:
             DataError: The data have no classes, or none of that name or number; known classes are named.
@@ -342,7 +347,7 @@ class Spec:
         if isinstance(name, str):
             if name in self.classes:
                 return self.classes.index(name)
-            if not (name.isascii() and name.isdigit() and len(name) < 20):
+            if not _digits(name) or any(map(_digits, self.classes)):  # classes 1, 2, 3: is 0 a wrong name, or the place of 1?
                 raise DataError(f'class "{short(name)}" is unknown{nearest(short(name), self.named())}')
         number = _number(name)
         if number is None:

@@ -87,12 +87,12 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     columns = [name for name in names if name != told]
     lists = [name for name in columns if "list<" in kinds[name]]
     wrong = [name for name in columns if name not in lists and kinds[name] not in _NUMBERS]
-    if wrong or (lists and len(columns) > 1) or not columns:
-        what = (
-            f'column "{short(wrong[0])}" holds {kinds[wrong[0]]}'
-            if wrong
-            else "lists stand beside other columns, or nothing stands here"
-        )
+    if wrong:
+        said = [f'column "{short(name)}" holds {_in_words(kinds[name], short(name), told)}' for name in wrong[:3]]
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise DataError(f"{path}: {'; '.join(said)}{more}")
+    if (lists and len(columns) > 1) or not columns:
+        what = "lists stand beside other columns" if columns else "there are no columns of numbers"
         raise DataError(f"{path}: {what}; keep columns of numbers, or one column of lists of numbers, and one of labels")
     with reading(path):
         table = file.read(names)
@@ -137,6 +137,16 @@ def _index(metadata: dict[bytes, bytes] | None) -> list[str]:
     except (KeyError, TypeError, ValueError):
         return []
     return [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
+
+
+def _in_words(kind: str, name: str, told: str | None) -> str:
+    """What a column of no numbers holds, and what to do with it."""
+    if kind.startswith(("timestamp", "date", "time", "duration")):
+        return f"dates or times ({kind}): write them as numbers, such as seconds or days, or leave the column out"
+    if kind.startswith(("string", "large_string", "dictionary")):
+        class_of = "" if told is not None else f", or make it the class of each row, data.label_column={name}"
+        return f"text or categories: leave the column out{class_of}"
+    return f"no numbers ({kind}): leave the column out"
 
 
 def _labels_of(path: Path, names: list[str], kinds: dict[str, str], given: str | None) -> str | None:

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, Prediction, numbers_like
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser, numbers_like
 from undrift.guidance.edit import noise_left
 from undrift.noise import Noise
 from undrift.process import as_time
@@ -140,6 +140,7 @@ def impute(
         ValueError: a mask that is not bool or does not fit, known values that are not finite, numbers that make no sense.
         RuntimeError: samples that are not finite.
     """
+    check_denoiser(denoiser)
     if draws < 1 or batch_size < 1 or first < 0:
         raise ValueError(f"`draws` and `batch_size` must be at least 1, `first` at least 0; got {draws}, {batch_size}, {first}.")
     mask = _mask(mask, values).expand(values.shape)

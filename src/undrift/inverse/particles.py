@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, Prediction, numbers_like
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser, numbers_like
 from undrift.guidance.shift import REACH, shifted
 from undrift.inverse.operator import Operator
 from undrift.inverse.posterior import Method, Posterior
@@ -85,6 +85,7 @@ def smc(
 
     Source: Wu et al. 2023, Algorithm 1 and eq. 9-12.
     """
+    check_denoiser(denoiser)
     if particles < 1:
         raise ValueError(f"`particles` must be at least 1, got {particles}.")
     if seed < 0 or first < 0:

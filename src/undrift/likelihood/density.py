@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from undrift import condition
-from undrift.denoiser import AnyDenoiser
+from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
 from undrift.noise import Noise
@@ -254,6 +254,7 @@ def _pooled(answers: list[_Answer], estimated: bool) -> tuple[Tensor, Tensor, Te
 
 def check_data(denoiser: AnyDenoiser, x: Tensor, name: str = "x") -> None:
     """The door of every question: floats `(B, *D)`, finite, of the denoiser's shape. Raises ValueError."""
+    check_denoiser(denoiser)
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"`{name}` must be a tensor of floats in model space, not {kind}; `Spec.to_model` makes one of data.")

@@ -99,6 +99,11 @@ class Sampler:
         for s in times[state.index + 1 :]:
             move = self.finish if s <= denoiser.process.t_min else self.step
             state = move(denoiser, state, s, noise.fold("step", state.index))
+            if not isinstance(state, State):
+                raise TypeError(
+                    f"{type(self).__name__}.{move.__name__} returned {type(state).__name__}, but must return a State: "
+                    "`return state.next(x, s, data)`."
+                )
             yield state
 
     def _check(self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise | None) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, numbers_like
+from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
 from undrift.error import OutputError
 from undrift.noise import Noise
 from undrift.process import Process
@@ -75,8 +75,11 @@ def sample(
         RuntimeError: samples that are not finite.
         OutputError: `out` cannot be written.
     """
+    check_denoiser(denoiser)
     if isinstance(sampler, str):
         raise TypeError(f"`sampler` is an object, such as undrift.ABM(); names like {sampler!r} are for `Model.sample`.")
+    if isinstance(sampler, type):
+        raise TypeError(f"`sampler` is an object: write undrift.{sampler.__name__}(), with the brackets.")
     if isinstance(n_or_shape, (tuple, list)):
         shape = tuple(n_or_shape)
     elif denoiser.shape is None:

@@ -80,6 +80,8 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
     wanted = load_recipe(name, overrides)
     check_packages(wanted)
     if not (out / "config.yaml").is_file():
+        if steps_of(out):
+            raise OutputError(f"{out} has states, but no config.yaml; restore it, or choose another --out")
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
             raise OutputError(f"{out} is not empty and holds no run; choose another --out")
         return wanted, []
@@ -210,6 +212,11 @@ def prepare(
             f"{out} holds a model of step {reached}, but no state to go on from ({out / FOLDER} has none); the model can be used "
             "as it is, and --fresh starts over, keeping it aside"
         )
+    saved = read_recipe(out / "config.yaml") if there and not fresh else recipe
+    at = trainer.progress
+    if (saved.steps, saved.minutes) != (recipe.steps, recipe.minutes) and trainer.fraction(at.step, at.seconds) > 1:
+        goal = f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}"
+        raise RecipeError(f"{out} is past {goal} already: {at.step} steps in {at.seconds / 60:.3g} minutes; give a larger one")
     if trainer.progress.step < reached and not trainer.notes:
         trainer.notes.append(
             f"the newest state is gone: the model is of step {reached}; going on from the state of step {trainer.progress.step}"

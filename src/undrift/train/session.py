@@ -117,10 +117,10 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
         with processes.one_first():
             fresh = fresh and processes.first
             recipe, changes = plan(name, overrides, out, fresh)
+            trainer, _, train, held_out = prepare(recipe, out, fresh, processes)
             if processes.first:
                 for change in changes:
                     console.print(change)
-            trainer, _, train, held_out = prepare(recipe, out, fresh, processes)
         processes.same("data or a run at a step", f"{train.content_hash()} {trainer.progress.step}")
         if processes.first:
             _lead(trainer, train, held_out, out, console, started)
@@ -141,6 +141,9 @@ def _lead(trainer: Trainer, train: Dataset, held_out: Dataset, out: Path, consol
     if trainer.processes.told(float(over or bool(watch.enough))):
         with trainer.processes.helped():
             watch.finish()  # a session may have been killed between its last step and here
+            if (lost := watch.lost()) is not None:
+                watch.write()
+                console.print(f"{lost.partition('; ')[0]}; it is written anew from the state of step {at.step}")
         end = watch.enough or (f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}")
         more = "To go on give a larger one" if over else "To go on change patience or until"
         console.print(f"{out} is trained to its end ({at.step} steps; {end}). {more}, to start over --fresh")

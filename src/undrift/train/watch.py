@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from undrift.data import Dataset
-from undrift.model import Model
+from undrift.error import ModelError
+from undrift.model import Model, load
 from undrift.picture import drawable, grid, save_image
 from undrift.train.autopsy import Diverged
 from undrift.train.checkpoint import steps_of
@@ -155,17 +156,35 @@ class Watch:
         self.log.flush()
         self.trainer.save(self.best)
 
+    @property
+    def ended(self) -> bool:
+        """Whether all that is due at the end of the run is done."""
+        return any("ended" in r and r["step"] == self.trainer.progress.step for r in self.log.records)
+
+    def lost(self) -> str | None:
+        """Why the model of a run that has ended cannot be loaded; None where it can."""
+        try:
+            if self.ended:
+                load(self.trainer.folder)
+        except ModelError as error:
+            return str(error)
+        return None
+
+    def write(self) -> None:
+        """Save the state and the model that is to be kept: of the best state, where the run ended because it was enough."""
+        self.save()
+        step, best = self.trainer.progress.step, self.best
+        if self.enough and best is not None and best < step:
+            self.trainer.publish(best, step)
+
     def finish(self) -> None:
         """The last look, the last save, the last preview; and then a record that all this is done, so that it is done once."""
         step = self.trainer.progress.step
-        if any("ended" in r and r["step"] == step for r in self.log.records):
+        if self.ended:
             return
         self.look()
         enough = self.enough
-        self.save()
-        best = self.best
-        if enough and best is not None and best < step:
-            self.trainer.publish(best, step)
+        self.write()
         self.preview()
         self.add({"step": step, "ended": enough or "its end"})
 
