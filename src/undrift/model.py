@@ -212,14 +212,14 @@ class Model:
             ValueError: numbers that make no sense.
         """
         x = as_numbers(x)
+        if mask is None and not bool(torch.isnan(x).any()):
+            raise UndriftError("nothing is missing: give a mask that is False where values are wanted, or NaN there")
         mask = ~torch.isnan(x) if mask is None else torch.as_tensor(mask)
         if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
             raise UndriftError(
                 f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
                 "give one of bools, True where the value is known"
             )
-        if bool(mask.all()):
-            raise UndriftError("nothing is missing: give a mask that is False where the values are wanted, or NaN there")
         legal = self.spec.from_model(torch.zeros(self.spec.shape, dtype=torch.float64))
         filled = torch.where(mask, x, legal) if tuple(x.shape[1:]) == self.spec.shape else x
         y = self.to_model(filled)

@@ -190,7 +190,7 @@ MISTAKES = {
     ("ok.npy", "--mask", "lefft"): 'mask "lefft" is neither a file nor a name — did you mean "left"?',
     ("ok.npy", "--mask="): 'mask "" is neither a file nor a name',
     ("ok.npy", "--mask", "random:2"): "write random:0.5",
-    ("ok.npy", "--mask", "left", "--class", "12"): "class 12 is not in 0..9",
+    ("ok.npy", "--mask", "left", "--class", "12"): 'class "12" is unknown — known: 0, 1, 2',
     ("ok.npy", "--mask", "left", "--scale", "2"): "needs a class",
     ("ok.npy", "--mask", "left", "--method", "repant"): 'method "repant" is unknown — did you mean "repaint"?',
     ("ok.npy", "--mask", "left", "--sampler", "dpm"): 'sampler "dpm" is unknown',

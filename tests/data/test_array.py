@@ -1,5 +1,6 @@
 """Arrays from files: layouts, units, labels, and nothing that executes."""
 
+import io
 import os
 import pickle
 import zipfile
@@ -450,3 +451,15 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path, suffix):
     os.mkfifo(tmp_path / f"x.{suffix}")
     with pytest.raises(DataError, match=r"pipe or a device"):
         array(tmp_path / f"x.{suffix}")
+
+
+@pytest.mark.parametrize(
+    "change", [(b"(50, 3)", b"(True,3"), (b"'descr'", b"'descr "), (b"(50, 3)", b"[50, 3]"), (b"{", b"\x00")]
+)
+def test_a_header_that_is_no_header(tmp_path, change):
+    """Python's own parser of the header raises errors of several kinds."""
+    content = io.BytesIO()
+    np.save(content, np.zeros((50, 3)))
+    (tmp_path / "x.npy").write_bytes(content.getvalue().replace(*change))
+    with pytest.raises(DataError, match=r"x.npy: the file is damaged"):
+        array(tmp_path / "x.npy")

@@ -189,3 +189,19 @@ def test_wrong_policies(options, message):
     with pytest.raises(DataError) as caught:
         Policy(**{"height": 8, "width": 8, **options})
     assert message in str(caught.value)
+
+
+def test_the_transparent_value_of_sixteen_bits_is_laid_on_the_background():
+    """A PNG of 16 bits may call one grey transparent, as one of 8 bits may; levels that share its first 8 bits stay."""
+    deep = Image.fromarray(np.array([[0, 1, 65535, 300]], np.uint16))
+    for value, wanted in ((0, [255, 0, 255, 1]), (300, [0, 0, 255, 255])):
+        content = with_transparent(packed(deep), value)
+        assert seen(content, 1, (1, 4)).pixels.tolist() == [[wanted]]
+    assert seen(with_transparent(packed(deep), 0), 1, (1, 4), background="black").pixels.tolist() == [[[0, 0, 255, 1]]]
+
+
+def with_transparent(png, value):
+    """A grey PNG with a tRNS chunk in front of its pixels."""
+    chunk = b"tRNS" + struct.pack(">H", value)
+    at = png.index(b"IDAT") - 4
+    return png[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + png[at:]

@@ -153,3 +153,18 @@ def test_classes_do_not_depend_on_the_process():
         for i in range(4)
     }
     assert found == {"('1', '01', '001', '2')\n"}
+
+
+def test_more_cells_than_the_heading_are_not_cut_off(tmp_path):
+    with pytest.raises(DataError, match=r"labels.csv line 2: has 3 cells, but the heading has 2; .* in double quotes"):
+        read(tmp_path, "file,label\na/0.png,cat, red\na/1.png,cat, red\nb/2.png,dog\nb/3.png,dog\n")
+    found = read(tmp_path, 'file,label\na/0.png,"cat, red",\na/1.png,"cat, red"\nb/2.png,dog,,\nb/3.png,dog\n')
+    assert (found.labels, found.problems) == (["cat, red", "cat, red", "dog", "dog"], [])
+
+
+def test_a_class_that_no_one_could_type_is_named_with_its_table(tmp_path):
+    found = read(tmp_path, 'file,label\na/0.png,"x\nz"\na/1.png,y\nb/2.png,y\nb/3.png,y\n')
+    with pytest.raises(DataError, match=r'labels.csv: the class "x\\nz" has control characters'):
+        numbered(found.labels, NAMES, None, 1000, "labels.csv")
+    with pytest.raises(DataError, match="bytes that are no text"):
+        numbered(["a\udcff", "b"], NAMES[:2], None, 1000, "folder")

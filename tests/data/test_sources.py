@@ -1,6 +1,8 @@
 """Parquet, Hugging Face datasets and PyTorch datasets: real files where the packages are installed, the seams everywhere."""
 
+import datetime
 import io
+import os
 import sys
 import types
 
@@ -190,7 +192,7 @@ def test_a_table_of_numbers(parquet, tmp_path):
 
 
 @pytest.mark.parametrize(("columns", "message"), [
-    ({"a": ["x", "y"]}, 'column "a" holds string; keep columns of numbers'),
+    ({"a": ["x", "y"]}, 'column "a" holds text or categories: leave the column out, or make it the class of each row, data.label_column=a'),
     ({"a": [1.0, None]}, 'column "a" lacks 1 of 2 values'),
     ({"a": [[1.0], [1.0, 2.0]]}, "the lists have from 1 to 2 numbers"),
     ({"a": [["x"], ["y"]]}, "holds list<.*string>; give lists of numbers"),
@@ -394,3 +396,68 @@ def test_a_column_that_is_taken_for_labels_is_told_and_can_be_declined(tmp_path,
     assert array(tmp_path / "t.parquet").spec.shape == (2,)  # floats are a target and no classes
     with pytest.raises(DataError, match=r'data\.label_column "z" is unknown'):
         array(tmp_path / "t.parquet", label_column="z")
+
+
+@pytest.mark.parametrize(("items", "classes", "message"), [
+    ([(0.0, 0), (1.0, 1), (2.0, 2)], ["crane", "dog", "crane"], '"crane" is the name of several classes'),
+    ([(0.0, "a"), (1.0, "a\0")], None, "has control characters"),
+    ([(0.0, 0), (1.0, 1)], ["a", ""], "is empty"),
+    ([(0.0, 0), (1.0, 1)], 3, "give a list of names"),
+    ([(0.0, 0), (1.0, 1)], "ab", "give a list of names"),
+    ([(float("nan"), 0), (1.0, 1)], None, "1 of 2 values are NaN"),
+    ([(0.0, 5000), (1.0, 1)], None, "labels"),
+])  # fmt: skip
+def test_what_cannot_be_read_back_leaves_the_file_that_is_there(tmp_path, items, classes, message):
+    path = tmp_path / "mine.npz"
+    path.write_bytes(b"mine")
+    with pytest.raises(DataError, match=message):
+        from_torch([(torch.tensor([x]), label) for x, label in items], path, classes)
+    assert path.read_bytes() == b"mine" and os.listdir(tmp_path) == ["mine.npz"]
+
+
+def test_columns_of_one_name(tmp_path):
+    pyarrow, written = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    a = pyarrow.array([1.0, 2.0])
+    written.write_table(pyarrow.Table.from_arrays([a, a], ["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match='2 columns are called "a"; give each a name of its own'):
+        array(tmp_path / "t.parquet")
+
+
+def test_columns_that_are_no_numbers_are_all_named_with_the_way_out(parquet, tmp_path):
+    parquet(tmp_path / "t.parquet", day=[datetime.datetime(2026, 1, 1)] * 2, colour=["red", "blue"], x=[1.0, 2.0])
+    with pytest.raises(DataError, match=r'"day" holds dates or times .*; column "colour" holds text .*data.label_column=colour'):
+        array(tmp_path / "t.parquet")
+
+
+def test_an_index_without_pandas_own_notes_and_labels_with_fractions_are_told(parquet, tmp_path, capsys):
+    parquet(tmp_path / "t.parquet", x=[1.0, 2.0], __index_level_0__=[5, 6], label=[0.0, 1.0])
+    assert array(tmp_path / "t.parquet").spec.shape == (2,)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left out __index_level_0__" in said and 'column "label" holds numbers with fractions and is read as a column' in said
+
+
+def test_lists_of_lists_keep_their_axes(parquet, tmp_path):
+    parquet(tmp_path / "t.parquet", x=[np.arange(64.0).reshape(8, 8).tolist()] * 3)
+    assert array(tmp_path / "t.parquet", axes="NHW").spec.shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("made", ["dangling link", "pipe", "folder"])
+def test_a_table_of_labels_that_cannot_be_read_is_not_passed_over(tmp_path, made):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    place = tmp_path / "labels.csv"
+    if made == "dangling link":
+        place.symlink_to(tmp_path / "missing.csv")
+    elif made == "pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    with pytest.raises(DataError, match=r"labels.csv: (cannot be read|no such file)"):
+        images(tmp_path, cache=str(tmp_path / ".cache"))
+
+
+def test_a_column_of_labels_without_a_table(tmp_path):
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    with pytest.raises(DataError, match=r"data.label_column=species, but no table of labels is read here"):
+        images(tmp_path, label_column="species", cache=str(tmp_path / ".cache"))

@@ -130,7 +130,9 @@ def test_a_class_name_wins_over_a_number():
     spec = Spec((1,), None, None, False, 0.0, 1.0, ("1", "2", "3"))
     assert spec.class_index("2") == 1
     assert spec.class_index(2) == 2
-    assert spec.class_index("0") == 0
+    with pytest.raises(DataError, match='class "0" is unknown — known: 1, 2, 3'):  # a wrong name, and not the first class
+        spec.class_index("0")
+    assert Spec((1,), None, None, False, 0.0, 1.0, ("cat", "dog")).class_index("1") == 1
 
 
 @pytest.mark.parametrize(

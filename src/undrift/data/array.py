@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from undrift.console import tell
 from undrift.data.augment import Augment
 from undrift.data.axes import read_axes, reading_of
 from undrift.data.dataset import Dataset
+from undrift.data.labels import check_class
 from undrift.data.table import read_table
 from undrift.error import DataError, nearest, short
 from undrift.storage import open_file, reason, unpacked
@@ -50,6 +52,7 @@ _DAMAGE = (
     TypeError,
     EOFError,
     SyntaxError,
+    tokenize.TokenError,  # of NumPy's reader of headers
     OverflowError,
     MemoryError,
     RuntimeError,
@@ -232,6 +235,8 @@ def _classes(labels: NDArray[Any], count: int, path: Path) -> tuple[NDArray[Any]
     """Labels as numbers, and the names of the classes."""
     if labels.dtype.kind == "U" and labels.ndim == 1 and labels.size and all(labels.tolist()):
         names, numbers = np.unique(labels, return_inverse=True)
+        for name in names.tolist():
+            check_class(name, f"{path}: labels")
         return numbers, tuple(names.tolist())
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.size == 0:
         raise DataError(

@@ -142,7 +142,10 @@ def as_seen(image: Image.Image, remarks: list[str] | None = None) -> Image.Image
     image = _upright(image, remarks)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # Pillow spreads any PGM over 16 bits
         remarks.append("16 bits")
-        image = Image.fromarray(_eight_bits(image))
+        grey, clear = Image.fromarray(_eight_bits(image)), image.info.get("transparency")
+        if isinstance(clear, int):  # the value of the pixels that are not there, in 16 bits
+            grey = Image.merge("LA", (grey, Image.fromarray(255 * np.not_equal(np.asarray(image), clear).astype(np.uint8))))
+        image = grey
     elif image.mode in ("I", "F"):
         raise _Refused(
             f"has 32 bits a pixel (mode {image.mode}), which have no fixed range; save 8 or 16 bits, or train on a .npy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,8 +18,9 @@ from undrift.data.array import array
 from undrift.data.axes import Reading, read_axes, reading_of
 from undrift.data.dataset import Dataset
 from undrift.data.decode import as_seen, over
+from undrift.data.labels import check_class
 from undrift.error import DataError, OutputError, nearest, short
-from undrift.storage import Named, reason, whole
+from undrift.storage import Named, beside, reason
 
 __all__ = ["from_torch"]
 
@@ -45,8 +46,8 @@ def from_torch(
         background: What transparent pixels of PIL pictures lie on: "white" or "black".
 
     Raises:
-        DataError: no examples, a dataset without length, examples of several shapes or types, axes that can be read in two ways,
-            labels that are neither integers nor texts, or not on every example.
+        DataError: no examples, a dataset without length, examples of several shapes or types, axes that can be read in two ways, NaN
+            or infinities, two classes of one name, labels that are neither integers nor texts, or not on every example.
         OutputError: the file cannot be written.
 
     Example:
@@ -70,11 +71,19 @@ def from_torch(
         raise DataError(f"{name}: the dataset is empty; give at least one example")
     names = classes if classes is not None else getattr(dataset, "classes", None)
     try:
-        with whole(Named(path)) as file:
+        with beside(Named(path), lambda part: _read(part, name)) as part, open(part, "wb") as file:
             _write(dataset, count, file, names, axes, background)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({reason(error)}); name another file") from None
-    return array(path, axes="N" + _STORED[np.load(path)["x"].ndim])
+    return _read(path, name)
+
+
+def _read(path: Path, name: str) -> Dataset:
+    """What was written. Raises DataError in the dataset's name."""
+    try:
+        return array(path, axes="N" + _STORED[np.load(path)["x"].ndim])
+    except DataError as error:
+        raise DataError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 _STORED = {2: "C", 3: "CL", 4: "CHW", 5: "CDHW"}  # how examples of so many axes, theirs and N, are written
@@ -183,6 +192,14 @@ def _label(label: Any, i: int) -> int | str:
 
 def _named(labels: list[int | str], names: Sequence[str] | None) -> NDArray[Any]:
     """The labels by name where there are names."""
+    if names is not None and (isinstance(names, (str, bytes)) or not isinstance(names, Iterable)):
+        raise DataError(f"classes={short(names)}: give a list of names")
+    names = None if names is None else list(map(str, names))
+    for name in [*(names or []), *(label for label in labels if isinstance(label, str))]:
+        check_class(name, "classes")  # NumPy's texts would lose a NUL at their end
+    if names is not None and len({*names}) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f'classes: "{short(twice)}" is the name of several classes, which would become one; give each its own')
     numbers = [label for label in labels if isinstance(label, int)]
     if len(numbers) < len(labels):
         if numbers:
@@ -192,6 +209,6 @@ def _named(labels: list[int | str], names: Sequence[str] | None) -> NDArray[Any]
         return np.array(numbers, dtype=np.int64)
     if max(numbers) >= len(names):
         raise DataError(
-            f"a label is {max(numbers)}, but there are {len(names)} classes ({short(', '.join(map(str, names)))}); name all of them"
+            f"a label is {max(numbers)}, but there are {len(names)} classes ({short(', '.join(names))}); name all of them"
         )
-    return np.array([str(names[number]) for number in numbers])
+    return np.array([names[number] for number in numbers])

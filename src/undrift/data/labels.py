@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 import unicodedata
 from collections import defaultdict
@@ -138,7 +139,7 @@ def _lines(path: Path, find: _Finder, label_column: str | None) -> list[tuple[in
     tables, problem = [], None
     for delimiter in _DELIMITERS:
         try:
-            reader = csv.reader(text.splitlines(), delimiter=delimiter)
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
             rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
         except csv.Error as error:
             problem = error
@@ -197,6 +198,12 @@ class _Table:
         rows = self.rows[1:] if heading else self.rows
         if not rows:
             raise DataError(f"{path}: has no lines; write one for each picture: file,class")
+        for number, cells in rows if heading else []:
+            if any(cells[len(first) :]):
+                raise DataError(
+                    f"{path} line {number}: has {len(cells)} cells, but the heading has {len(first)}; write a text with the "
+                    'delimiter in it in double quotes, as in "cat, red"'
+                )
         return [(n, self._cell(cells, file), self._cell(cells, label)) for n, cells in rows]
 
     def _is_heading(self, first: list[str]) -> bool:
@@ -212,6 +219,13 @@ class _Table:
     @staticmethod
     def _cell(cells: list[str], i: int) -> str:
         return cells[i] if 0 <= i < len(cells) else ""
+
+
+def check_class(name: str, where: str) -> None:
+    """Raise DataError for a name of a class that no terminal could show and no one could type."""
+    if not name or printable(name) != name:
+        what = "is empty" if not name else "has control characters, or bytes that are no text"
+        raise DataError(f'{where}: the class "{short(name)}" {what}; rename it')
 
 
 def numbered(
@@ -238,6 +252,8 @@ def numbered(
         )
     if len({*chosen}) < len(chosen):
         raise DataError(f"data.classes={short(chosen)}: a class is named twice; name each once")
+    for name in chosen:
+        check_class(name, source)
     number = {name: i for i, name in enumerate(chosen)}
     unknown = [
         Problem(name, f'class "{short(label)}" is not one of data.classes{nearest(short(label), map(short, chosen))}')

@@ -112,10 +112,14 @@ def _folder(
 
 def _labels(folder: Path, names: list[str], labels: str, label_column: str | None) -> tuple[Labelled | None, str]:
     """Classes as `data.labels` says, and where they are from."""
-    if labels == "none":
-        return None, ""
-    if labels == "auto" and (folder / "labels.csv").is_file():
+    if labels == "auto" and os.path.lexists(folder / "labels.csv"):  # what cannot be read there is said, and not passed over
         labels = "labels.csv"
+    if label_column is not None and (labels == "folders" or (labels in ("auto", "none") and label_column != "none")):
+        raise DataError(
+            f"{folder}: data.label_column={short(label_column)}, but no table of labels is read here; give data.labels=TABLE.csv too"
+        )
+    if labels == "none" or label_column == "none":
+        return None, ""
     if labels in ("auto", "folders"):
         found = by_folder(names)
         if found is None and labels == "folders":
@@ -127,7 +131,7 @@ def _labels(folder: Path, names: list[str], labels: str, label_column: str | Non
                 f"--data-dir {folder / parts[0]}, or say data.labels=folders, or data.labels=none"
             )
         return found, str(folder)
-    path = folder / labels if (folder / labels).is_file() else Path(labels)
+    path = folder / labels if os.path.lexists(folder / labels) else Path(labels)
     if not path.suffix:
         raise DataError(f'data.labels "{labels}" is unknown; give auto, folders, none, or the name of a table such as labels.csv')
     return by_table(path, names, label_column), str(path)

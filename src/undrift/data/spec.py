@@ -348,7 +348,8 @@ class Spec:
             if name in self.classes:
                 return self.classes.index(name)
             if not _digits(name) or any(map(_digits, self.classes)):  # classes 1, 2, 3: is 0 a wrong name, or the place of 1?
-                raise DataError(f'class "{short(name)}" is unknown{nearest(short(name), self.named())}')
+                hint = f" — known: {', '.join(self.named())}" if _digits(name) else nearest(short(name), self.named())
+                raise DataError(f'class "{short(name)}" is unknown{hint}')
         number = _number(name)
         if number is None:
             raise DataError(f"class {short(name)} is neither a name nor a number{nearest(short(name), self.named())}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -66,8 +67,8 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     is one where it holds whole numbers or text; `label_column` names another, or "none".
 
     Returns:
-        (N, D), a column for each column of numbers, in the smallest type that holds them all; or (N, L) of the type stored, where the
-        one column that is no label holds lists of one length L. The labels, (N,) integers or strings, or None. And the types of the
+        (N, D), a column for each column of numbers, in the smallest type that holds them all; or (N, L) of the type stored, or with more
+        axes, where the one column that is no label holds lists of one length L, or lists of lists. The labels, (N,) integers or strings, or None. And the types of the
         columns, None for those of lists.
 
     Raises:
@@ -75,7 +76,12 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     """
     file = open_parquet(path)
     schema = file.schema_arrow
-    index = [name for name in _index(schema.metadata) if name in schema.names]
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise DataError(
+            f'{path}: {schema.names.count(twice[0])} columns are called "{short(twice[0])}"; give each a name of its own'
+        )
+    index = [name for name in schema.names if name in _index(schema.metadata) or _UNNAMED.fullmatch(name)]
     if index and len(index) < len(schema.names):
         tell(f"{path.name}: left out {', '.join(map(short, index))}, the index of the frame that pandas wrote; name what it is, or "
              "write with index=False")  # fmt: skip
@@ -106,6 +112,10 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     if told is not None and label_column is None and labels is not None:
         tell(f'{path.name}: column "{short(told)}" is read as the class of each row, {len(np.unique(labels)):,} in all; '
              "data.label_column=none makes it a column like the others")  # fmt: skip
+    unread = [name for name in columns if name in LABELS and kinds[name] in ("float", "double", "halffloat")]
+    if unread and label_column is None:
+        tell(f'{path.name}: column "{short(unread[0])}" holds numbers with fractions and is read as a column like the others; for '
+             f"classes write whole numbers or text")  # fmt: skip
     if not lists:
         types = tuple(_NUMBERS[kinds[name]] for name in columns)
         return _matrix(path, [table.column(name).to_numpy() for name in columns], columns, types), labels, types
@@ -121,13 +131,16 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
         raise DataError(
             f'{path}: column "{short(columns[0])}" holds {kinds[columns[0]]}; give lists of numbers, all of one shape'
         ) from None
-    return x.reshape(len(rows), -1), labels, None
+    return x, labels, None
 
 
 _NUMBERS = {
     "bool": "bool", "halffloat": "float16", "float": "float32", "double": "float64",
     **{name: name for name in ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")},
 }  # fmt: skip
+
+
+_UNNAMED = re.compile(r"__index_level_\d+__")  # pandas' index, also where another program has copied the table
 
 
 def _index(metadata: dict[bytes, bytes] | None) -> list[str]:
