@@ -8,7 +8,8 @@ are, each a point in 64 dimensions. The noise is DDPM's chain (linear, 1,000 ste
 the root mean square distance, over samples and entries, to where the probability flow takes the same noise from where the sampler
 starts. (So grids that leave out the noisiest levels are not charged for what that does to the law.) Where a scheduler's own price
 differs from its number of steps it gets as many steps as the budget pays for. Ours are given every grid by name, and the one that
-`undrift frontier` fits, on 32 samples of other noise; the table says what comes out without that one, too. Writes bench/adams.md
+`undrift frontier` fits, on 32 samples of other noise; the table says what comes out without that one, too. And `straight` from pure
+noise, through the `Rectified` process, as diffusers' flow sigmas begin there. Writes bench/adams.md
 and needs `pip install -e '.[bench]'`.
 """
 
@@ -102,6 +103,9 @@ def schedulers():
     return found
 
 
+PURE = "straight from pure noise"  # as diffusers' flow sigmas, which begin beyond the end of the chain
+
+
 class Network:
     """The denoiser as diffusers wants a network: asked at a noise level sigma/alpha, with x of any of three scales."""
 
@@ -189,7 +193,7 @@ def last(sampler, law, x, times):
 def ours(sampler, law, z, times):
     """`(samples, level at the start)` of a sampler from unit noise `z`."""
     alpha, sigma = law.process(times[0])
-    return last(sampler, law, sigma * z, times), float(sigma / alpha)
+    return last(sampler, law, sigma * z, times), float(sigma / max(alpha, 1e-6))
 
 
 def measured(law, z, budget, flow, names, fitted):
@@ -200,6 +204,9 @@ def measured(law, z, budget, flow, names, fitted):
         for grid, layout in (GRIDS | {"fitted": fitted}).items():
             if steps and grid != "uniform":  # on a chain it is `trailing`
                 mine[name, grid] = flow.away(*ours(SAMPLERS[name], law, z, layout(law.process, steps)))
+        if steps:
+            seen = law.using(ud.Rectified())
+            mine[name, PURE] = flow.away(*ours(SAMPLERS[name], seen, z, grids.straight(seen.process, steps)))
     for name, (cls, options) in schedulers().items():
         for steps in (budget, budget - 1, (budget + 1) // 2, budget - 9, 1):
             try:
@@ -258,7 +265,7 @@ def write(out, cells, names, lines):
         "# Few steps on exact laws",
         "",
         f"`python bench/adams.py`, with diffusers {diffusers.__version__}: {len(schedulers())} schedulers and grids of theirs, "
-        f"{len(names)} samplers of ours by name on {len(GRIDS)} grids. Root mean square distance to where the flow takes the same "
+        f"{len(names)} samplers of ours by name on {len(GRIDS) + 1} grids. Root mean square distance to where the flow takes the same "
         f"noise from where each starts; {counts}.",
         "",
         "| law | evaluations | undrift | | without fitting | | diffusers | | ours / theirs |",

@@ -247,3 +247,27 @@ def test_a_density_is_one_number_for_each_sample():
     corrector = ud.Metropolis(log_prob=lambda x, t: M.log_prob(x, t)[:, None])
     with pytest.raises(ValueError, match=r"must return \(4,\), one value for each sample, got \(4, 1\)"):
         ud.sample(M, 4, ud.PredictorCorrector(ud.Ancestral(), corrector), 3)
+
+
+def test_what_is_no_denoiser_and_no_sampler_is_named():
+    law = mixture(ud.VP())
+    with pytest.raises(TypeError, match=r"`denoiser` is a Linear, which is no denoiser: wrap a network as undrift.Denoiser"):
+        ud.sample(torch.nn.Linear(2, 2), 4)
+
+    class Model:
+        denoiser = law
+
+    for ask in (ud.sample, ud.log_likelihood, ud.encode, ud.variational_bound):
+        with pytest.raises(TypeError, match=r"`denoiser` is a Model, which is no denoiser: pass its `.denoiser`"):
+            ask(Model(), torch.zeros(4, 2) if ask is not ud.sample else 4)
+    with pytest.raises(TypeError, match=r"write undrift.Heun\(\), with the brackets"):
+        ud.sample(law, 4, ud.Heun)
+
+    class Wrong(ud.Euler):
+        def step(self, denoiser, state, s, noise):
+            return state.x
+
+    with pytest.raises(
+        TypeError, match=r"Wrong.step returned Tensor, but must return a State: `return state.next\(x, s, data\)`"
+    ):
+        ud.sample(law, 4, Wrong())

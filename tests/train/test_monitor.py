@@ -142,7 +142,10 @@ def verdict(records, **overrides):
 
 def test_verdicts_on_made_curves():
     assert verdict([]).verdict == verdict(story([1.0, 0.9])).verdict == "too early to say"
-    assert verdict(story([1.0, 0.9, 0.8, 0.7], every=40)).verdict == "too early to say"  # the rate has only just warmed up
+    early = verdict(story([1.0, 0.9, 0.8, 0.7], every=40))
+    assert early.verdict == "too early to say" and early.advice == ("wait",)  # the rate has only just warmed up
+    over = verdict([*story([1.0, 0.9, 0.8, 0.7], every=40), {"step": 120, "ended": "its end"}])
+    assert over.advice[0].startswith("the run is over: go on with more steps, at least steps=")  # nothing comes of waiting
     falling = [2.0 * 0.9**i for i in range(10)]
     assert verdict(story(falling)).verdict == "learning"
     assert "steps=2000" in verdict(story(falling, ended="its end")).advice[0]

@@ -134,6 +134,48 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
     assert ud.load(folder).trained["steps"] == 40
 
 
+@pytest.mark.parametrize("harm", ["flipped", "lost", "half a description"])
+def test_the_model_of_a_finished_run_is_written_anew_by_the_same_command(tmp_path, capsys, harm):
+    folder = trained(tmp_path / "run")
+    before = {k: v.clone() for k, v in tensors(folder).items()}  # not mapped to what is damaged below
+    config = (folder / "config.yaml").read_bytes()
+    weights = folder / "model.safetensors"
+    if harm == "flipped":
+        content = bytearray(weights.read_bytes())
+        content[len(content) // 2] ^= 1
+        weights.write_bytes(content)
+    elif harm == "lost":
+        weights.unlink()
+    else:
+        (folder / "model.json").write_bytes((folder / "model.json").read_bytes()[:200])
+    with pytest.raises(ModelError, match="or give the command that trained it again: it writes the model anew"):
+        ud.load(folder)
+    train_run("toy", SMALL, folder, False, Console(), time.perf_counter())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "it is written anew from the state of step 30" in said and "is trained to its end" in said
+    after = tensors(folder)
+    assert ud.load(folder).trained["steps"] == 30 and all(torch.equal(v, after[k]) for k, v in before.items())
+    assert (folder / "config.yaml").read_bytes() == config
+
+
+def test_a_goal_that_the_run_is_past_is_refused_and_not_remembered(tmp_path, capsys):
+    folder = trained(tmp_path / "run")
+    config = (folder / "config.yaml").read_bytes()
+    for goal in ({"steps": 20}, {"steps": None, "minutes": 1e-6}):
+        with pytest.raises(
+            RecipeError, match=r"run is past (steps=20|minutes=1e-06) already: 30 steps in .* minutes; give a larger one"
+        ):
+            train_run("toy", {**SMALL, **goal}, folder, False, Console(), time.perf_counter())
+        assert (folder / "config.yaml").read_bytes() == config and "is now" not in capsys.readouterr().out
+
+
+def test_states_without_their_recipe_are_named(tmp_path):
+    folder = trained(tmp_path / "run")
+    (folder / "config.yaml").unlink()
+    with pytest.raises(OutputError, match=r"run has states, but no config.yaml; restore it"):
+        train_run("toy", SMALL, folder, False, Console(), time.perf_counter())
+
+
 def test_what_may_change_and_what_may_not(tmp_path):
     folder = trained(tmp_path / "run")
     _, changes = plan("toy", {"steps": 60, "learning_rate": 1e-4}, folder, False)

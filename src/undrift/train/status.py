@@ -69,21 +69,24 @@ def status_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> Status:
         return Status("diverged", (stop,), (
             f"train again with learning_rate={rate:g}: it goes on from the last good state; or with a longer warmup and --fresh",
         ), figures=figures)  # fmt: skip
+    over = any("ended" in r for r in records[-1:])
+    least = max(3 * recipe.monitor_every, 2 * recipe.warmup)
+    more = f"the run is over: go on with more steps, at least steps={least}" if over else "wait"
     if len(looks) < 3:
         seen = f"{len(looks)} look{'s' * (len(looks) != 1)} at the held-out loss so far, at {figures['step']} steps; three are needed"
         if not recipe.monitor_every:
             return Status(
                 "too early to say", ("nothing is looked at: monitor_every=0",), ("give monitor_every=250",), figures=figures
             )
-        return Status("too early to say", (seen,), ("wait, or look more often: monitor_every",), figures=figures)
+        return Status("too early to say", (seen,), (f"{more}, or look more often: monitor_every",), figures=figures)
     if looks[-1]["step"] < 2 * recipe.warmup:
-        seen = f"the rate warmed up over {recipe.warmup} of the {looks[-1]['step']} steps so far"
-        return Status("too early to say", (seen,), ("wait",), figures=figures)
+        seen = f"the rate warms up over the first {recipe.warmup} steps, and the last look was at step {looks[-1]['step']}"
+        return Status("too early to say", (seen,), (more,), figures=figures)
     told = [
         r for r in looks if None not in (r.get("class_gain"), r.get("class_gain_error"))
     ]  # of one example there is no error, and nothing to tell
     warnings = ("labels",) if labels_tell_nothing(told) else ()
-    verdict, because, advice = judged(looks, figures, recipe, any("ended" in r for r in records[-1:]))
+    verdict, because, advice = judged(looks, figures, recipe, over)
     if warnings:
         gain, error = told[-1]["class_gain"], told[-1]["class_gain_error"]
         because.append(f"held-out examples are denoised no better with their class than without (gain {gain:.2g} +- {error:.1g})")
