@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -81,6 +82,12 @@ class _Parser(argparse.ArgumentParser):
             word = message.split("invalid choice: ")[1].split("'")[1]
             message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
         self.exit(2, f"undrift: {message}\n")
+
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse does, but that a message cannot be written is an error."""
+        if message:
+            (file or sys.stderr).write(message)
 
 
 class _Help(argparse.Action):
