@@ -28,7 +28,7 @@ def open_standard() -> None:
         except OSError:
             lead_nowhere(place)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="backslashreplace"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8", errors="backslashreplace"))  # noqa: SIM115
 
 
 def lead_nowhere(descriptor: int) -> None:

@@ -83,7 +83,6 @@ class _Parser(argparse.ArgumentParser):
             message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
         self.exit(2, f"undrift: {message}\n")
 
-
     def _print_message(self, message: str, file: Any = None) -> None:
         """As argparse does, but that a message cannot be written is an error."""
         if message:

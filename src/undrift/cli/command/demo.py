@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from undrift import demo as demonstration
 from undrift.cli.command.sample import film
-from undrift.cli.shared import console
+from undrift.cli.shared import console, usual_place
 from undrift.config import parse_overrides
 from undrift.error import UndriftError
 from undrift.train.session import Stopped
@@ -24,7 +25,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         overrides["data_dir"] = str(arguments.data_dir)
     out = arguments.out or Path("runs") / arguments.recipe
     try:
-        demonstration.demo(arguments.recipe, overrides, out, arguments.fresh, console(), started, film)
+        draw, place = partial(film, by="undrift demo"), partial(usual_place, arguments)
+        demonstration.demo(arguments.recipe, overrides, out, arguments.fresh, console(), started, draw, place)
     except Stopped as stop:
         print(f"\nundrift: {stop}. Go on with the same command")
         raise KeyboardInterrupt from None
