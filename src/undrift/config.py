@@ -56,6 +56,7 @@ from undrift.sampler import (
     VelocityAB,
 )
 from undrift.schema import Unreadable, parse_yaml, read_yaml
+from undrift.storage import memory
 
 PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
@@ -242,6 +243,62 @@ def kinds(options: Options) -> dict[str, Any]:
     return options.model_dump(mode="json")
 
 
+LARGEST = 10**6  # of the numbers of a network or a process
+DEEPEST = 1024  # blocks of a network
+_OF_DATA = {"seed": 2**63 - 1, "size": 2**14}  # the most that whole numbers of the data may be; of others:
+_MOST = 10**8
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse numbers so large that building from them would hang or fill the memory, in a recipe as in the description of a model.
+
+    Args:
+        parts: Any of "network", "process", "condition" and "data", as dicts or None.
+
+    Raises:
+        ValueError: there are such; the message begins with the key.
+    """
+    for part in ("network", "process", "condition"):
+        for key, value in _numbers(parts.get(part), part):
+            if abs(value) > LARGEST:
+                raise ValueError(f"{key}={short(value)}: of absurd size; the most is {LARGEST:,}")
+    for key, value in _numbers(parts.get("data"), "data"):
+        most = _OF_DATA.get(key.partition(".")[2], _MOST)
+        if isinstance(value, int) and abs(value) > most:
+            raise ValueError(f"{key}={short(value)}: of absurd size; the most is {most:,}")
+    network = parts.get("network") or {}
+    levels = len(network.get("widths") or ()) or 1
+    key, deep = (
+        ("network.blocks", levels * (network.get("blocks") or 1)) if levels > 1 else ("network.depth", network.get("depth", 0))
+    )
+    if max(deep, levels * (network.get("blocks") or 1)) > DEEPEST:
+        raise ValueError(f"{key}: a network of absurd size; the most is {DEEPEST:,} blocks, over all its levels")
+
+
+def _numbers(part: Any, key: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a part with their keys; what the data add to a condition is no number of ours."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name not in ("words", "examples"):
+                yield from _numbers(value, f"{key}.{name}")
+    elif isinstance(part, (list, tuple)):
+        for value in part:
+            yield from _numbers(value, key)
+    elif isinstance(part, (int, float)):
+        yield key, part
+
+
+def check_memory(network: Mapping[str, Any], shape: tuple[int, ...], classes: int, condition: Any, copies: int) -> None:
+    """Refuse a network of which so many copies do not fit into memory, before it is built. Raises RecipeError."""
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build_network(network, shape, classes, condition).parameters())
+    if 4 * copies * count > (free := memory()):
+        raise RecipeError(
+            f"network: its {count:,} parameters take {4 * copies * count / 2**30:,.1f} GiB to train, and {free / 2**30:,.1f} GiB are "
+            "free; give a smaller one (network.width, network.widths, network.depth)"
+        )
+
+
 def same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two descriptions of a network mean the same: an option left out is its default."""
     whole = TypeAdapter(NetworkOptions)
@@ -393,6 +450,10 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(_explain(error)) from None
+    try:
+        check_parts(recipe.model_dump(mode="json"))
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
     if recipe.steps is None and recipe.minutes is None:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
     if not recipe.monitor_every and (recipe.patience or recipe.until == "converged"):
