@@ -197,14 +197,14 @@ class Recipe(Options):
 
     recipe: str = _key("the recipe that this one began as")
     data: dict[str, Any] = _key("the data: `data.kind` and its options")
-    data_dir: str | None = _key("where the data are, as --data-dir", None)
+    data_dir: str | None = _key("where the data are, as --data-dir", None, min_length=1)
     held_out: float = _key("share of the data that is not trained on, where they have no test set of their own", 0.2, gt=0, lt=1)
     network: NetworkOptions | None = _key("the network; left out, one that fits the data", None)  # type: ignore[valid-type]
     process: ProcessOptions = _key("the noise process")  # type: ignore[valid-type]
     target: TargetName = _key("what the network outputs", "karras")
     condition: ConditionOptions | None = _key("what the network is given besides the class", None)
     objective: ObjectiveOptions = _key("the loss", ObjectiveOptions())
-    start: str | None = _key("another run, with whose averaged weights this one begins (fine-tuning)", None)
+    start: str | None = _key("another run, with whose averaged weights this one begins (fine-tuning)", None, min_length=1)
     steps: int | None = _key("optimiser steps until the end; each sees one batch", None, ge=1, le=10**12)
     minutes: float | None = _key("or minutes of training until the end", None, gt=0, le=10**8)
     batch_size: int = _key("examples in a step", 128, ge=1, le=2**20)
@@ -495,13 +495,29 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise RecipeError(f'"{short(word)}" is not an override; write key=value, such as steps=2000')
+        if key in overrides:
+            raise RecipeError(f"{short(key)} is given twice; give it once")
         try:
             parsed = parse_yaml(value)
             # YAML 1.1 wants a dot in floats; people write 1e-4.
             overrides[key] = float(parsed) if isinstance(parsed, str) and _is_float(parsed) else parsed
         except Unreadable as error:
             raise RecipeError(f"{short(key)}: the value is not readable: {error}") from None
+    for key, value in overrides.items():
+        for *path, leaf in (other.split(".") for other in overrides if other.startswith(f"{key}.")):
+            node = value
+            for part in path[len(key.split(".")) :]:
+                node = node.get(part) if isinstance(node, dict) else None
+            if isinstance(node, dict) and leaf in node:
+                raise RecipeError(f"{short('.'.join([*path, leaf]))} is given twice, by itself and in {short(key)}; give it once")
     return overrides
+
+
+def add_override(overrides: dict[str, Any], key: str, value: Any, option: str) -> None:
+    """An option that stands for a key of the recipe. Raises RecipeError where that is given, too."""
+    if key in overrides:
+        raise RecipeError(f"{option} and {key}=... are the same, and both are given; give one of them")
+    overrides[key] = value
 
 
 def _is_float(text: str) -> bool:

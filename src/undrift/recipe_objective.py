@@ -63,8 +63,8 @@ class ObjectiveOptions(Options):
     bound_weight: Annotated[float, Field(gt=0)] = 1e-3
     levels: Annotated[int, Field(ge=1, le=10**6)] | None = None
     variance: Literal["beta", "tilde", "learned"] = "beta"
-    teacher: str | None = None
-    guide: str | None = None
+    teacher: Annotated[str, Field(min_length=1)] | None = None
+    guide: Annotated[str, Field(min_length=1)] | None = None
     scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
     interval: tuple[Annotated[float, Field(ge=0)], float] | None = None
 

@@ -23,7 +23,7 @@ from undrift.model import Model
 from undrift.picture import kind_of, written_by
 from undrift.schema import parse_json
 from undrift.storage import Named, Place, is_stream, memory, open_file, path_of, read_text, write_atomically
-from undrift.train.guide import named_guide
+from undrift.train.guide import named_guide, step_named
 
 
 def console() -> Terminal:
@@ -45,7 +45,7 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
 def guidance_options(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What `--guide` names (the run's noise-aware classifier, itself at an earlier step, or a weaker model), `--interval`, `--rescale`."""
     guide = named_guide(arguments.guide, arguments.run, model)
-    if isinstance(guide, Model) and arguments.guide.isdecimal():
+    if isinstance(guide, Model) and step_named(arguments.guide) is not None:
         arguments.guide = f"step {guide.trained['weights_of_step']}"
     interval = None if arguments.interval is None else tuple(arguments.interval)
     if interval is not None and not 0 <= interval[0] < interval[1]:

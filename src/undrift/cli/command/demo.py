@@ -9,7 +9,7 @@ from pathlib import Path
 from undrift import demo as demonstration
 from undrift.cli.command.sample import film
 from undrift.cli.shared import console, usual_place
-from undrift.config import parse_overrides
+from undrift.config import add_override, parse_overrides
 from undrift.error import UndriftError
 from undrift.train.session import Stopped
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         raise UndriftError(f'the demo is of digits or mnist, not "{arguments.recipe}"; train that with undrift train')
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
-        overrides["data_dir"] = str(arguments.data_dir)
+        add_override(overrides, "data_dir", arguments.data_dir, "--data-dir")
     out = arguments.out or Path("runs") / arguments.recipe
     try:
         draw, place = partial(film, by="undrift demo"), partial(usual_place, arguments)
