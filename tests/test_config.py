@@ -1,11 +1,13 @@
 """Recipes: what is accepted, what is built, and what an error says."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
 
 import undrift as ud
+from conftest import refused
 from undrift import config
 from undrift.config import load_recipe, make_recipe, parse_overrides, read_recipe
 from undrift.error import RecipeError
@@ -160,3 +162,39 @@ def test_a_unet_of_vectors():
     recipe = load_recipe("images", {"network": {"kind": "unet"}})
     with pytest.raises(RecipeError, match=r"wants sequences \(C, L\), images .* but these data have shape \(5,\)"):
         config.build_network(config.kinds(recipe.network), (5,), 0)
+
+
+HUGE = 2**62
+
+
+@pytest.mark.parametrize("key, value", [
+    ("network.width", HUGE), ("network.depth", 100_000), ("network.depth", HUGE), ("process.beta_max", 1e9), ("data.n", HUGE), ("data.n", 10**9),
+    ("objective.exact_up_to", HUGE), ("objective.probes", HUGE), ("objective.levels", HUGE), ("sampling.steps", HUGE),
+    ("batch_size", HUGE), ("accumulate", HUGE), ("warmup", HUGE), ("keep", HUGE), ("monitor_examples", HUGE), ("seed", HUGE),
+    ("steps", HUGE), ("log_every", HUGE), ("snapshots", HUGE), ("patience", HUGE),
+])  # fmt: skip
+def test_a_number_of_absurd_size_names_its_key(key, value, tmp_path, capsys):
+    """Before anything is built from it, in a recipe as in the config.yaml of a run."""
+    refused(("train", "toy", "network.kind=mlp", f"{key}={value}", "--out", tmp_path / "run"), key, tmp_path, capsys)
+    with pytest.raises(RecipeError, match=re.escape(key)):
+        load_recipe("toy", {"network.kind": "mlp", key: value})
+
+
+@pytest.mark.parametrize("words, key", [
+    (["process.kind=ddpm", f"process.steps={HUGE}"], "process.steps"), (["process.kind=smld", f"process.levels={HUGE}"], "process.levels"),
+    (["network.kind=unet", f"network.widths=[8,{HUGE}]"], "network.widths"),
+    (["network.kind=unet", "network.widths=[8,8]", "network.blocks=1000"], "network.blocks"),
+])  # fmt: skip
+def test_absurd_parts_name_their_keys(words, key, tmp_path, capsys):
+    refused(("train", "digits", *words, "--out", tmp_path / "run"), key, tmp_path, capsys)
+
+
+def test_a_network_that_does_not_fit_into_memory_is_not_begun(tmp_path, capsys):
+    words = ("train", "toy", "network.width=1000000", "device=cpu", "data.n=100", "--out", tmp_path / "run")
+    refused(words, "parameters take", tmp_path, capsys)
+
+
+def test_the_config_of_a_run_is_checked_alike(copied_run, capsys):
+    path = copied_run / "config.yaml"
+    path.write_text(re.sub(r"widths:\n(  - \d+\n)+", f"widths: [{HUGE}]\n", path.read_text()))
+    refused(("train", "digits", "--out", copied_run), "network.widths", copied_run, capsys)

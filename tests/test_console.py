@@ -78,3 +78,34 @@ def test_a_reader_that_goes_away_is_no_error(tiny_run, tmp_path):
     done = run(f"{me} train toy {few} --out {tmp_path / 'run'} | true")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "model.json").is_file()  # it was trained to its end
+
+
+CLOSED = [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("how", CLOSED)
+def test_a_command_works_without_standard_streams(how, tiny_run, tmp_path):
+    """As a daemon starts it; and nothing of what is printed gets into a file that was opened in the place of one."""
+    me = f"{sys.executable} -m undrift"
+    done = run(f"{me} sample {tiny_run} -n 4 --steps 2 --out {tmp_path / 'e.png'} --npz {tmp_path / 'e.npz'} {how}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "e.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "e.npz").read_bytes()[:2] == b"PK"
+    for words, code in ((f"info {tiny_run}", 0), ("--help", 0), (f"info {tmp_path}", 2), ("nonsense", 2)):
+        done = run(f"{me} {words} {how}")
+        assert done.returncode == code and "Error" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("how", [">&-", "<&- >&- 2>&-"])
+def test_a_training_without_standard_streams(how, tmp_path):
+    few = "steps=6 data.n=100 network.width=8 network.depth=1 sample_every=0 monitor_every=0 quality_every=0 device=cpu"
+    done = run(f"{sys.executable} -m undrift train toy {few} --out {tmp_path / 'run'} {how}")
+    assert (done.returncode, done.stderr) == (0, "")
+    records = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert records and (tmp_path / "run" / "model.json").is_file()
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "train --help", "sample --help", "train list"])
+def test_a_full_disk_behind_standard_output_is_one_line(words):
+    done = run(f"{sys.executable} -m undrift {words} > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "undrift: standard output: No space left on device\n")
+    assert run(f"{sys.executable} -m undrift nonsense 2> /dev/full").returncode == 2

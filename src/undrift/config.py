@@ -56,6 +56,7 @@ from undrift.sampler import (
     VelocityAB,
 )
 from undrift.schema import Unreadable, parse_yaml, read_yaml
+from undrift.storage import memory
 
 PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
@@ -196,14 +197,14 @@ class Recipe(Options):
 
     recipe: str = _key("the recipe that this one began as")
     data: dict[str, Any] = _key("the data: `data.kind` and its options")
-    data_dir: str | None = _key("where the data are, as --data-dir", None)
+    data_dir: str | None = _key("where the data are, as --data-dir", None, min_length=1)
     held_out: float = _key("share of the data that is not trained on, where they have no test set of their own", 0.2, gt=0, lt=1)
     network: NetworkOptions | None = _key("the network; left out, one that fits the data", None)  # type: ignore[valid-type]
     process: ProcessOptions = _key("the noise process")  # type: ignore[valid-type]
     target: TargetName = _key("what the network outputs", "karras")
     condition: ConditionOptions | None = _key("what the network is given besides the class", None)
     objective: ObjectiveOptions = _key("the loss", ObjectiveOptions())
-    start: str | None = _key("another run, with whose averaged weights this one begins (fine-tuning)", None)
+    start: str | None = _key("another run, with whose averaged weights this one begins (fine-tuning)", None, min_length=1)
     steps: int | None = _key("optimiser steps until the end; each sees one batch", None, ge=1, le=10**12)
     minutes: float | None = _key("or minutes of training until the end", None, gt=0, le=10**8)
     batch_size: int = _key("examples in a step", 128, ge=1, le=2**20)
@@ -240,6 +241,62 @@ class Recipe(Options):
 def kinds(options: Options) -> dict[str, Any]:
     """A recipe part as a plain dict of JSON values."""
     return options.model_dump(mode="json")
+
+
+LARGEST = 10**6  # of the numbers of a network or a process
+DEEPEST = 1024  # blocks of a network
+_OF_DATA = {"seed": 2**63 - 1, "size": 2**14}  # the most that whole numbers of the data may be; of others:
+_MOST = 10**8
+
+
+def check_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse numbers so large that building from them would hang or fill the memory, in a recipe as in the description of a model.
+
+    Args:
+        parts: Any of "network", "process", "condition" and "data", as dicts or None.
+
+    Raises:
+        ValueError: there are such; the message begins with the key.
+    """
+    for part in ("network", "process", "condition"):
+        for key, value in _numbers(parts.get(part), part):
+            if abs(value) > LARGEST:
+                raise ValueError(f"{key}={short(value)}: of absurd size; the most is {LARGEST:,}")
+    for key, value in _numbers(parts.get("data"), "data"):
+        most = _OF_DATA.get(key.partition(".")[2], _MOST)
+        if isinstance(value, int) and abs(value) > most:
+            raise ValueError(f"{key}={short(value)}: of absurd size; the most is {most:,}")
+    network = parts.get("network") or {}
+    levels = len(network.get("widths") or ()) or 1
+    key, deep = (
+        ("network.blocks", levels * (network.get("blocks") or 1)) if levels > 1 else ("network.depth", network.get("depth", 0))
+    )
+    if max(deep, levels * (network.get("blocks") or 1)) > DEEPEST:
+        raise ValueError(f"{key}: a network of absurd size; the most is {DEEPEST:,} blocks, over all its levels")
+
+
+def _numbers(part: Any, key: str) -> Iterator[tuple[str, float]]:
+    """The numbers of a part with their keys; what the data add to a condition is no number of ours."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            if name not in ("words", "examples"):
+                yield from _numbers(value, f"{key}.{name}")
+    elif isinstance(part, (list, tuple)):
+        for value in part:
+            yield from _numbers(value, key)
+    elif isinstance(part, (int, float)):
+        yield key, part
+
+
+def check_memory(network: Mapping[str, Any], shape: tuple[int, ...], classes: int, condition: Any, copies: int) -> None:
+    """Refuse a network of which so many copies do not fit into memory, before it is built. Raises RecipeError."""
+    with torch.device("meta"):
+        count = sum(p.numel() for p in build_network(network, shape, classes, condition).parameters())
+    if 4 * copies * count > (free := memory()):
+        raise RecipeError(
+            f"network: its {count:,} parameters take {4 * copies * count / 2**30:,.1f} GiB to train, and {free / 2**30:,.1f} GiB are "
+            "free; give a smaller one (network.width, network.widths, network.depth)"
+        )
 
 
 def same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -393,6 +450,10 @@ def make_recipe(tree: dict[str, Any], overrides: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(_explain(error)) from None
+    try:
+        check_parts(recipe.model_dump(mode="json"))
+    except ValueError as error:
+        raise RecipeError(str(error)) from None
     if recipe.steps is None and recipe.minutes is None:
         raise RecipeError("a run needs an end: give steps=... or minutes=...")
     if not recipe.monitor_every and (recipe.patience or recipe.until == "converged"):
@@ -434,13 +495,29 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise RecipeError(f'"{short(word)}" is not an override; write key=value, such as steps=2000')
+        if key in overrides:
+            raise RecipeError(f"{short(key)} is given twice; give it once")
         try:
             parsed = parse_yaml(value)
             # YAML 1.1 wants a dot in floats; people write 1e-4.
             overrides[key] = float(parsed) if isinstance(parsed, str) and _is_float(parsed) else parsed
         except Unreadable as error:
             raise RecipeError(f"{short(key)}: the value is not readable: {error}") from None
+    for key, value in overrides.items():
+        for *path, leaf in (other.split(".") for other in overrides if other.startswith(f"{key}.")):
+            node = value
+            for part in path[len(key.split(".")) :]:
+                node = node.get(part) if isinstance(node, dict) else None
+            if isinstance(node, dict) and leaf in node:
+                raise RecipeError(f"{short('.'.join([*path, leaf]))} is given twice, by itself and in {short(key)}; give it once")
     return overrides
+
+
+def add_override(overrides: dict[str, Any], key: str, value: Any, option: str) -> None:
+    """An option that stands for a key of the recipe. Raises RecipeError where that is given, too."""
+    if key in overrides:
+        raise RecipeError(f"{option} and {key}=... are the same, and both are given; give one of them")
+    overrides[key] = value
 
 
 def _is_float(text: str) -> bool:

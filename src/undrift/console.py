@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, TextIO
+from typing import Any
 
 from rich.console import Console
 
-from undrift.error import printable
 from undrift.launcher import place
+from undrift.streams import Bare, Guarded, lines
 
-__all__ = ["Guarded", "Terminal", "tell"]
+__all__ = ["Bare", "Guarded", "Terminal", "tell"]
 
 _told: set[str] = set()
 
@@ -20,11 +19,6 @@ def tell(text: str) -> None:
     if text not in _told and place().rank == 0:
         _told.add(text)
         Terminal(stderr=True).print(text)
-
-
-def lines(text: str) -> str:
-    """A text of several lines, the control characters in each written out."""
-    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
 
 
 class Terminal(Console):
@@ -46,57 +40,3 @@ class Terminal(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """As rich's, of text with its control characters written out."""
         super().print(*(lines(o) if isinstance(o, str) else o for o in objects), **options)
-
-
-class Bare:
-    """A stream whose reader may go away: what is written from then on goes nowhere.
-
-    A training is not lost because a pager was closed, and `undrift status RUN | head -1` has nothing to complain of.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        """Write, or do nothing where nobody reads."""
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            self._nobody_reads()
-            return len(text)
-        except UnicodeEncodeError:  # a terminal of another alphabet
-            encoding = self._stream.encoding or "ascii"
-            return self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-
-    def flush(self) -> None:
-        """Flush, or do nothing where nobody reads."""
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._nobody_reads()
-
-    def _nobody_reads(self) -> None:
-        """Let the descriptor lead nowhere, so that the interpreter has nothing to complain of at its end either."""
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
-
-
-class Guarded(Bare):
-    """As `Bare`, with the control characters of what is written written out: names come from files.
-
-    Attributes:
-        bare: The stream below, for control characters of our own.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.bare = Bare(stream)
-
-    def write(self, text: str) -> int:
-        """Write, or do nothing where nobody reads."""
-        super().write(lines(text))
-        return len(text)

@@ -18,7 +18,16 @@ from undrift.train.session import train_run
 Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Place | None, Place | None], list[Place]]
 
 
-def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console: Console, started: float, film: Film) -> Verdict:
+def demo(
+    recipe: str,
+    overrides: dict[str, Any],
+    out: Path,
+    fresh: bool,
+    console: Console,
+    started: float,
+    film: Film,
+    place: Callable[[Path], Path],
+) -> Verdict:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
 
     Args:
@@ -29,17 +38,20 @@ def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console
         console: Where to speak.
         started: `time.perf_counter()` when the program started.
         film: What draws the strip and the animation.
+        place: Where a file goes instead, if somebody else's stands there.
     """
     train_run(recipe, overrides, out, fresh, console, started)
     model = load(out)
-    classes, pictures = len(model.spec.classes), out / "samples"
+    classes = len(model.spec.classes)
+    names = ("grid.png", "denoising.png", "denoising.gif", "neighbours.png")
+    grid, strip, gif, nearest = (place(out / "samples" / name) for name in names)
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
-    picture.save_image(picture.grid(samples, model.spec, classes), pictures / "grid.png", "undrift demo")
-    film(model, list(range(classes)), classes, {"seed": 0}, pictures / "denoising.png", pictures / "denoising.gif")
+    picture.save_image(picture.grid(samples, model.spec, classes), grid, "undrift demo")
+    film(model, list(range(classes)), classes, {"seed": 0}, strip, gif)
     console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
     verdict = judge_run(model, out, 1000)
-    picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), pictures / "neighbours.png")
+    picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), nearest, "undrift demo")
     usual = model.sampling
     console.print(
         f"\nWhat it learnt ({usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g}, "
@@ -48,10 +60,10 @@ def demo(recipe: str, overrides: dict[str, Any], out: Path, fresh: bool, console
     for line in verdict.lines():
         console.print(f"  {line}")
     console.print("\nLook at")
-    for name, text in (("grid.png", "ten digits of each class"), ("denoising.png", "from noise to digit, left to right"),
-                       ("denoising.gif", "the same, moving"), ("neighbours.png", "of each digit the sample nearest to a training image "
+    for path, text in ((grid, "ten digits of each class"), (strip, "from noise to digit, left to right"),
+                       (gif, "the same, moving"), (nearest, "of each digit the sample nearest to a training image "
                         "(above: sample, below: image)")):  # fmt: skip
-        console.print(f"  {pictures / name}: {text}")
+        console.print(f"  {path}: {text}")
     console.print("\nTry next (after `source .venv/bin/activate`)")
     console.print(f"  undrift sample {out} --class 7 --scale 0 --out anything.png     what does it draw when the 7 is ignored?")
     console.print(f"  undrift sample {out} --sampler ancestral --steps 200 --strip noise.png     DDPM's way, twenty times slower")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from undrift.config import NetworkOptions, ProcessOptions, SamplingOptions
+from undrift.config import NetworkOptions, ProcessOptions, SamplingOptions, check_parts
 from undrift.data.spec import Spec
 from undrift.error import ModelError, short
 from undrift.recipe_condition import MeasuredOptions, TextOptions, UpscaleOptions
@@ -20,7 +20,6 @@ FORMAT = 1
 NAME = "model.json"
 COUNT = 2**53  # the most of anything that is counted
 WORDS = 2**20  # of a vocabulary
-_DEEPEST = 1024  # blocks of a network
 CURE = "restore it, or give the command that trained it again: it writes the model anew from a state that is whole"
 
 Count = Annotated[int, Field(ge=0, le=COUNT)]
@@ -135,17 +134,9 @@ def check_size(description: dict[str, Any], spec: Spec) -> None:
     Raises:
         Unreadable: there are such.
     """
-    network = description["network"]
-    numbers = [n for part in ("network", "process", "condition") for n in _numbers(description.get(part))]
-    levels = len(network.get("widths", [])) or 1
-    deep = max(network.get("depth", 0), levels * max(1, network.get("blocks", 1)))
-    if max(map(abs, numbers), default=0) > 1e6 or deep > _DEEPEST or math.prod(spec.shape) > 2**28:
-        raise Unreadable("it asks for a network or process of absurd size")
-
-
-def _numbers(part: Any) -> list[float]:
-    if isinstance(part, dict):
-        return [n for key, value in part.items() if key not in ("words", "examples") for n in _numbers(value)]
-    if isinstance(part, (list, tuple)):
-        return [n for value in part for n in _numbers(value)]
-    return [part] if isinstance(part, (int, float)) else []
+    try:
+        check_parts(description)
+    except ValueError as error:
+        raise Unreadable(str(error)) from None
+    if math.prod(spec.shape) > 2**28:
+        raise Unreadable("spec.shape: data of absurd size")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from undrift.data.spec import Spec
-from undrift.storage import Place, open_file, write_atomically
+from undrift.storage import Place, open_file, path_of, write_atomically
 
 MARGIN = 1
+PICTURES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".jp2", ".ppm", ".pnm",
+    ".tga", ".qoi", ".pdf",
+)  # fmt: skip  # what a picture of ours may be called: what Pillow writes and reads back as it was, and pages; never names of data
 _COLOURS = ((40, 80, 160), (200, 90, 30), (40, 130, 60), (130, 60, 150))
 
 
@@ -160,10 +165,25 @@ def _counted(values: Tensor) -> str:
     return f"{values.numel():,} example{'s' * (values.numel() != 1)}"
 
 
+def kind_of(path: Path) -> str | None:
+    """Pillow's name of the format that a name stands for: PNG where it has no suffix, None where it is not one of a picture.
+
+    Of formats that this build of Pillow may lack, one is written to see.
+    """
+    suffix = (path.suffix or path.name * path.name.startswith(".")).lower()
+    kind = Image.registered_extensions().get(suffix, "") if suffix in PICTURES else ""
+    if not suffix:
+        return "PNG"
+    try:
+        Image.new("RGB", (8, 8)).save(BytesIO(), kind)
+    except (OSError, ValueError, KeyError):
+        return None
+    return kind
+
+
 def save_image(image: Image.Image, place: Place, by: str = "undrift") -> None:
     """Write a PNG (or what the suffix says), which says who wrote it (see `written_by`). Raises OutputError if it cannot."""
-    suffix = Path(str(place)).suffix.lower()
-    kind = Image.registered_extensions().get(suffix, "PNG")
+    kind = kind_of(path_of(place)) or "PNG"  # a pipe may have any name
     about = PngInfo()
     about.add_text("Software", by)
     options = {"pnginfo": about} if kind == "PNG" else {}
@@ -171,17 +191,21 @@ def save_image(image: Image.Image, place: Place, by: str = "undrift") -> None:
 
 
 def written_by(path: Path) -> str:
-    """Who wrote a PNG, as `save_image` notes it; "" for any other file."""
+    """Who wrote a PNG or an animation, as it is noted there; "" for any other file."""
     try:
-        with open_file(path) as file, Image.open(file, formats=["PNG"]) as image:
-            return str(image.info.get("Software", ""))
+        with open_file(path) as file, Image.open(file, formats=["PNG", "GIF"]) as image:
+            said = image.info.get("Software", image.info.get("comment", b""))
+            return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     except (OSError, ValueError, SyntaxError):
         return ""
 
 
-def save_animation(frames: list[Image.Image], place: Place, milliseconds: int = 90) -> None:
-    """Write an animated GIF that rests on its last frame."""
+def save_animation(frames: list[Image.Image], place: Place, by: str = "undrift", milliseconds: int = 90) -> None:
+    """Write an animated GIF that rests on its last frame, and says who wrote it."""
     durations = [milliseconds] * (len(frames) - 1) + [1500]
     write_atomically(
-        place, lambda path: frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        place,
+        lambda path: frames[0].save(
+            path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, comment=by.encode()
+        ),
     )

@@ -56,15 +56,15 @@ class ObjectiveOptions(Options):
     times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
     mean: float = -1.2
     std: Annotated[float, Field(gt=0)] = 1.2
-    exact_up_to: Annotated[int, Field(ge=0)] = 32
-    probes: Annotated[int, Field(ge=1)] = 1
+    exact_up_to: Annotated[int, Field(ge=0, le=10**6)] = 32
+    probes: Annotated[int, Field(ge=1, le=10**4)] = 1
     law: Literal["rademacher", "gaussian", "sphere"] = "rademacher"
     reduced_variance: bool = True
     bound_weight: Annotated[float, Field(gt=0)] = 1e-3
-    levels: Annotated[int, Field(ge=1)] | None = None
+    levels: Annotated[int, Field(ge=1, le=10**6)] | None = None
     variance: Literal["beta", "tilde", "learned"] = "beta"
-    teacher: str | None = None
-    guide: str | None = None
+    teacher: Annotated[str, Field(min_length=1)] | None = None
+    guide: Annotated[str, Field(min_length=1)] | None = None
     scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
     interval: tuple[Annotated[float, Field(ge=0)], float] | None = None
 

@@ -188,7 +188,7 @@ MISTAKES = {
     ("ok.npy", "--mask", "many.npy", "-n", "1"): None,
     ("ok.npy", "--mask", "small.npy"): "the array has shape (1, 5, 5)",
     ("ok.npy", "--mask", "lefft"): 'mask "lefft" is neither a file nor a name — did you mean "left"?',
-    ("ok.npy", "--mask="): 'mask "" is neither a file nor a name',
+    ("ok.npy", "--mask="): '"" names nothing',
     ("ok.npy", "--mask", "random:2"): "write random:0.5",
     ("ok.npy", "--mask", "left", "--class", "12"): 'class "12" is unknown — known: 0, 1, 2',
     ("ok.npy", "--mask", "left", "--scale", "2"): "needs a class",

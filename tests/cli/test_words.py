@@ -6,6 +6,8 @@ from PIL import Image
 
 import undrift as ud
 from conftest import refused, undrift
+from undrift.cli import parser as grammar
+from undrift.config import parse_overrides
 
 SMALL = ("network.kind=mlp", "network.width=8", "network.depth=1", "sample_every=0", "device=cpu", "steps=2", "batch_size=8")
 NAMES = ("1,2", "a, b", "all", "none", "cat", 'say "hi"', " space")
@@ -103,3 +105,38 @@ def test_what_there_is_is_listed(capsys, tmp_path, monkeypatch, tiny_run):
 def test_numbers_that_are_none(number, option, tiny_run, tmp_path, capsys):
     words = ("sample", tiny_run, "--steps", 1, "-n", 1, "--npz", tmp_path / "x.npz", f"{option}={number}")
     refused(words, option.strip("-"), tmp_path, capsys)
+
+
+@pytest.mark.parametrize("words, message", [
+    (("steps=1", "steps=2"), "steps is given twice"), (("network.width=8", "steps=2", "network.width=16"), "network.width is given twice"),
+    (("network={kind: mlp, width: 8}", "network.width=16"), "network.width is given twice"),
+    (("data={kind: toy, n: 100}", "--data-dir", "x", "data_dir=y"), "--data-dir and data_dir=... are the same"),
+    (("--skip-bad", "data.skip_bad=false"), "--skip-bad and data.skip_bad=... are the same"),
+    (("data_dir=''",), "data_dir="), (("start=''",), "start="), (("objective.teacher=''",), "objective.teacher="),
+])  # fmt: skip
+def test_a_key_is_given_once(words, message, tmp_path, capsys):
+    refused(("train", "toy", *words, "--out", tmp_path / "run"), message, tmp_path, capsys)
+
+
+def test_keys_of_one_part_may_be_given_apart():
+    assert parse_overrides(["network={kind: mlp}", "network.width=16", "steps=2"]) == {
+        "network": {"kind": "mlp"}, "network.width": 16, "steps": 2,
+    }  # fmt: skip
+
+
+def test_no_path_is_empty(tmp_path, capsys, monkeypatch):
+    """An empty one would be the current folder: of every option and argument that takes one."""
+    monkeypatch.chdir(tmp_path)
+    parser, found = grammar.build_parser(), 0
+    for command, words in parser._subparsers._group_actions[0].choices.items():
+        places = [a for a in words._actions if a.type in (grammar.name, grammar.folder, grammar.output)]
+        others = [w for a in words._actions if not a.option_strings and a.nargs is None for w in ["x"]]
+        for action in places:
+            for empty in ("", " "):
+                given = [*others, action.option_strings[-1], empty] if action.option_strings else [empty, *others[1:]]
+                refused((command, *given), "names nothing", tmp_path, capsys)
+                found += 1
+        told = {a.dest for a in places}
+        assert {"run", "runs", "data_dir", "out", "strip", "gif", "npz", "npy", "start", "input", "mask", "guide", "operator", "recipe",
+                "low", "high", "inception", "smaller", "model", "data"} & {a.dest for a in words._actions} <= told  # fmt: skip
+    assert found > 80

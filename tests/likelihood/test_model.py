@@ -174,7 +174,7 @@ def test_undrift_likelihood_of_other_data(run, capsys, tmp_path):
         np.save(tmp_path / f"{name}.npy", x)
         assert main(["likelihood", str(run), str(tmp_path / f"{name}.npy")]) == 2
     err = capsys.readouterr().err
-    assert "data of shape (B, 1, 8, 8)" in err and "outside 0" in err
+    assert "the data are (1, 8, 8) or (N, 1, 8, 8)" in err and "outside 0" in err
     with pytest.raises(SystemExit) as stop:
         main(["likelihood", str(run), "--unit", "bit"])
     assert stop.value.code == 2

@@ -19,6 +19,7 @@ from undrift.cli.allocator import keep_freed_memory
 from undrift.cli.parser import parse
 from undrift.error import BadFiles, UndriftError, printable
 from undrift.launcher import place
+from undrift.streams import Guarded, open_standard
 
 
 def run() -> NoReturn:
@@ -48,11 +49,13 @@ def run() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     started = time.perf_counter()
+    open_standard()
+    out = Guarded(sys.stdout)
     try:
-        arguments = parse(argv)
-        keep_freed_memory()
-        with redirect_stdout(import_module("undrift.console").Guarded(sys.stdout)):
+        with redirect_stdout(out):
             try:
+                arguments = parse(argv)
+                keep_freed_memory()
                 command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
                 if place().size == 1 or arguments.command == "train":
                     command.run(arguments, started)
@@ -60,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     share = import_module("undrift.cli.several").share
                     return int(share(command, arguments, started))
             finally:
-                sys.stdout.flush()
+                _flushed(out)
     except KeyboardInterrupt:
         print("undrift: interrupted", file=sys.stderr)
         return 130
@@ -81,8 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _flushed(out: Guarded) -> None:
+    """All that was printed is where it should be. Raises OSError if it cannot be; the interpreter need not find that out again."""
+    try:
+        out.flush()
+    except OSError:
+        out.give_up()
+        raise
+
+
 def _fail(error: object) -> int:
     text = str(error)
     lines = text.split("\n") if isinstance(error, BadFiles) else [" ".join(text.split())]  # a list keeps its lines
-    print("undrift: " + "\n".join(map(printable, lines)), file=sys.stderr)
+    with suppress(OSError):  # where it cannot be said, the exit code says it
+        print("undrift: " + "\n".join(map(printable, lines)), file=sys.stderr)
     return 2

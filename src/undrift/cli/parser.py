@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -50,6 +51,23 @@ def _bounded(text: str, most: int) -> int:
     return value
 
 
+def name(text: str) -> str:
+    """What names a file, a folder or a recipe. An empty text would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f'"{text}" names nothing; give a name, or "." for the current folder')
+    return text
+
+
+def folder(text: str) -> Path:
+    """A file or folder that is read, or a folder that is written to."""
+    return Path(name(text))
+
+
+def output(text: str) -> Named:
+    """A file that is written."""
+    return Named.of(name(text))
+
+
 def number(text: str) -> float:
     """A finite number."""
     try:
@@ -81,6 +99,11 @@ class _Parser(argparse.ArgumentParser):
             word = message.split("invalid choice: ")[1].split("'")[1]
             message = f'command "{word}" is unknown{nearest(word, _COMMANDS)}'
         self.exit(2, f"undrift: {message}\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse does, but that a message cannot be written is an error."""
+        if message:
+            (file or sys.stderr).write(message)
 
 
 class _Help(argparse.Action):
@@ -127,14 +150,19 @@ def _train(commands: Commands) -> None:
     )
     train.add_argument("-h", "--help", action=_Help, help="show this; behind a recipe also every key, with its default")
     train.add_argument(
-        "recipe", nargs="?", help=f"one of {', '.join(_RECIPES)}; the folder of a run, for its recipe; or list (the default)"
+        "recipe",
+        type=name,
+        nargs="?",
+        help=f"one of {', '.join(_RECIPES)}; the folder of a run, for its recipe; or list (the default)",
     )
     train.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. steps=20000 minutes=10 process.beta_max=15")
-    train.add_argument("--data-dir", metavar="PATH", help="where the data are (images, mnist: a folder; array: a file)")
+    train.add_argument(
+        "--data-dir", type=name, metavar="PATH", help="where the data are (images, mnist: a folder; array: a file)"
+    )
     train.add_argument(
         "--skip-bad", action="store_true", help="images: go on without files that cannot be used, and say how many"
     )
-    train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    train.add_argument("--out", type=folder, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     train.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
 
 
@@ -144,9 +172,9 @@ def _status(commands: Commands) -> None:
         help="is it learning? a verdict on a run, also while it trains",
         description="learning, converged, memorising, diverged, or too early to say; with the evidence and what to do.",
     )
-    status.add_argument("run", type=Path, help="a run's folder")
+    status.add_argument("run", type=folder, help="a run's folder")
     status.add_argument("--json", action="store_true", help="for machines")
-    status.add_argument("--out", type=Named.of, metavar="PNG", help="also the curves as a picture")
+    status.add_argument("--out", type=output, metavar="PNG", help="also the curves as a picture")
 
 
 def _ema(commands: Commands) -> None:
@@ -156,8 +184,8 @@ def _ema(commands: Commands) -> None:
         description="Mixes averages of several lengths from the snapshots of a run (Karras et al. 2024), at its end and where the "
         "held-out loss was lowest, and makes the best one the model that is sampled.",
     )
-    ema.add_argument("run", type=Path, help="a run's folder")
-    ema.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    ema.add_argument("run", type=folder, help="a run's folder")
+    ema.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
     ema.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
 
 
@@ -167,15 +195,15 @@ def _train_classifier(commands: Commands) -> None:
         help="train a classifier of noisy data for a run, to guide its samples by",
         description="Writes RUN/noisy_classifier.*; then: undrift sample RUN --guide classifier.",
     )
-    train.add_argument("run", type=Path, help="a run's folder, its model trained on data with classes")
+    train.add_argument("run", type=folder, help="a run's folder, its model trained on data with classes")
     train.add_argument("--minutes", type=number, metavar="M", help="how long (default: 3)")
     train.add_argument("--steps", type=whole, metavar="N", help="or how many steps of 64 examples, whichever ends first")
-    train.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    train.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
 
 
 def _sample(commands: Commands) -> None:
     sample = commands.add_parser("sample", help="draw samples from a trained model")
-    sample.add_argument("run", type=Path, help="a run's folder")
+    sample.add_argument("run", type=folder, help="a run's folder")
     sample.add_argument("-n", type=whole, metavar="N", help="how many (default: 10 of each class; points: 1000)")
     sample.add_argument(
         "--class",
@@ -189,15 +217,15 @@ def _sample(commands: Commands) -> None:
     )
     _sampling(sample)
     _guidance(sample)
-    sample.add_argument("--out", type=Named.of, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
+    sample.add_argument("--out", type=output, metavar="PNG", help="the grid (default: RUN/samples/grid.png)")
     sample.add_argument(
-        "--strip", type=Named.of, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
+        "--strip", type=output, metavar="PNG", help="also a strip from noise to data, one row per sample (up to 10)"
     )
-    sample.add_argument("--gif", type=Named.of, metavar="GIF", help="also an animation from noise to data")
+    sample.add_argument("--gif", type=output, metavar="GIF", help="also an animation from noise to data")
     sample.add_argument(
         "--from",
         dest="start",
-        type=Path,
+        type=folder,
         metavar="FILE",
         help="start from these data (.npy, .npz or pictures), noised: image to image",
     )
@@ -212,9 +240,9 @@ def _sample(commands: Commands) -> None:
         help="the same by the Q quantile of each sample (dynamic thresholding), such as 0.995",
     )
     sample.add_argument(
-        "--npy", type=Named.of, metavar="NPY", help="the numbers alone, written batch by batch: for any -n, in little memory"
+        "--npy", type=output, metavar="NPY", help="the numbers alone, written batch by batch: for any -n, in little memory"
     )
-    sample.add_argument("--npz", type=Named.of, metavar="NPZ", help="also the numbers: x in data units, labels")
+    sample.add_argument("--npz", type=output, metavar="NPZ", help="also the numbers: x in data units, labels")
 
 
 def _cascade(commands: Commands) -> None:
@@ -223,9 +251,9 @@ def _cascade(commands: Commands) -> None:
         help="put a model that enlarges pictures behind one that draws small ones",
         description="Writes both as one folder, for undrift.load_cascade, with samples/grid.png.",
     )
-    cascade.add_argument("low", type=Path, help="a run that draws small pictures, as of train digits data.downsample=2")
-    cascade.add_argument("high", type=Path, help="a run that enlarges them, as of train upscale")
-    cascade.add_argument("--out", type=Path, metavar="DIR", required=True, help="the cascade's folder")
+    cascade.add_argument("low", type=folder, help="a run that draws small pictures, as of train digits data.downsample=2")
+    cascade.add_argument("high", type=folder, help="a run that enlarges them, as of train upscale")
+    cascade.add_argument("--out", type=folder, metavar="DIR", required=True, help="the cascade's folder")
     cascade.add_argument(
         "--augment", type=number, metavar="S", default=0.0, help="level of the noise between the two (default: 0)"
     )
@@ -238,10 +266,11 @@ def _impute(commands: Commands) -> None:
         help="fill in what is missing of pictures or vectors",
         epilog="The picture has a row for each input: the input with its hole in blue, the draws, their mean, their spread.",
     )
-    impute.add_argument("run", type=Path, help="a run's folder")
-    impute.add_argument("input", type=Path, help="a picture, a .npy or .npz in data units, or held-out: the run's own data")
+    impute.add_argument("run", type=folder, help="a run's folder")
+    impute.add_argument("input", type=folder, help="a picture, a .npy or .npz in data units, or held-out: the run's own data")
     impute.add_argument(
         "--mask",
+        type=name,
         metavar="MASK",
         help="a picture or .npy, white (not 0) where values are known; or the name of a hole: left, right, top, bottom, "
         "middle-vertical, middle-horizontal, centre, random:0.5 (default: NaN in an array is missing)",
@@ -259,11 +288,11 @@ def _impute(commands: Commands) -> None:
         "--class", dest="label", metavar="NAME", help="a class, or one for each input with commas (default: none)"
     )
     _sampling(impute, "the method's own")
-    impute.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
-    impute.add_argument("--out", type=Named.of, metavar="PNG", help="the picture (default: RUN/samples/imputed.png)")
     impute.add_argument(
-        "--npz", type=Named.of, metavar="NPZ", help="also the numbers: x (draws, inputs, ...) in data units, mask"
+        "--data-dir", type=name, metavar="PATH", help="where the data are now, for held-out (default: where they were)"
     )
+    impute.add_argument("--out", type=output, metavar="PNG", help="the picture (default: RUN/samples/imputed.png)")
+    impute.add_argument("--npz", type=output, metavar="NPZ", help="also the numbers: x (draws, inputs, ...) in data units, mask")
 
 
 def _evaluate(commands: Commands) -> None:
@@ -273,7 +302,7 @@ def _evaluate(commands: Commands) -> None:
         description="Writes RUN/report.html and RUN/report.json. Several runs of the same data are compared, on the same noise: "
         "comparison.html and comparison.json in the folder of the first.",
     )
-    evaluate.add_argument("runs", type=Path, nargs="+", metavar="run", help="a run's folder, or several of the same data")
+    evaluate.add_argument("runs", type=folder, nargs="+", metavar="run", help="a run's folder, or several of the same data")
     evaluate.add_argument("-n", type=whole, default=1000, metavar="N", help="samples to judge (default: 1000)")
     evaluate.add_argument(
         "--generative-classifier", action="store_true", help="instead: does the model itself know the class of held-out examples?"
@@ -283,20 +312,20 @@ def _evaluate(commands: Commands) -> None:
     )
     evaluate.add_argument(
         "--inception",
-        type=Path,
+        type=folder,
         metavar="FILE",
         help="also FID and others in the features of the Inception network: its weights, pt_inception-2015-12-05-6726825d.pth (slow)",
     )
-    evaluate.add_argument("--out", type=Path, metavar="DIR", help="the folder of the report (default: that of the first run)")
-    evaluate.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    evaluate.add_argument("--out", type=folder, metavar="DIR", help="the folder of the report (default: that of the first run)")
+    evaluate.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
     _sampling(evaluate)
     _guidance(evaluate)
 
 
 def _likelihood(commands: Commands) -> None:
     likelihood = commands.add_parser("likelihood", help="how likely the model finds data: training against held-out")
-    likelihood.add_argument("run", type=Path, help="a run's folder")
-    likelihood.add_argument("data", type=Path, nargs="?", help="a .npy or .npz file (default: the run's own data)")
+    likelihood.add_argument("run", type=folder, help="a run's folder")
+    likelihood.add_argument("data", type=folder, nargs="?", help="a .npy or .npz file (default: the run's own data)")
     likelihood.add_argument(
         "-n", type=whole, default=256, metavar="N", help="examples of each set, drawn at random (default: 256)"
     )
@@ -315,8 +344,8 @@ def _likelihood(commands: Commands) -> None:
     )
     likelihood.add_argument("--given-class", action="store_true", help="log p(x | y), y being each example's own class")
     likelihood.add_argument("--no-bound", dest="bound", action="store_false", help="leave out the variational bound")
-    likelihood.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
-    likelihood.add_argument("--out", type=Named.of, metavar="PNG", help="the histogram (default: RUN/likelihood.png)")
+    likelihood.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
+    likelihood.add_argument("--out", type=output, metavar="PNG", help="the histogram (default: RUN/likelihood.png)")
     likelihood.add_argument("--batch-size", type=whole, default=64, metavar="N", help="examples at a time (default: 64)")
     likelihood.add_argument("--seed", type=seed, default=0, help="names examples, probes and noise (default: 0)")
     likelihood.add_argument("--weights", default="ema", help="ema (default) or raw")
@@ -326,7 +355,7 @@ def _frontier(commands: Commands) -> None:
     frontier = commands.add_parser(
         "frontier", help="which sampler, grid and number of steps? measure, recommend, make it the default"
     )
-    frontier.add_argument("run", type=Path, help="a run's folder")
+    frontier.add_argument("run", type=folder, help="a run's folder")
     frontier.add_argument(
         "-n", type=whole, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
     )
@@ -345,10 +374,8 @@ def _frontier(commands: Commands) -> None:
     strength = frontier.add_mutually_exclusive_group()
     strength.add_argument("--scale", type=number, help="guidance scale (default: the model's own)")
     strength.add_argument("-w", type=number, metavar="W", help="the same in the convention w = scale - 1")
-    frontier.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
-    frontier.add_argument(
-        "--out", type=Named.of, metavar="PNG", help="the picture; all rows beside it (default: RUN/frontier.png)"
-    )
+    frontier.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
+    frontier.add_argument("--out", type=output, metavar="PNG", help="the picture; all rows beside it (default: RUN/frontier.png)")
     frontier.add_argument("--no-save", dest="save", action="store_false", help="leave the model as it is")
     frontier.add_argument("--seed", type=seed, default=0, help="names noise, classes and examples (default: 0)")
     frontier.add_argument("--weights", default="ema", help="ema (default) or raw")
@@ -358,20 +385,20 @@ def _diagnose(commands: Commands) -> None:
     diagnose = commands.add_parser(
         "diagnose", help="why are samples not better, and what to change? the error budget, part by part"
     )
-    diagnose.add_argument("run", type=Path, help="a run's folder")
+    diagnose.add_argument("run", type=folder, help="a run's folder")
     diagnose.add_argument("-n", type=whole, default=1000, metavar="N", help="samples of each stage (default: 1000)")
     diagnose.add_argument(
         "--smaller",
-        type=Path,
+        type=folder,
         nargs="+",
         metavar="RUN",
         help="two runs or more of the same data and process with smaller networks or shorter trainings: the floor of the loss is "
         "extrapolated over their sizes",
     )
     _sampling(diagnose)
-    diagnose.add_argument("--data-dir", metavar="PATH", help="where the data are now (default: where they were)")
+    diagnose.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are now (default: where they were)")
     diagnose.add_argument(
-        "--out", type=Named.of, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
+        "--out", type=output, metavar="PNG", help="the picture; all numbers beside it (default: RUN/diagnose.png)"
     )
 
 
@@ -384,11 +411,11 @@ def _study(commands: Commands) -> None:
     )
     study.add_argument("name", help="a study, such as 000-fig4; all; or list")
     study.add_argument("--paper-settings", action="store_true", help="the papers' own networks, epochs and steps, on MNIST: days")
-    study.add_argument("--data-dir", metavar="DIR", help="the folder of MNIST (default: the embedded 8 x 8 digits)")
+    study.add_argument("--data-dir", type=name, metavar="DIR", help="the folder of MNIST (default: the embedded 8 x 8 digits)")
     study.add_argument(
-        "--model", type=Path, metavar="RUN", help="a run of a class-conditional model to sample where one would be trained"
+        "--model", type=folder, metavar="RUN", help="a run of a class-conditional model to sample where one would be trained"
     )
-    study.add_argument("--out", type=Path, metavar="DIR", help="where models and results are kept (default: runs/studies/DATA)")
+    study.add_argument("--out", type=folder, metavar="DIR", help="where models and results are kept (default: runs/studies/DATA)")
     study.add_argument("--report", action="store_true", help="also one page of all results there: report.html, report.md")
 
 
@@ -399,18 +426,20 @@ def _restore(commands: Commands) -> None:
         epilog="OPERATOR is blur:STD (pixels), downsample:FACTOR, greyscale, mask:centre (or left, right, top, bottom, half, "
         "FILE.npy: hides it), project:SHARE (random projections), or matrix:FILE.npy.",
     )
-    restore.add_argument("run", type=Path, help="a run's folder")
+    restore.add_argument("run", type=folder, help="a run's folder")
     restore.add_argument(
-        "input", type=Path, help="what was measured: .npy or .npz (x), or a picture; with --simulate also held-out"
+        "input", type=folder, help="what was measured: .npy or .npz (x), or a picture; with --simulate also held-out"
     )
     restore.add_argument(
-        "--operator", metavar="OPERATOR", help="how it was measured, e.g. blur:2 (a model trained to be told it knows)"
+        "--operator", type=name, metavar="OPERATOR", help="how it was measured, e.g. blur:2 (a model trained to be told it knows)"
     )
     restore.add_argument(
         "--noise", metavar="STD", help="standard deviation of its noise, in data units, or 5%% of the data's range"
     )
     restore.add_argument("--simulate", action="store_true", help="INPUT is clean data: measure it first, and show it too")
-    restore.add_argument("--data-dir", metavar="PATH", help="where the data are now, for held-out (default: where they were)")
+    restore.add_argument(
+        "--data-dir", type=name, metavar="PATH", help="where the data are now, for held-out (default: where they were)"
+    )
     restore.add_argument("-n", type=whole, default=4, metavar="N", help="how many of INPUT's measurements (default: the first 4)")
     restore.add_argument("--draws", type=whole, default=4, metavar="N", help="samples for each (default: 4)")
     restore.add_argument("--method", default="mmps", metavar="NAME", help="mmps (default), tmpd, pigdm, dps, diffpir")
@@ -425,21 +454,21 @@ def _restore(commands: Commands) -> None:
     restore.add_argument("--steps", type=steps, default=100, metavar="N", help="steps (default: 100)")
     restore.add_argument("--seed", type=seed, default=0, help="names the samples, and the noise of --simulate (default: 0)")
     restore.add_argument("--weights", default="ema", help="ema (default) or raw")
-    restore.add_argument("--out", type=Named.of, metavar="PNG", help="the picture (default: RUN/restored.png)")
-    restore.add_argument("--npz", type=Named.of, metavar="NPZ", help="also the numbers: y, draws, mean, spread (and truth)")
+    restore.add_argument("--out", type=output, metavar="PNG", help="the picture (default: RUN/restored.png)")
+    restore.add_argument("--npz", type=output, metavar="NPZ", help="also the numbers: y, draws, mean, spread (and truth)")
 
 
 def _info(commands: Commands) -> None:
     info = commands.add_parser("info", help="what is this model?")
-    info.add_argument("run", type=Path, help="a run's folder")
+    info.add_argument("run", type=folder, help="a run's folder")
 
 
 def _demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="train, sample, judge and look, in one go")
-    demo.add_argument("recipe", nargs="?", default="digits", help="digits (default) or mnist")
+    demo.add_argument("recipe", type=name, nargs="?", default="digits", help="digits (default) or mnist")
     demo.add_argument("overrides", nargs="*", metavar="key=value", help="as for train")
-    demo.add_argument("--data-dir", metavar="PATH", help="where the data are (mnist)")
-    demo.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    demo.add_argument("--data-dir", type=name, metavar="PATH", help="where the data are (mnist)")
+    demo.add_argument("--out", type=folder, metavar="DIR", help="the run's folder (default: runs/RECIPE)")
     demo.add_argument("--fresh", action="store_true", help="start over; an existing run is renamed, not deleted")
 
 
@@ -488,6 +517,7 @@ def _sampling(parser: argparse.ArgumentParser, default: str = "the model's own")
 def _guidance(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--guide",
+        type=name,
         metavar="WHAT",
         help="what the scale weighs: classifier (of noisy data; see train-classifier), the number of an earlier step of this run, or "
         "the folder of a weaker one (default: the model itself, with the class against without)",

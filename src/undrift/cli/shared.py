@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from undrift.config import SAMPLERS
+from undrift.config import SAMPLERS, read_recipe
 from undrift.console import Terminal
 from undrift.data.files import read_examples
 from undrift.error import OutputError, UndriftError
 from undrift.evaluate.verdict import data_of
 from undrift.guidance import guidance_scale
 from undrift.model import Model
-from undrift.picture import written_by
-from undrift.storage import Named, Place, is_stream, memory, path_of, write_atomically
-from undrift.train.guide import named_guide
+from undrift.picture import kind_of, written_by
+from undrift.schema import parse_json
+from undrift.storage import Named, Place, is_stream, memory, open_file, path_of, read_text, write_atomically
+from undrift.train.guide import named_guide, step_named
 
 
 def console() -> Terminal:
@@ -43,7 +45,7 @@ def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, A
 def guidance_options(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     """What `--guide` names (the run's noise-aware classifier, itself at an earlier step, or a weaker model), `--interval`, `--rescale`."""
     guide = named_guide(arguments.guide, arguments.run, model)
-    if isinstance(guide, Model) and arguments.guide.isdecimal():
+    if isinstance(guide, Model) and step_named(arguments.guide) is not None:
         arguments.guide = f"step {guide.trained['weights_of_step']}"
     interval = None if arguments.interval is None else tuple(arguments.interval)
     if interval is not None and not 0 <= interval[0] < interval[1]:
@@ -122,24 +124,103 @@ def examples(arguments: argparse.Namespace, model: Model, n: int) -> torch.Tenso
     return held_out.raw(torch.arange(min(n, len(held_out))))
 
 
-def picture_and_numbers(picture: Place) -> tuple[Place, Place]:
-    """Before any work: where the picture goes, and beside it, as `.json`, the numbers behind it.
+def picture_and_numbers(arguments: argparse.Namespace, default: Path) -> tuple[Place, Place]:
+    """Before any work: where the picture goes, `--out` or the default, and beside it, as `.json`, the numbers behind it.
 
     Raises:
-        OutputError: one of the two cannot be written.
+        OutputError: one of the two cannot be written, or somebody else's file stands where the numbers go.
     """
+    picture: Place = arguments.out or usual_place(arguments, default, ".json")
     numbers = picture.with_suffix(".json")
     if picture == numbers:
         raise OutputError(f"{picture}: the numbers go there, and this is where the picture goes; name a .png")
     if is_stream(path_of(picture)):
         raise OutputError(f"{picture} is no file, and the numbers are written beside the picture; name a .png")
-    check_writable(picture)
-    check_writable(numbers, ".json")
+    check_outputs(arguments, (picture, None), (numbers, ".json"))
+    if not free(path_of(numbers), arguments.command):
+        raise OutputError(
+            f"{numbers}: the numbers go there, but undrift did not write that file; name another picture with --out"
+        )
     return picture, numbers
 
 
-def check_writable(place: Place, suffix: str | None = None) -> None:
-    """Before any work: can this file be written, a picture unless a suffix says otherwise?
+def check_drawable(
+    arguments: argparse.Namespace, model: Model, drawable: bool, pictures: Sequence[str], numbers: Sequence[str]
+) -> None:
+    """Before any work: of data that cannot be drawn only numbers can be had.
+
+    Args:
+        arguments, model: Of the command.
+        drawable: Whether its pictures can be drawn.
+        pictures, numbers: Its options for either.
+
+    Raises:
+        UndriftError: pictures were asked for, or nothing.
+    """
+    if drawable:
+        return
+    what = f"data of shape {model.spec.shape} cannot be drawn"
+    asked = [f"--{name}" for name in pictures if getattr(arguments, name)]
+    if not any(getattr(arguments, name) for name in numbers):
+        raise UndriftError(f"{what}; ask for the numbers with --{numbers[0]} FILE{f', without {asked[0]}' if asked else ''}")
+    if asked:
+        raise UndriftError(f"{what}; leave out {' and '.join(asked)}")
+
+
+# What an option or argument may name that is read. Data, a mask and an operator may also be words; a file of that name is none.
+_READ = ("input", "data", "start", "data_dir", "mask", "operator", "inception")
+
+
+def inputs(arguments: argparse.Namespace) -> list[Path]:
+    """The files and the folders of data that a command reads, besides the runs themselves."""
+    given = [str(value).partition(":")[2] if name == "operator" else str(value)
+             for name in _READ if (value := getattr(arguments, name, None)) is not None]  # fmt: skip
+    for run in getattr(arguments, "runs", None) or [getattr(arguments, "run", None)]:
+        with suppress(UndriftError, TypeError):
+            given.append(read_recipe(run / "config.yaml").data_dir or "")
+    return [Path(word) for word in given if word and os.path.exists(word)]
+
+
+def _is_read(path: Path, read: Path) -> bool:
+    """Whether a path leads to a file that is read, by whatever name, or to a file in a folder that is read, unless it is our own."""
+    if not path.exists():
+        return False
+    if read.is_dir():
+        inside = Path(os.path.realpath(read)) in Path(os.path.realpath(path)).parents
+        return inside and not written_by(path).startswith("undrift")
+    return os.path.samefile(path, read)
+
+
+def check_outputs(arguments: argparse.Namespace, *outputs: tuple[Place | None, str | None]) -> None:
+    """Before any work: can all files of a command be written, none over another, and none over one that it reads?
+
+    Args:
+        arguments: Of the command.
+        outputs: Where to, and the suffix of what is written there (None: a picture); no place where nothing was asked for.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    files: dict[str, Place] = {}
+    for place, suffix in outputs:
+        if place is None:
+            continue
+        check_writable(place, suffix, tuple(name for name in ("npz", "npy") if hasattr(arguments, name)))
+        path = path_of(place)
+        if is_stream(path):
+            continue
+        for read in inputs(arguments):
+            if _is_read(path, read):
+                raise OutputError(f"{place} is read by this command ({read}), and would be lost; name another file")
+        real = os.path.normcase(os.path.realpath(path))
+        for other, before in files.items():
+            if real == other or (os.path.exists(real) and os.path.exists(other) and os.path.samefile(real, other)):
+                raise OutputError(f"{before} and {place} are one file, but two are to be written; name another for one of them")
+        files[real] = place
+
+
+def check_writable(place: Place, suffix: str | None = None, numbers: Sequence[str] = ()) -> None:
+    """Before any work: can this file be written, a picture unless a suffix says otherwise? `numbers` are options for numbers.
 
     Raises:
         OutputError: it cannot.
@@ -157,11 +238,12 @@ def check_writable(place: Place, suffix: str | None = None) -> None:
         raise OutputError(f"{place} is a pipe or a device and no file; name another file")
     if stream:  # written to as it is, whatever its name ends in
         return
-    mine = path_of(place).suffix.lower()
-    if suffix is not None and mine != suffix:
-        raise OutputError(f"{place}: what goes there is written as {suffix}; name a {suffix}")
-    if suffix is None and Image.registered_extensions().get(mine, "PNG") not in Image.SAVE:
-        raise OutputError(f"{place}: pictures cannot be written as {mine}; name a .png")
+    if suffix is not None:
+        for name in {path_of(place), path}:
+            if name.suffix.lower() != suffix and (name.suffix or name == path_of(place)):
+                raise OutputError(f"{place}: what goes there is written as {suffix}; name a {suffix}")
+    else:
+        _check_picture(place, path, numbers)
     folder = path.parent
     while not folder.exists():
         folder = folder.parent
@@ -172,13 +254,74 @@ def check_writable(place: Place, suffix: str | None = None) -> None:
         raise OutputError(f"{place} cannot be written: {folder} is not a folder that you may write to") from None
 
 
-def usual_place(path: Path, command: str) -> Path:
-    """Where a command writes its picture if nothing was said: there, unless somebody else's file stands there; then beside it."""
+def _check_picture(place: Place, path: Path, numbers: Sequence[str]) -> None:
+    """Whether a picture may have this name, and that of the file that a link leads to."""
+    named = path_of(place)
+    kind, end = kind_of(named), (named.suffix or named.name).lower()
+    if kind is None:
+        if end[1:] in numbers:
+            raise OutputError(
+                f"{place}: the picture goes there; for the numbers as {end} use --{end[1:]}, and for --out name a .png"
+            )
+        raise OutputError(f"{place}: pictures cannot be written as {end}; name a .png")
+    if path.suffix and kind_of(path) != kind:
+        raise OutputError(f"{place} leads to {path}, which is not named like a picture of this kind; name a .png")
+    if not path.suffix and path.exists() and not _is_png(path):
+        raise OutputError(f"{place} is there and is no PNG, which is what would replace it; name a .png")
+
+
+def _is_png(path: Path) -> bool:
+    with suppress(OSError), open_file(path, own=False) as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+    return False
+
+
+def usual_place(arguments: argparse.Namespace, path: Path, *beside: str) -> Path:
+    """Where a command writes if no file was named: there, unless somebody else's file stands there, or one that is read; then beside.
+
+    Args:
+        arguments: Of the command.
+        path: Of what it writes first.
+        beside: Suffixes of what it writes beside that.
+    """
     number, place = 1, path
-    while place.exists() and written_by(place) != f"undrift {command}":
+    read = inputs(arguments)
+
+    def taken(place: Path) -> bool:
+        return not free(place, arguments.command) or any(_is_read(place, each) for each in read)
+
+    while any(taken(each) for each in (place, *(place.with_suffix(suffix) for suffix in beside))):
         number += 1
         place = path.with_stem(f"{path.stem}-{number}")
     return place
+
+
+def free(path: Path, command: str) -> bool:
+    """Whether nothing stands there, or what this command wrote."""
+    if not os.path.lexists(path):
+        return True
+    if path.suffix in (".html", ".md"):
+        with suppress(OSError), open_file(path) as file:
+            mark = f'content="undrift {command}"' if path.suffix == ".html" else f"<!-- undrift {command} -->"
+            return mark.encode() in file.read(1000) or (path.suffix == ".html" and _ours(path.with_suffix(".json")))
+        return False
+    return _ours(path) if path.suffix == ".json" else written_by(path) in (f"undrift {command}", *_BEFORE.get(command, ()))
+
+
+def _ours(path: Path) -> bool:
+    """Whether a file holds numbers that a command of ours wrote."""
+    with suppress(OSError, ValueError):
+        found = parse_json(read_text(path), finite=False)
+        return isinstance(found, dict) and any(keys <= set(found) for keys in _KEYS)
+    return False
+
+
+_KEYS = (
+    {"undrift"},
+    {"figure", "floor"},
+    {"study", "findings"},
+)  # of a JSON file of ours; the second and third of earlier versions
+_BEFORE = {name: ("undrift",) for name in ("cascade", "demo", "study")}  # what earlier versions noted in pictures
 
 
 _OF_A_RUN = ("model.json", "config.yaml", "log.jsonl", "cascade.json", "noisy_classifier.json", "manifest.json", ".lock")

@@ -112,7 +112,7 @@ def array(
     else:
         x, labels = read_numbers(path)
     check_numbers(x, str(path))
-    numbers, classes = (None, ()) if labels is None else _classes(labels, len(x), path)
+    numbers, classes = (None, ()) if labels is None else named_labels(labels, len(x), path)
     x = _laid_out(x, layout, axes, path)
     return Dataset.of_numbers(x, numbers, path.name, classes, augment, types)
 
@@ -231,8 +231,8 @@ def _mapped(path: Path, members: Any) -> Any:
     return np.memmap(path, dtype, "r", offset, shape, order="F" if fortran else "C")
 
 
-def _classes(labels: NDArray[Any], count: int, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Labels as numbers, and the names of the classes."""
+def named_labels(labels: NDArray[Any], count: int, path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The labels of a file as numbers, and the names of the classes. Raises DataError."""
     if labels.dtype.kind == "U" and labels.ndim == 1 and labels.size and all(labels.tolist()):
         names, numbers = np.unique(labels, return_inverse=True)
         for name in names.tolist():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from undrift.error import DataError, short
 
-__all__ = ["Reading", "read_axes", "reading_of"]
+__all__ = ["Reading", "fitted", "read_axes", "reading_of"]
 
 _SPACES = {"": "vectors", "L": "sequences", "HW": "pictures", "DHW": "volumes"}
 
@@ -105,6 +105,26 @@ def reading_of(shape: tuple[int, ...], kind: np.dtype, where: str) -> Reading:
     known = {3: ("NHW", "NCL", "NLC"), 4: ("NCHW", "NHWC", "NDHW"), 5: ("NCDHW", "NDHWC", "NDCHW")}[n]
     choices = [f"data.axes={axes} ({Reading(axes).said(shape).partition(' (axes')[0]})" for axes in likely or known]
     raise DataError(f"{where}: an array of shape {shape} can be read in several ways; say which: {', '.join(choices)}")
+
+
+def fitted(x: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """An array as examples of a shape that is known, which settles the axes: `(N, *shape)`, a view.
+
+    One example may come without the axis that counts them, one channel without its axis, and the channels last.
+
+    Returns:
+        None if the array is of other examples, or of none.
+    """
+    forms = [(shape, "first")]
+    if len(shape) > 1:
+        forms.append(((*shape[1:], shape[0]), "last"))
+    if len(shape) > 1 and shape[0] == 1:
+        forms.append((shape[1:], "none"))
+    for form, channels in forms:
+        many = x[None] if x.shape == form else x
+        if many.shape[1:] == form and len(many):
+            return many if channels == "first" else np.moveaxis(many, -1, 1) if channels == "last" else many[:, None]
+    return None
 
 
 def _three(sides: tuple[int, ...], bytes_: bool) -> tuple[str, ...]:

@@ -1,4 +1,8 @@
-"""Single examples and masks from files: pictures, `.npy`, `.npz`. Nothing in a file is ever executed."""
+"""Files for a model, whose data are known: examples, labels and masks from pictures, `.npy`, `.npz` and `.parquet`.
+
+The model's data settle what training has to guess: the axes of an array, and which number a class has. Nothing in a file is ever
+executed.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,58 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from undrift.data.array import read_numbers
+from undrift.data.array import check_numbers, named_labels, read_numbers
+from undrift.data.axes import fitted
+from undrift.data.dataset import Dataset
 from undrift.data.decode import over, read_picture
 from undrift.data.spec import Spec
+from undrift.data.table import read_table
 from undrift.error import DataError
 
-__all__ = ["read_examples", "read_mask"]
+__all__ = ["read_data", "read_examples", "read_mask", "values_of"]
 
-ARRAYS = (".npy", ".npz")
+ARRAYS = (".npy", ".npz", ".parquet")
+Types = tuple[str, ...] | None
+
+
+def values_of(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None, Types] | None:
+    """The array of a file as it is, its labels, and the types of its columns; None where it is a picture by its name. Raises DataError."""
+    if path.suffix.lower() not in ARRAYS:
+        return None
+    return read_table(path, None) if path.suffix.lower() == ".parquet" else (*read_numbers(path), None)
+
+
+def read_data(path: Path, spec: Spec, labelled: bool = False) -> Dataset:
+    """A file as data for a model: arrays as large as may be, memory-mapped, in the type in which they are kept.
+
+    Args:
+        path: As for `read_examples`.
+        spec: Of the model's data.
+        labelled: Whether to read the labels, too: names of the model's classes, or their numbers from 0.
+
+    Raises:
+        DataError: as `read_examples`; NaN; a label that is no class of the model.
+    """
+    found = values_of(path)
+    if found is None:
+        return Dataset(read_examples(path, spec).numpy(), None, spec, path.name)
+    x, labels, types = found
+    check_numbers(x if x.ndim > 1 else x[None], str(path))
+    x = _laid_out(x, spec, path)
+    if labels is None or not labelled:
+        return Dataset.of_numbers(x, None, path.name, spec.classes, types=types)
+    return Dataset.of_numbers(x, _numbered(labels, len(x), spec, path), path.name, spec.classes, types=types)
+
+
+def _numbered(labels: NDArray[Any], count: int, spec: Spec, path: Path) -> NDArray[np.int64]:
+    """The labels of a file as the model numbers its classes."""
+    numbers, names = named_labels(labels, count, path)
+    used, where = np.unique(numbers, return_inverse=True)
+    try:
+        mine = [spec.class_index(names[i] if labels.dtype.kind == "U" else int(i)) for i in used]
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return np.array(mine, np.int64)[where]
 
 
 def read_examples(path: Path, spec: Spec) -> Tensor:
@@ -32,7 +80,7 @@ def read_examples(path: Path, spec: Spec) -> Tensor:
             without a range.
     """
     if path.suffix.lower() in ARRAYS:
-        return _shaped(read_numbers(path)[0], spec, path)
+        return _shaped(path, spec)
     if len(spec.shape) != 3 or spec.low is None or spec.high is None:
         raise DataError(f"{path}: these data of shape {spec.shape} are no pictures of a fixed range; give a .npy in data units")
     channels, height, width = spec.shape
@@ -62,7 +110,7 @@ def read_mask(path: Path, spec: Spec, invert: bool = False) -> Tensor:
         DataError: a file that is missing or damaged, another size or shape, more than two values.
     """
     if path.suffix.lower() in ARRAYS:
-        x = _shaped(read_numbers(path)[0], spec, path)
+        x = _shaped(path, spec)
     elif len(spec.shape) != 3:
         raise DataError(f"{path}: these data of shape {spec.shape} are no pictures; give the mask as a .npy")
     else:
@@ -88,20 +136,23 @@ def _picture(path: Path, size: tuple[int, int]) -> Image.Image:
     return picture
 
 
-def _shaped(x: NDArray[Any], spec: Spec, path: Path) -> Tensor:
-    """An array as `(B, *spec.shape)`."""
+def _laid_out(x: NDArray[Any], spec: Spec, path: Path) -> NDArray[Any]:
+    """An array as `(B, *spec.shape)`, a view."""
+    found = fitted(x, spec.shape)
+    if found is None:
+        wanted = ", ".join(map(str, spec.shape))
+        raise DataError(f"{path}: the array has shape {x.shape}, but the data are ({wanted}) or (N, {wanted}); reshape it")
+    return found
+
+
+def _shaped(path: Path, spec: Spec) -> Tensor:
+    """The array of a file as `(B, *spec.shape)`."""
+    found = values_of(path)
+    assert found is not None
+    x = found[0]
     if x.dtype.kind not in "buif":
         raise DataError(f"{path}: the values are {x.dtype}; save numbers")
-    shape = spec.shape
-    if len(shape) == 3 and x.shape[-3:] != shape and x.ndim in (3, 4) and x.shape[-3:] == (*shape[1:], shape[0]):
-        x = np.moveaxis(x, -1, -3)
-    elif len(shape) == 3 and shape[0] == 1 and x.ndim in (2, 3) and x.shape[-2:] == shape[1:] and x.shape != shape:
-        x = x[..., None, :, :]
-    if x.shape == shape:
-        x = x[None]
-    if x.shape[1:] != shape or not len(x):
-        wanted = ", ".join(map(str, shape))
-        raise DataError(f"{path}: the array has shape {x.shape}, but the data are ({wanted}) or (N, {wanted}); reshape it")
+    x = _laid_out(x, spec, path)
     if x.dtype.kind in "ui":
         x = x.astype(np.int64)
     elif x.dtype.kind == "f":

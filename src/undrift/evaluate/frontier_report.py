@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from undrift import __version__
 from undrift.evaluate.chart import Point, chart
 from undrift.evaluate.frontier import Frontier
 from undrift.evaluate.race import Row
@@ -119,6 +120,7 @@ def as_json(found: Frontier) -> dict[str, Any]:
     """All of it, for `frontier.json`."""
     ruler = found.yardstick
     return {
+        "undrift": __version__,
         "figure": ruler.name,
         "floor": {"value": ruler.floor.value, "standard_error": ruler.floor.standard_error, "real": ruler.real},
         "scale": found.scale,

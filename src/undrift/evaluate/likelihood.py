@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from undrift.bound import Bins, variational_bound
-from undrift.data import Dataset, array
+from undrift.data import Dataset
+from undrift.data.files import read_data
 from undrift.data.stream import stream
 from undrift.denoiser import AnyDenoiser
 from undrift.error import UndriftError
@@ -84,7 +85,7 @@ def likelihood_of_run(
     Args:
         model: As loaded from `folder`.
         folder: The run.
-        data: A `.npy` or `.npz` file, instead of the run's own data.
+        data: A file for `read_data`, instead of the run's own data.
         data_dir: Where the run's data are, if no longer where they were.
         n: Examples of each set, drawn by `seed`; all of them where there are no more.
         given_class: log p(x | y) with each example's own class, instead of log p(x).
@@ -98,7 +99,7 @@ def likelihood_of_run(
     """
     if n < 1:
         raise UndriftError(f"-n {n}: ask about at least one example")
-    sets = {} if data is None else {data.name: array(data)}
+    sets = {} if data is None else {data.name: read_data(data, model.spec, given_class)}
     if data is None:
         sets["train"], sets["held-out"] = data_of(folder, data_dir)
     return [
@@ -123,6 +124,8 @@ def _measure(
 ) -> Measured:
     if given_class and data.labels is None:
         raise UndriftError(f"{name}: there are no classes to be given; leave out --given-class")
+    if given_class and data.spec.classes != model.spec.classes:
+        raise UndriftError(f"{data.name} has other classes than the model was trained on; give its own --data-dir")
     rows = torch.from_numpy(stream(seed, "likelihood").permutation(len(data))[:n].copy()).sort().values
     parts: list[LikelihoodResult] = []
     bounds: list[Tensor] = []

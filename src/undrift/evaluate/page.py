@@ -40,7 +40,7 @@ def page(runs: Sequence[Judgement], train: Dataset) -> str:
     for run in runs:
         body += [f"<h2>{html.escape(run.run)}</h2>", *_section(run, train)]
     body.append(f"<p><small>undrift {__version__}; training data {html.escape(train.name)}, {len(train):,} examples.</small></p>")
-    return document(", ".join(run.run for run in runs), body)
+    return document(", ".join(run.run for run in runs), body, "undrift evaluate")
 
 
 def _section(run: Judgement, train: Dataset) -> list[str]:

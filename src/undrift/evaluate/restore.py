@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from undrift import picture
-from undrift.data.array import read_numbers
+from undrift.data.axes import fitted
 from undrift.data.decode import over, read_picture
+from undrift.data.files import values_of
 from undrift.error import DataError, UndriftError
 from undrift.inverse import Operator
 from undrift.inverse.method import conjugate_gradients
@@ -77,31 +79,31 @@ def read_noise(text: str, model: Model) -> float:
 def read_measured(path: Path, operator: Operator, n: int) -> Tensor:
     """The first `n` measurements `(N, *Y)` of a file; float64, data units. A picture is one measurement.
 
-    An array may hold one or many, and leave out an axis of a single channel. For a mask it may be whole samples: what the mask
+    An array may hold one or many, and is read as `fitted` reads it. For a mask it may be whole samples: what the mask
     hides is not looked at.
     """
     values = _read(path)
     for shape in (operator.measured, operator.shape) if operator.name == "mask" else (operator.measured,):
-        for form in (shape, shape[1:]) if len(shape) > 1 and shape[0] == 1 else (shape,):
-            if tuple(values.shape) == form or tuple(values.shape[1:]) == form:
-                whole = values.reshape(-1, *shape)[:n]
-                found = operator(whole) if shape != operator.measured else whole
-                if not bool(torch.isfinite(found).all()):
-                    raise DataError(f"{path}: {int((~torch.isfinite(found)).sum())} values are NaN or infinite; mend them")
-                return found
+        whole = fitted(values, shape)
+        if whole is not None:
+            y = torch.from_numpy(whole[:n].astype(np.float64))
+            found = operator(y) if shape != operator.measured else y
+            if not bool(torch.isfinite(found).all()):
+                raise DataError(f"{path}: {int((~torch.isfinite(found)).sum())} values are NaN or infinite; mend them")
+            return found
     wanted = ", ".join(map(str, operator.measured))
     raise DataError(f"{path} has shape {tuple(values.shape)}, but what {operator.name} measures has ({wanted}) or (N, {wanted})")
 
 
-def _read(path: Path) -> Tensor:
-    """float64."""
-    if path.suffix.lower() in (".npy", ".npz"):
-        values = read_numbers(path)[0]
+def _read(path: Path) -> NDArray[Any]:
+    """The numbers of a file as they are."""
+    if (arrays := values_of(path)) is not None:
+        values = arrays[0]
     else:
         values = np.atleast_3d(np.asarray(over(read_picture(path), "white"))).transpose(2, 0, 1)[None]
     if values.dtype.kind not in "fiub" or not values.size:
         raise DataError(f"{path}: the values are {values.dtype} of shape {values.shape}; save numbers")
-    return torch.from_numpy(values.astype(np.float64))
+    return values
 
 
 def simulated(model: Model, truth: Tensor, operator: Operator, noise_std: float, seed: int) -> Tensor:

@@ -19,10 +19,10 @@ small { color: #555 } img { max-width: 100%; image-rendering: pixelated } pre { 
 """
 
 
-def document(title: str, body: Sequence[str]) -> str:
-    """The page, without scripts; `title` is plain text, `body` HTML."""
+def document(title: str, body: Sequence[str], by: str) -> str:
+    """The page, without scripts; `title` is plain text, `body` HTML, `by` the command that writes it."""
     head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta charset="utf-8"><meta name="generator" content="{by}"><meta name="viewport" content="width=device-width">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"

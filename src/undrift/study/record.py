@@ -18,7 +18,7 @@ from undrift.study.figure import few_colours
 def save(result: Result, folder: Path) -> tuple[Path, Path]:
     """Write both files, the picture first. Raises OutputError if that cannot be done."""
     image, numbers = folder / f"{result.study}.png", folder / f"{result.study}.json"
-    save_image(few_colours(result.figure), image)
+    save_image(few_colours(result.figure), image, "undrift study")
     kept = {k: v for k, v in vars(result).items() if k != "figure"} | {"findings": [vars(f) for f in result.findings]}
     write_text(numbers, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     return image, numbers

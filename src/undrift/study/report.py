@@ -90,7 +90,7 @@ def html_page(results: Sequence[Result]) -> str:
         if r.table:
             body.append(sheet.table(r.table[0], r.table[1:]))
     body += ["<h2>Out of reach</h2>", sheet.table(("", "why"), [list(item) for item in OUT_OF_REACH.items()])]
-    return sheet.document("The papers' experiments", [*body, f"<p><small>undrift {__version__}</small></p>"])
+    return sheet.document("The papers' experiments", [*body, f"<p><small>undrift {__version__}</small></p>"], "undrift study")
 
 
 def markdown(results: Sequence[Result], pictures: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from undrift.classifier import load_classifier
@@ -24,4 +25,9 @@ def named_guide(name: str | None, run: Path, model: Model) -> NoisyClassifier | 
         return None
     if name == "classifier":
         return load_classifier(run, model)
-    return load_earlier(run, int(name)) if name.isdecimal() else load(name)
+    return load(name) if (step := step_named(name)) is None else load_earlier(run, step)
+
+
+def step_named(name: str) -> int | None:
+    """The step that a guide's name is the number of; None if it is something else."""
+    return int(name) if re.fullmatch(r"\s*[+-]?\d{1,1000}\s*", name) else None

@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from undrift.config import Recipe, build_process, default_network, load_recipe, make_recipe, read_recipe
+from undrift.config import Recipe, build_process, check_memory, default_network, load_recipe, make_recipe, read_recipe
 from undrift.data import Dataset, Spec, as_trained, load_split
 from undrift.description import check_description, read_description
 from undrift.device import choose_device
@@ -153,7 +153,7 @@ def prepare(
     Raises:
         UndriftError: data that are missing or damaged, a recipe that does not fit them, a folder that cannot be written.
     """
-    choose_device(recipe.device)  # before minutes are spent on the data
+    device = choose_device(recipe.device)  # before minutes are spent on the data
     options = {k: v for k, v in recipe.data.items() if k != "kind"}
     train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
     if recipe.network is None:
@@ -178,6 +178,11 @@ def prepare(
         spec, sigma_data = train.spec, measure(train)
         if not sigma_data:
             raise DataError(f"{train.name}: all values are the same, so there is nothing to learn; give other data")
+    whole_here = (
+        5 if device.type == "cpu" and not recipe.shard else 1
+    )  # weights, gradient, two moments, average; or as they are built
+    made = parts_of(recipe, sigma_data, told)
+    check_memory(made["network"], spec.shape, len(spec.classes), made.get("condition"), whole_here)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})

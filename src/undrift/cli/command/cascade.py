@@ -7,24 +7,24 @@ import argparse
 from undrift import picture
 from undrift.cascade import Cascade, load_cascade
 from undrift.cli.parser import parse
-from undrift.cli.shared import affordable, check_writable, class_per_sample, usual_place, write_arrays
+from undrift.cli.shared import affordable, check_outputs, class_per_sample, usual_place, write_arrays
 from undrift.error import OutputError, UndriftError
 from undrift.model import load
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift cascade LOW HIGH --out DIR`."""
-    out, drawn = arguments.out, arguments.out / "samples" / "grid.png"
+    out, drawn = arguments.out, usual_place(arguments, arguments.out / "samples" / "grid.png")
     cascade = Cascade(load(arguments.low), load(arguments.high), arguments.augment)
     if not picture.drawable(cascade.spec):
         raise UndriftError(f"samples of shape {cascade.spec.shape} cannot be drawn; use undrift.Cascade in Python")
-    check_writable(drawn)
+    check_outputs(arguments, (drawn, None))
     if out.is_dir() and any(out.iterdir()) and not (out / "cascade.json").is_file():
         raise OutputError(f"{out} is not empty and holds no cascade; choose another --out")
     classes = len(cascade.spec.classes)
     x = cascade.sample(10 * classes or 64, list(range(classes)) * 10 if classes else None, seed=arguments.seed)
     cascade.save(out)
-    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, classes or None), drawn)
+    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, classes or None), drawn, "undrift cascade")
     print(f"{len(x)} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {drawn}; the cascade is in {out}")
 
 
@@ -37,11 +37,9 @@ def sample(arguments: argparse.Namespace) -> None:
             "choose the rest for each in Python (undrift.load_cascade)"
         )
     cascade = load_cascade(arguments.run)
-    usual_out = usual_place(arguments.run / "samples" / "grid.png", "sample")
+    usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png")
     out, classes = arguments.out or usual_out, len(cascade.spec.classes)
-    check_writable(out)
-    if arguments.npz:
-        check_writable(arguments.npz, ".npz")
+    check_outputs(arguments, (out, None), (arguments.npz, ".npz"))
     n = 10 * classes or 64 if arguments.n is None else arguments.n
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import affordable, console, picture_and_numbers, usual_place
+from undrift.cli.shared import affordable, console, picture_and_numbers
 from undrift.evaluate.budget import diagnose, report
 from undrift.evaluate.budget.picture import draw
 from undrift.evaluate.budget.run import other_weights, smaller_runs
@@ -17,7 +17,7 @@ from undrift.storage import write_text
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift diagnose RUN`."""
     model = load(arguments.run, arguments.weights)
-    out, numbers = picture_and_numbers(arguments.out or usual_place(arguments.run / "diagnose.png", "diagnose"))
+    out, numbers = picture_and_numbers(arguments, arguments.run / "diagnose.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
     name, other = other_weights(arguments.run, arguments.weights)

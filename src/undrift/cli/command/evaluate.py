@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from undrift.cli.shared import affordable, check_writable, console, guidance_options, said, sampling_options
+from undrift.cli.shared import affordable, check_outputs, console, guidance_options, said, sampling_options, usual_place
 from undrift.error import UndriftError
 from undrift.evaluate import page, report
 from undrift.evaluate.captions import judge_captions
@@ -40,9 +40,9 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     """Judge all runs, then write both files and print the summary."""
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"
-    files = [(arguments.out or folders[0]) / f"{name}.{kind}" for kind in ("html", "json")]
-    for file in files:
-        check_writable(file, file.suffix)
+    page_file = usual_place(arguments, (arguments.out or folders[0]) / f"{name}.html", ".json")
+    files = [page_file, page_file.with_suffix(".json")]
+    check_outputs(arguments, *((file, file.suffix) for file in files))
     affordable(f"-n {arguments.n}", arguments.n, max(model.spec.size for model in models.values()))
     drawing = {}
     for folder, model in models.items():

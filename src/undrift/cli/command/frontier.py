@@ -6,7 +6,7 @@ import argparse
 import json
 
 from undrift import picture
-from undrift.cli.shared import affordable, console, picture_and_numbers, usual_place
+from undrift.cli.shared import affordable, console, picture_and_numbers
 from undrift.error import UndriftError
 from undrift.evaluate import frontier_report as report
 from undrift.evaluate.frontier import frontier, sampling_of
@@ -18,7 +18,7 @@ from undrift.train.plan import hold
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift frontier RUN`."""
     model = load(arguments.run, arguments.weights)
-    out, rows = picture_and_numbers(arguments.out or usual_place(arguments.run / "frontier.png", "frontier"))
+    out, rows = picture_and_numbers(arguments, arguments.run / "frontier.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
     with console().status("measuring") as status:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undrift import picture
-from undrift.cli.shared import affordable, check_writable, class_per_sample, examples, usual_place, write_arrays
+from undrift.cli.shared import affordable, check_drawable, check_outputs, class_per_sample, examples, usual_place, write_arrays
 from undrift.config import IMPUTATIONS, SAMPLERS
 from undrift.data.files import read_mask
 from undrift.error import UndriftError, nearest
@@ -23,13 +23,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift impute RUN INPUT`."""
     model = load(arguments.run, arguments.weights)
     shown = len(model.spec.shape) == 3
-    if not shown and (arguments.out or not arguments.npz):
-        raise UndriftError(f"data of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
-    usual_out = usual_place(arguments.run / "samples" / "imputed.png", "impute") if shown else None
+    check_drawable(arguments, model, shown, ("out",), ("npz",))
+    usual_out = usual_place(arguments, arguments.run / "samples" / "imputed.png") if shown else None
     out = arguments.out or usual_out
-    for path, suffix in ((out, None), (arguments.npz, ".npz")):
-        if path is not None:
-            check_writable(path, suffix)
+    check_outputs(arguments, (out, None), (arguments.npz, ".npz"))
     if arguments.method not in IMPUTATIONS:
         raise UndriftError(f'method "{arguments.method}" is unknown{nearest(arguments.method, IMPUTATIONS)}')
     if arguments.draws < 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from undrift import picture
-from undrift.cli.shared import check_writable, console, usual_place
+from undrift.cli.shared import check_outputs, console, usual_place
 from undrift.evaluate.likelihood import likelihood_of_run, notes, table
 from undrift.model import load
 
@@ -13,8 +13,8 @@ from undrift.model import load
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift likelihood RUN [DATA]`."""
     model = load(arguments.run, arguments.weights)
-    out = arguments.out or usual_place(arguments.run / "likelihood.png", "likelihood")
-    check_writable(out)
+    out = arguments.out or usual_place(arguments, arguments.run / "likelihood.png")
+    check_outputs(arguments, (out, None))
     names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")
     options = {name: getattr(arguments, name) for name in names}
     with console().status("measuring") as status:

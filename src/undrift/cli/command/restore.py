@@ -9,7 +9,16 @@ from typing import Any
 import torch
 
 from undrift import picture
-from undrift.cli.shared import affordable, check_writable, class_per_sample, console, examples, usual_place, write_arrays
+from undrift.cli.shared import (
+    affordable,
+    check_drawable,
+    check_outputs,
+    class_per_sample,
+    console,
+    examples,
+    usual_place,
+    write_arrays,
+)
 from undrift.error import UndriftError
 from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
 from undrift.model import Model, load
@@ -21,12 +30,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift restore RUN INPUT --operator OPERATOR --noise STD`."""
     model = load(arguments.run, arguments.weights)
     drawn = len(model.spec.shape) == 3
-    if not drawn and (arguments.out or not arguments.npz):
-        raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
-    out = (arguments.out or usual_place(arguments.run / "restored.png", "restore")) if drawn else None
-    for path, suffix in ((out, None), (arguments.npz, ".npz")):
-        if path is not None:
-            check_writable(path, suffix)
+    check_drawable(arguments, model, drawn, ("out",), ("npz",))
+    out = (arguments.out or usual_place(arguments, arguments.run / "restored.png")) if drawn else None
+    check_outputs(arguments, (out, None), (arguments.npz, ".npz"))
     named_method(arguments.method)
     name, noise_std = _measurement(arguments, model)
     operator = named_operator(name, model.spec.shape)

@@ -12,7 +12,8 @@ from undrift import picture
 from undrift.cli.command import cascade
 from undrift.cli.shared import (
     affordable,
-    check_writable,
+    check_drawable,
+    check_outputs,
     class_per_sample,
     guidance_options,
     prompt_per_sample,
@@ -37,25 +38,16 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         return
     model = load(arguments.run, arguments.weights)
     shown = picture.drawable(model.spec)
-    numbers = (arguments.npz, arguments.npy)
     drawn = arguments.out or arguments.strip or arguments.gif
-    usual_out = usual_place(arguments.run / "samples" / "grid.png", "sample") if shown and not arguments.npy else None
+    usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png") if shown and not arguments.npy else None
     out = arguments.out or usual_out
-    if not shown and (drawn or not any(numbers)):
-        raise UndriftError(f"samples of shape {model.spec.shape} cannot be drawn; ask for the numbers with --npz FILE")
+    check_drawable(arguments, model, shown, ("out", "strip", "gif"), ("npz", "npy"))
     if arguments.npy and (drawn or arguments.npz):
         raise UndriftError("--npy writes the numbers alone, batch by batch; ask for pictures or --npz in another call")
     if arguments.prompt and not model.reads_text:
         raise UndriftError("this model reads no text; leave out --prompt (a class is named with --class)")
-    for path, suffix in (
-        (out, None),
-        (arguments.strip, None),
-        (arguments.gif, ".gif"),
-        (arguments.npz, ".npz"),
-        (arguments.npy, ".npy"),
-    ):
-        if path is not None:
-            check_writable(path, suffix)
+    pictures = ((out, None), (arguments.strip, None), (arguments.gif, ".gif"))
+    check_outputs(arguments, *pictures, (arguments.npz, ".npz"), (arguments.npy, ".npy"))
     classes, texts = len(model.spec.classes), model.reads_text
     start = None if arguments.start is None else read_examples(arguments.start, model.spec)
     usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * classes or 64
@@ -112,9 +104,10 @@ def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
 
 
 def film(
-    model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Place | None, gif: Place | None
-) -> list[Place]:
-    """The first samples once more with every state kept: a strip of the noisy states, an animation of them.
+    model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Place | None, gif: Place | None,
+    by: str = "undrift sample",
+) -> list[Place]:  # fmt: skip
+    """The first samples once more with every state kept: a strip of the noisy states, an animation of them, and who wrote them.
 
     Images: up to 10 samples, one row each. Points: all of them in every panel.
     """
@@ -135,10 +128,10 @@ def film(
             moments.append(state.x / (alpha + sigma))  # noisy states are wide: bring them to the scale of the data
     done: list[Place] = []
     if strip is not None:
-        picture.save_image(picture.strip(moments, model.spec), strip)
+        picture.save_image(picture.strip(moments, model.spec), strip, by)
         done.append(strip)
     if gif is not None:
         frames = [picture.grid(y, model.spec, min(rows, 5)) for y in moments]
-        picture.save_animation(frames, gif)
+        picture.save_animation(frames, gif, by)
         done.append(gif)
     return done

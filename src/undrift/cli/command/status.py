@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from undrift.cli.shared import check_writable
+from undrift.cli.shared import check_outputs
 from undrift.config import read_recipe
 from undrift.error import ModelError
 from undrift.picture import save_image
@@ -21,8 +21,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     folder: Path = arguments.run
     if not (folder / "config.yaml").is_file():
         raise ModelError(f"{folder} holds no run (no config.yaml); train one with `undrift train digits --out {folder}`")
-    if arguments.out is not None:
-        check_writable(arguments.out)
+    check_outputs(arguments, (arguments.out, None))
     recipe, records = read_recipe(folder / "config.yaml"), read_log(folder)
     status = status_of(records, recipe)
     age = time.time() - (folder / NAME).stat().st_mtime if records else None
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         if damaged := damaged_lines(folder):
             print(f"{damaged} {'line' if damaged == 1 else 'lines'} of {folder / NAME} cannot be read, and are left out")
     if arguments.out is not None:
-        save_image(picture(records), arguments.out)
+        save_image(picture(records), arguments.out, "undrift status")
         if not arguments.json:
             print(f"picture: {arguments.out}")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from undrift.cli.shared import check_writable, console
+from undrift.cli.shared import check_outputs, console, free, usual_place
 from undrift.config import read_recipe
-from undrift.error import DataError
+from undrift.error import DataError, OutputError
 from undrift.storage import write_text
 from undrift.study import Lab, Result, record, report
 from undrift.study.catalogue import STUDIES, named
@@ -23,7 +23,11 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if arguments.data_dir is not None and not Path(arguments.data_dir).is_dir():
         raise DataError(f"{arguments.data_dir}: no such folder; --data-dir is the folder with the four IDX files of MNIST")
     out = arguments.out or Path("runs/studies") / _kind(arguments)
-    check_writable(out / "report.html", ".html")
+    for path in (out / f"{study.name}{kind}" for study in studies for kind in (".json", ".png")):
+        if not free(path, "study"):
+            raise OutputError(f"{path} is where the result of the study goes, but undrift did not write it; choose another --out")
+    page = usual_place(arguments, out / "report.html", ".md")
+    check_outputs(arguments, (page, ".html"), (page.with_suffix(".md"), ".md"))
     talk = console()
     lab = Lab(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
     if not all(study.toy for study in studies):
@@ -41,7 +45,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         print(*report.lines(result), sep="\n")
         print(f"{result.seconds:.0f} s; figure: {image}, all numbers: {numbers}")
     if arguments.report:
-        _report(lab, out)
+        _report(lab, out, page)
 
 
 def _kind(arguments: argparse.Namespace) -> str:
@@ -53,12 +57,11 @@ def _kind(arguments: argparse.Namespace) -> str:
     return f"{kind}-paper" if arguments.paper_settings else kind
 
 
-def _report(lab: Lab, out: Path) -> None:
+def _report(lab: Lab, out: Path, page: Path) -> None:
     """One page of all results of these settings that the folder holds."""
     kept = [record.read(study.name, out) for study in STUDIES.values()]
     found: list[Result] = [r for r in kept if r is not None and r.key == lab.key(STUDIES[r.study].toy)]
-    files = {"report.html": report.html_page(found), "report.md": report.markdown(found)}
-    for name, text in files.items():
-        write_text(out / name, text)
+    write_text(page, report.html_page(found))
+    write_text(page.with_suffix(".md"), f"<!-- undrift study -->\n\n{report.markdown(found)}")
     print(report.counted(found))
-    print(f"report: {out / 'report.html'}, as Markdown: {out / 'report.md'}")
+    print(f"report: {page}, as Markdown: {page.with_suffix('.md')}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from undrift.cli.recipe_keys import keys, recipes
 from undrift.cli.shared import console
-from undrift.config import parse_overrides, run_named
+from undrift.config import add_override, parse_overrides, run_named
 from undrift.processes import Left
 from undrift.train.session import Stopped, train_run
 
@@ -25,9 +25,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     out = arguments.out or run_named(arguments.recipe) or Path("runs") / arguments.recipe
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
-        overrides["data_dir"] = str(arguments.data_dir)
+        add_override(overrides, "data_dir", arguments.data_dir, "--data-dir")
     if arguments.skip_bad:
-        overrides["data.skip_bad"] = True
+        add_override(overrides, "data.skip_bad", True, "--skip-bad")
     try:
         train_run(arguments.recipe, overrides, out, arguments.fresh, console(), started)
     except Left:

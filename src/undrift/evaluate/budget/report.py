@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from undrift import __version__
 from undrift.evaluate.budget.budget import Budget
 from undrift.evaluate.budget.extrapolate import LEAST
 from undrift.evaluate.budget.measure import SURE, TELLING, Nats, Number
@@ -211,6 +212,7 @@ def as_json(found: Budget) -> dict[str, Any]:
     """All of it, for `diagnose.json`."""
     ruler, way, r = found.task.yardstick, found.way, found.repairs
     return {
+        "undrift": __version__,
         "figure": ruler.name,
         "samples": found.n,
         "sampler": type(way.sampler).__name__,
