@@ -108,7 +108,7 @@ def test_a_distillation_that_is_interrupted_is_the_same_bit_for_bit(runs, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "guide", [{}, {"objective.guide": 16}, {"objective.interval": [0.3, 3]}, {"process.kind": "vp", "objective.guide": None}]
+    "guide", [{}, {"objective.guide": 8}, {"objective.interval": [0.3, 3]}, {"process.kind": "vp", "objective.guide": None}]
 )
 def test_teachers_are_guided_in_every_way(runs, tmp_path, guide):
     """By itself without the class, by itself as it was, within an interval; and a student of another process."""

@@ -144,7 +144,7 @@ def as_seen(image: Image.Image, remarks: list[str] | None = None) -> Image.Image
         remarks.append("16 bits")
         grey, clear = Image.fromarray(_eight_bits(image)), image.info.get("transparency")
         if isinstance(clear, int):  # the value of the pixels that are not there, in 16 bits
-            grey = Image.merge("LA", (grey, Image.fromarray(255 * np.not_equal(np.asarray(image), clear).astype(np.uint8))))
+            grey = Image.merge("LA", (grey, Image.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8))))
         image = grey
     elif image.mode in ("I", "F"):
         raise _Refused(

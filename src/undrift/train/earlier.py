@@ -10,31 +10,34 @@ from undrift.train.posthoc import TRACKED, Profile, gamma_of, read_snapshots
 
 
 def load_earlier(folder: Path, step: int) -> Model:
-    """The model of a run at a step of which it keeps a snapshot, its weights averaged over the last twentieth of the steps so far.
+    """The model of a run at the snapshot nearest to a step, its weights averaged over the last twentieth of the steps so far.
 
     What autoguidance leans away from (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
 
     Args:
         folder: The run.
-        step: Of the training; it is kept as `model.trained["weights_of_step"]`.
+        step: Of the training; `model.trained["weights_of_step"]` says which one was found.
 
     Raises:
         ModelError: no run there.
-        UndriftError: a step that was not saved (those that were are named), or a run that keeps no snapshots.
+        UndriftError: a step that the training did not take, or a run that keeps no snapshots.
     """
     model = load(folder)
-    snapshots, _ = read_snapshots(folder, model.trained["steps"])
+    last = model.trained["steps"]
+    if not 1 <= step <= last:
+        raise UndriftError(f"{folder} has no step {short(step)}: it was trained for {last:,} steps; name one of them")
+    snapshots, _ = read_snapshots(folder, last)
     if not snapshots:
         raise UndriftError(
             f"{folder} keeps no snapshots of earlier steps (snapshots=0, or fewer than 16 steps); guide by another run's folder"
         )
-    saved = sorted({profile.step for profile in snapshots})
-    if step not in saved:
-        raise UndriftError(f"{folder} has not saved step {short(step)}; it has {', '.join(map(str, saved))}")
-    weights = snapshots[Profile(step, gamma_of(min(TRACKED.values())))]
+    found = min({profile.step for profile in snapshots}, key=lambda s: (abs(s - step), s))
+    weights = snapshots[Profile(found, gamma_of(min(TRACKED.values())))]
     try:
         model.denoiser.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except RuntimeError:
-        raise UndriftError(f"{folder}: the snapshot of step {step} does not fit model.json; they are of different runs") from None
-    model.trained["weights_of_step"] = step
+        raise UndriftError(
+            f"{folder}: the snapshot of step {found} does not fit model.json; they are of different runs"
+        ) from None
+    model.trained["weights_of_step"] = found
     return model
