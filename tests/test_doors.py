@@ -128,6 +128,25 @@ DOORS = {
     "median": (median, dict(values=torch.arange(5.0))),
     "inception_score": (inception_score, dict(logits=torch.zeros(20, 2))),
     "karras": (ud.times.karras, dict(process=ud.VP(), n=3, rho=7.0, sigma_low=0.02, sigma_high=80.0)),
+    "Compose": (lambda base, side, scale: ud.Compose(base, (side, scale)), dict(base=LAW, side=LAW, scale=2.0)),
+    "AnalyticVariance": (ud.AnalyticVariance, dict(log_snr=(0.0, 1.0), spread=(1.0, 0.5))),
+    "Bins": (ud.Bins, dict(low=-1.0, high=1.0, width=0.1)),
+    "DenoisingScoreMatching": (ud.DenoisingScoreMatching, dict(space=None, weight="simple", times="uniform")),
+    "ImplicitScoreMatching": (ud.ImplicitScoreMatching, dict(exact_up_to=8, probes=1, law="gaussian", weight="simple", times="uniform")),
+    "SlicedScoreMatching": (ud.SlicedScoreMatching, dict(probes=1, law="gaussian", weight="simple", times="uniform")),
+    "ExplicitScoreMatching": (ud.ExplicitScoreMatching, dict(exact=LAW, weight="simple", times="uniform")),
+    "Distillation": (ud.Distillation, dict(teacher=LAW, weight="simple", times="uniform")),
+    "HybridObjective": (ud.HybridObjective, dict(weight=1e-3, simple=ud.DenoisingScoreMatching())),
+    "ScheduleVariance": (ud.ScheduleVariance, dict(times="uniform")),
+    "a loss": (ud.DenoisingScoreMatching(), dict(denoiser=network(), x0=X, noise=NOISE, cond=1)),
+    "a score's loss": (ud.ImplicitScoreMatching(), dict(denoiser=LAW, x0=X, noise=NOISE, cond=1)),
+    "a bound's loss": (ud.VariationalBound(2), dict(denoiser=LAW, x0=X, noise=NOISE, cond=1)),
+    "diagnose": (ud.diagnose, dict(model=LAW, law=LAW, n=10)),
+    "diagnose a model": (ud.diagnose, dict(model=plane(), folder="nowhere", n=50, sampler="euler", steps=2, grid="straight", seed=0)),
+    "load": (ud.load, dict(path="nowhere", weights="ema", device="cpu")),
+    "load_cascade": (ud.load_cascade, dict(path="nowhere", device="cpu")),
+    "load_classifier": (ud.load_classifier, dict(path="nowhere", model=plane())),
+    "Cascade": (ud.Cascade, dict(low=plane(), high=plane(), augment=0.0)),
     "Model.sample": (plane().sample, dict(n=2, cond=0, scale=2.0, guide=None, interval=(0.1, 2.0), rescale=0.0, sampler="euler", steps=2,
                                           grid="straight", seed=0, callback=None, batch_size=2, first=0, start=X, strength=1.0,
                                           edit=None)),
@@ -141,12 +160,17 @@ DOORS = {
 }  # fmt: skip
 
 
+# What needs a run on the disk, or is refused by what it is of; here it is asked where there is none.
+NOWHERE = ("diagnose", "diagnose a model", "load", "load_cascade", "load_classifier", "Cascade")
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("door", DOORS)
 def test_every_argument_of_every_door(door):
     """What is accepted works; what is not is refused by this library, with the argument or its fault named, and by nothing below."""
     call, usual = DOORS[door]
-    call(**usual)
+    if door not in NOWHERE:
+        call(**usual)
     faults = []
     for name in usual:
         for odd in ODD:

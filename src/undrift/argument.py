@@ -13,6 +13,8 @@ import math
 import operator
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+from os import PathLike
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -177,6 +179,13 @@ def instance(value: Any, name: str, kind: type[T] | tuple[type[T], ...], cure: s
     if isinstance(value, type) and issubclass(value, kind):
         raise TypeError(f"`{name}` is an object: write {value.__name__}(), with the brackets.")
     raise TypeError(f"`{name}` is {said(value)}: {cure}.")
+
+
+def path(value: Any, name: str, cure: str) -> Path:
+    """A place that a user names. Raises TypeError."""
+    if not isinstance(value, (str, PathLike)):
+        raise TypeError(f"`{name}` is {said(value)}: {cure}.")
+    return Path(value)
 
 
 def function(value: Any, name: str, cure: str) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from undrift.argument import choice, instance, real, said, tensor, whole
+from undrift.argument import path as place_of
 from undrift.condition import Condition, for_samples
 from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
@@ -733,10 +734,10 @@ def load(path: str | Path, weights: str = "ema", device: str | torch.device = "c
         ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other.
         UndriftError: a device that is not there.
     """
-    folder, place = Path(path), choose_device(device)
+    folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
     description, spec = read_description(folder)
-    if weights not in ("ema", "raw"):
-        raise ModelError(f'weights "{weights}" is unknown{nearest(weights, ("ema", "raw"))}')
+    if not isinstance(weights, str) or weights not in ("ema", "raw"):
+        raise ModelError(f'weights "{short(weights)}" is unknown{nearest(short(weights), ("ema", "raw"))}')
     where = folder / "model.json"
     parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
     if description.get("condition") is not None:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from undrift import times as grids
-from undrift.argument import floats, instance, said, tensor, whole
+from undrift.argument import floats, instance, real, said, tensor, whole
 from undrift.condition import for_samples
 from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.noise import Noise
@@ -71,6 +71,14 @@ class AnalyticVariance:
 
     log_snr: tuple[float, ...]
     spread: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("log_snr", "spread"):
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)) or not len(value) or len(value) != len(self.log_snr):
+                raise ValueError(f"`{name}` must be a tuple of as many numbers as the other, got {said(value)}.")
+            for number in value:
+                real(number, name)
 
     def at(self, process: Process, t: Tensor) -> Tensor:
         """The spread at times of any shape: log-linear in log-SNR, proportional to 1/SNR beyond the clean end."""
