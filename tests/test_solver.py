@@ -104,7 +104,7 @@ def test_evaluations_are_those_that_were_made(tableau):
     ("call", "message"),
     [
         (lambda: Solver(RK4), "rk4 has no error estimate"),
-        (lambda: Solver(RK4, 0), "`steps` must be a whole number of at least 1, got 0"),
+        (lambda: Solver(RK4, 0), "`steps` must be a whole number of at least 1 and at most 1,000,000, got 0"),
         (lambda: Solver(atol=0.0), "tolerances must be positive"),
         (lambda: Solver.of("rk5"), 'solver "rk5" is unknown — did you mean "rk4"'),
         (lambda: Solver.of(None, 5, 1e-3), "not both"),

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import LARGEST, instance, real, whole
+from undrift.argument import path as place_of
 from undrift.data.spec import Spec
 from undrift.error import ModelError, UndriftError
 from undrift.model import Model, load, save
@@ -59,6 +61,8 @@ class Cascade:
     augment: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            instance(getattr(self, name), name, Model, "give a model, from undrift.load")
         upscale, small, large = self.high.upscale, self.low.spec, self.high.spec
         if upscale is None:
             raise UndriftError(
@@ -107,6 +111,7 @@ class Cascade:
             UndriftError: as `Model.sample`; `augment` above what the second model was trained with.
         """
         level = self.augment if augment is None else augment
+        n, seed, first = whole(n, "n", 1), whole(seed, "seed", 0), whole(first, "first", 0, LARGEST - n)
         self._check(level)
         labels = self.low.labels(n, cond) if self.spec.classes else None
         shared: dict[str, Any] = {"batch_size": batch_size, "first": first}
@@ -129,6 +134,7 @@ class Cascade:
 
     def _check(self, level: float) -> None:
         assert self.high.upscale is not None
+        level = real(level, "augment")
         if not 0 <= level <= self.high.upscale.augment:
             raise UndriftError(
                 f"augment={level:g} is not in 0..{self.high.upscale.augment:g}, what the second model was trained with"
@@ -145,7 +151,7 @@ def load_cascade(path: str | Path, device: str | torch.device = "cpu") -> Cascad
     Raises:
         ModelError: nothing there, or files that are damaged or do not fit each other.
     """
-    folder = Path(path)
+    folder = place_of(path, "path", "name a cascade's folder")
     where = folder / "cascade.json"
     if not where.is_file():
         raise ModelError(f"{folder} holds no cascade (no cascade.json); write one with Cascade.save")

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from undrift.argument import instance
+from undrift.argument import path as place_of
 from undrift.config import ProcessOptions, build_process, in_float32, kinds
 from undrift.denoiser import numbers_like
 from undrift.error import ModelError, short
@@ -95,7 +97,8 @@ def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
     Raises:
         ModelError: nothing there, or files that are damaged, or do not fit each other or the model.
     """
-    folder, spec = Path(path), model.spec
+    instance(model, "model", Model, "give the run's model, from undrift.load")
+    folder, spec = place_of(path, "path", "name a run's folder"), model.spec
     where = folder / f"{NAME}.json"
     if not where.is_file():
         raise ModelError(f"{folder} has no noise-aware classifier; train one with `undrift train-classifier {folder}`")

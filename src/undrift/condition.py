@@ -19,11 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import said, tensor
 from undrift.noise import Noise
 
 PARTS = ("label", "vector", "image", "sequence")
@@ -59,6 +62,11 @@ class Condition:
     mask: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name, part in self.parts().items():
+            if not isinstance(part, Tensor):  # an array, a list
+                object.__setattr__(self, name, tensor(part, name))
+        if self.mask is None and self.sequence is not None and self.sequence.ndim < 2:
+            raise ValueError(f"`sequence` must be {_SHAPES['sequence']}, got shape {tuple(self.sequence.shape)}.")
         if self.mask is None and self.sequence is not None:
             object.__setattr__(self, "mask", torch.ones(self.sequence.shape[:2], dtype=torch.bool, device=self.sequence.device))
         if self.mask is not None and (self.sequence is None or self.mask.shape != self.sequence.shape[:2]):
@@ -132,11 +140,27 @@ def for_samples(cond: Any, n: int, device: torch.device | str | None = None) -> 
     if isinstance(cond, Condition):
         cond = cond.to(device)
     else:
-        cond = torch.as_tensor(cond, device=device)
+        cond = tensor(cond, "cond").to(device)
         cond = cond.expand(n) if cond.ndim == 0 else cond
     if len(cond) != n:
         raise ValueError(f"`cond` has {len(cond)} rows for {n} samples: pass one for all, or one each.")
     return cond
+
+
+def for_network(cond: Any, x: Tensor) -> Any:
+    """A condition as a network wants it, for the batch `x` `(B, *D)`: numbers and lists of them become tensors.
+
+    Raises:
+        TypeError: a name or a set, which no network reads.
+        ValueError: another number of rows, or complex numbers.
+    """
+    if cond is None or isinstance(cond, (Tensor, Condition)):
+        return cond
+    if isinstance(cond, (str, bytes)):
+        raise TypeError(f"`cond` is {said(cond)}, but a denoiser is told class numbers (B,); names are for a `Model`.")
+    if isinstance(cond, (Real, complex, np.ndarray, np.generic, list, tuple, set, frozenset)):
+        return for_samples(cond, len(x), x.device)
+    return cond  # a network's own affair
 
 
 def rows(cond: Any, index: slice | Tensor) -> Any:

@@ -175,15 +175,15 @@ class SamplingOptions(Options):
 
     def layout(self, name: str | None = None) -> times.Grid:
         """The grid of a name, or the model's own."""
-        name = name or self.grid
+        name = self.grid if name is None else name
         if name == "fitted":
             if self.fitted is None:
                 raise RecipeError(
                     f"this model has no fitted grid; measure one with `undrift frontier`, or use {', '.join(GRIDS)}"
                 )
             return times.Fitted(self.fitted)
-        if name not in GRIDS:
-            raise RecipeError(f'grid "{name}" is unknown{nearest(name, [*GRIDS, "fitted"])}')
+        if not isinstance(name, str) or name not in GRIDS:
+            raise RecipeError(f'grid "{short(name)}" is unknown{nearest(short(name), [*GRIDS, "fitted"])}')
         return GRIDS[name]
 
 

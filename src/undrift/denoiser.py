@@ -12,11 +12,14 @@ likelihoods and guidance never know what they were given.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from undrift.argument import batch, function, real, said, whole
+from undrift.condition import for_network
 from undrift.process import Process, as_time, checked, expand
 from undrift.target import Target, determinant, karras, solve
 
@@ -25,6 +28,7 @@ from undrift.target import Target, determinant, karras, solve
 LEVEL_LIMITS = (-10.0, 20.0)
 # Spreads of the data that count as one: grids were made for such data, and a factor of a few makes no difference to them.
 ABOUT_ONE = (0.1, 10.0)
+ROUNDING = 1e-6  # of t_max: as far outside its interval a time may come to lie by being computed in float32
 
 
 class Prediction(NamedTuple):
@@ -60,7 +64,7 @@ class AnyDenoiser(nn.Module):
 
         Args:
             x: `(B, *D)` noisy samples.
-            t: `()` or `(B,)` times in [t_min, t_max].
+            t: `()` or `(B,)` times in [t_min, t_max]; see `time_within`.
             cond: What is known about the samples. Class labels are `(B,)` integers, -1 for "not known"; None: nothing.
         """
         raise NotImplementedError
@@ -96,6 +100,28 @@ def network_input(process: Process, x: Tensor, t: Tensor, sigma_data: float) -> 
     return x * expand(c_in, x), level.expand(x.shape[0]).to(x)
 
 
+def time_within(process: Process, t: Tensor | float, x: Tensor) -> Tensor:
+    """`as_time`, inside the process's interval: what lies outside by no more than rounding is moved to the end.
+
+    Beyond its ends a schedule means nothing, and a network was never trained there: its answer would look like any other. A time
+    on a GPU, which only a loop of the caller's own makes, is not looked at, since that would wait for the GPU at every call; nor is
+    one of a network that is being compiled or exported.
+
+    Raises:
+        ValueError: a time outside [t_min, t_max], or NaN.
+    """
+    t = as_time(t, batch(x))
+    if t.device.type != "cpu" or torch.compiler.is_compiling() or not t.numel():
+        return t
+    low, high = (float(t.detach()),) * 2 if t.ndim == 0 else tuple(float(end) for end in t.detach().aminmax())
+    if process.t_min <= low and high <= process.t_max:
+        return t
+    room = ROUNDING * process.t_max
+    if process.t_min - room <= low and high <= process.t_max + room:
+        return t.clamp(process.t_min, process.t_max)
+    raise ValueError(f"`t` must lie in [{process.t_min:g}, {process.t_max:g}], the times of {process}; got {low:g} to {high:g}.")
+
+
 class Denoiser(AnyDenoiser):
     """A network with a process and a target.
 
@@ -104,7 +130,7 @@ class Denoiser(AnyDenoiser):
     So one network serves any process. The level is not in units of the data: bring data that are far from unit spread to it first.
 
     Args:
-        net: `(x (B, *D), level (B,), cond) -> (B, *D)`. One that returns twice the channels, `(B, 2C, ...)`, has a variance
+        net: `(x (B, *D), level (B,), cond) -> (B, *D)`, a module or a function. One that returns twice the channels, `(B, 2C, ...)`, has a variance
             head: the second half is read by `with_fraction`.
         process: The noise that it was or will be trained on.
         target: What it outputs; see `undrift.target`. Default: `karras(sigma_data)`.
@@ -113,7 +139,9 @@ class Denoiser(AnyDenoiser):
 
     Raises:
         ValueError: a process that is none (`process.checked`), a `sigma_data` that is not positive, a target that is blind where
-            sampling starts (noise or score on a process with alpha(t_max) = 0). When called: a network's output of another shape.
+            sampling starts (noise or score on a process with alpha(t_max) = 0). When called: a network's output of another shape, or
+            of complex numbers; times outside the process's interval; a condition that is none.
+        TypeError: a network that cannot be called, a process or a target that is none.
     """
 
     def __init__(
@@ -125,10 +153,14 @@ class Denoiser(AnyDenoiser):
         shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < sigma_data < math.inf:
+        function(net, "net", "give a network, net(x, level, cond)")
+        if isinstance(net, type):
+            raise TypeError(f"`net` is an object: write {net.__name__}(...), with its arguments.")
+        shape = sample_shape(shape)
+        if not 0 < real(sigma_data, "sigma_data", finite=False) < math.inf:
             raise ValueError(f"`sigma_data` is a standard deviation and must be positive, got {sigma_data}.")
         self.net, self.process, self.sigma_data, self.shape = net, checked(process), sigma_data, shape
-        self.target = karras(sigma_data) if target is None else target
+        self.target = karras(sigma_data) if target is None else function(target, "target", "take one of undrift.target")
         end = torch.tensor(process.t_max, dtype=torch.float64)
         if not determinant(self.target, process, end).abs() > 1e-8:
             raise ValueError(
@@ -142,9 +174,14 @@ class Denoiser(AnyDenoiser):
 
     def outputs(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Tensor, Tensor | None]:
         """`output`, and the variance head's `fraction` `(B, *D)` where the network has one."""
-        seen, level = network_input(self.process, x, as_time(t, x), self.sigma_data)
-        dtype = next((p.dtype for p in self.net.parameters() if p.is_floating_point()), x.dtype)
-        raw = self.net(seen.to(dtype), level.to(dtype), cond)
+        seen, level = network_input(self.process, x, time_within(self.process, t, x), self.sigma_data)
+        known = self.net.parameters() if isinstance(self.net, nn.Module) else ()
+        dtype = next((p.dtype for p in known if p.is_floating_point()), x.dtype)
+        raw = self.net(seen.to(dtype), level.to(dtype), for_network(cond, x))
+        if isinstance(raw, Tensor) and raw.is_complex():
+            raise ValueError(
+                f"the network returned complex numbers ({raw.dtype}); it must return real ones, such as their real part."
+            )
         raw = raw.to(x.dtype) if isinstance(raw, Tensor) else raw  # the network may compute in another precision
         if isinstance(raw, Tensor) and raw.shape == x.shape:
             return raw, None
@@ -164,9 +201,11 @@ class Denoiser(AnyDenoiser):
         return Prediction(torch.addcmul(p * x, q, output), torch.addcmul(r * x, w, output))
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
+        t = time_within(self.process, t, x)
         return self.predict(x, t, self.output(x, t, cond))
 
     def with_fraction(self, x: Tensor, t: Tensor | float, cond: Any = None) -> tuple[Prediction, Tensor]:
+        t = time_within(self.process, t, x)
         output, fraction = self.outputs(x, t, cond)
         if fraction is None:
             return super().with_fraction(x, t, cond)
@@ -182,6 +221,7 @@ class Given(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, cond: Any) -> None:
         super().__init__()
+        check_denoiser(denoiser)
         self.denoiser, self.cond = denoiser, cond
         self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
@@ -202,11 +242,12 @@ class Rescaled(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, process: Process) -> None:
         super().__init__()
+        check_denoiser(denoiser)
         self.denoiser, self.process, self.shape = denoiser, checked(process), denoiser.shape
         self.sigma_data = denoiser.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
-        t = as_time(t, x)
+        t = time_within(self.process, t, x)
         old = self.denoiser.process
         alpha, sigma = self.process(t)
         t_old = old.time(self.process.log_snr(t))
@@ -228,6 +269,7 @@ class Counted(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser) -> None:
         super().__init__()
+        check_denoiser(denoiser)
         self.denoiser, self.calls = denoiser, 0
         self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
@@ -240,7 +282,16 @@ class Counted(AnyDenoiser):
         return self.denoiser.with_fraction(x, t, cond)
 
 
-def check_denoiser(denoiser: object) -> None:
+def sample_shape(shape: Any) -> tuple[int, ...] | None:
+    """The shape of one sample as a tuple of positive whole numbers; None stays None. Raises TypeError or ValueError."""
+    if shape is None:
+        return None
+    if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes)):
+        raise TypeError(f"`shape` is that of one sample, such as (1, 28, 28), got {said(shape)}.")
+    return tuple(whole(size, "shape", 1) for size in shape)
+
+
+def check_denoiser(denoiser: object, name: str = "denoiser") -> None:
     """Raise TypeError, with what to pass instead, for what is no denoiser: a model, a network."""
     if isinstance(denoiser, AnyDenoiser):
         return
@@ -251,7 +302,7 @@ def check_denoiser(denoiser: object) -> None:
         )
     else:
         cure = "wrap a network as undrift.Denoiser(network, process)"
-    raise TypeError(f"`denoiser` is a {kind}, which is no denoiser: {cure}.")
+    raise TypeError(f"`{name}` is a {kind}, which is no denoiser: {cure}.")
 
 
 def numbers_like(denoiser: AnyDenoiser, default: Tensor | None = None) -> Tensor:
@@ -271,13 +322,15 @@ def numbers_like(denoiser: AnyDenoiser, default: Tensor | None = None) -> Tensor
 
 def score_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
     """The score grad_x log p_t(x) = -noise / sigma, `(B, *D)`, in 1/data units; infinite where sigma = 0."""
-    t = as_time(t, x)
+    check_denoiser(denoiser)
+    t = as_time(t, batch(x))
     return -denoiser(x, t, cond).noise / expand(denoiser.process.sigma(t), x)
 
 
 def velocity_at(denoiser: AnyDenoiser, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
     """The velocity dx/dt = alpha' data + sigma' noise of the probability-flow ODE, `(B, *D)` (Song et al. 2021, eq. 13)."""
-    t = as_time(t, x)
+    check_denoiser(denoiser)
+    t = as_time(t, batch(x))
     dalpha, dsigma = denoiser.process.rates(t)
     data, noise = denoiser(x, t, cond)
     return expand(dalpha, x) * data + expand(dsigma, x) * noise

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import batch, tensor, whole, wholes
 from undrift.condition import labels_of
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.denoiser import AnyDenoiser, Prediction, time_within
 from undrift.noise import Noise
-from undrift.process import VP, Process, as_time, checked, expand
+from undrift.process import VP, Process, checked, expand
 
 
 class GaussianMixture(AnyDenoiser):
@@ -52,8 +53,10 @@ class GaussianMixture(AnyDenoiser):
         labels: Tensor | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        means = torch.as_tensor(means, dtype=torch.float64)
-        spread = torch.as_tensor(covs_or_stds, dtype=torch.float64)
+        means, spread = tensor(means, "means", torch.float64), tensor(covs_or_stds, "covs_or_stds", torch.float64)
+        for name, value in (("means", means), ("covs_or_stds", spread)):
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"`{name}` must be finite.")
         if means.ndim < 2 or not len(means):
             raise ValueError(f"`means` must be (K, *D) with at least one component, got shape {tuple(means.shape)}.")
         count, self.shape, means = len(means), tuple(means.shape[1:]), means.flatten(1)
@@ -71,9 +74,9 @@ class GaussianMixture(AnyDenoiser):
             raise ValueError(
                 f"`covs_or_stds` must be a number, ({count},) or ({count}, {dim}, {dim}), got shape {tuple(spread.shape)}."
             )
-        weight = torch.ones(count, dtype=torch.float64) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
-        label = torch.arange(count) if labels is None else torch.as_tensor(labels, dtype=torch.int64)
-        if weight.shape != (count,) or not bool((weight > 0).all()):
+        weight = torch.ones(count, dtype=torch.float64) if weights is None else tensor(weights, "weights", torch.float64)
+        label = torch.arange(count) if labels is None else wholes(labels, "labels")
+        if weight.shape != (count,) or not bool(((weight > 0) & torch.isfinite(weight)).all()):
             raise ValueError(f"`weights` must be {count} positive numbers.")
         if label.shape != (count,) or bool((label < 0).any()):
             raise ValueError(f"`labels` must be {count} class numbers from 0.")
@@ -127,6 +130,7 @@ class GaussianMixture(AnyDenoiser):
 
     def sample(self, n: int, noise: Noise, t: Tensor | float | None = None) -> Tensor:
         """`(n, *D)` exact draws at time `t` (None: clean data), float64, one address of `noise` each."""
+        whole(n, "n", 1)
         k = torch.searchsorted(self.log_weights.exp().cumsum(0), noise.fold("component").uniform(self.log_weights.new_empty(n)))
         return self.draw(k.clamp(max=len(self.means) - 1), noise, t)
 
@@ -204,13 +208,13 @@ class GaussianMixture(AnyDenoiser):
         """alpha and sigma as () or (B, 1) float64; one and zero for the clean law."""
         if t is None:
             return torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        alpha, sigma = self.process(as_time(t, x))
+        alpha, sigma = self.process(time_within(self.process, t, x))
         like = self.means.new_empty(len(x), 1)
         return expand(alpha, like), expand(sigma, like)
 
     def _parts(self, x: Tensor, t: Tensor | float | None, cond: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """log w_k N(x; ...) (B, K); variance in each direction (B or 1, K[, d]); gap in the eigenbasis, if there is one."""
-        if tuple(x.shape[1:]) != self.shape:
+        if tuple(batch(x).shape[1:]) != self.shape:
             raise ValueError(f"`x` has shape {tuple(x.shape)}; this mixture wants (B, {', '.join(map(str, self.shape or ()))}).")
         alpha, sigma = self._scales(x, t)
         flat, dim = x.flatten(1).double(), self.means.shape[1]
@@ -231,7 +235,7 @@ class GaussianMixture(AnyDenoiser):
         joint = joint + self.log_weights
         cond = labels_of(cond)
         if cond is not None:
-            cond = torch.as_tensor(cond, device=joint.device)
+            cond = wholes(cond, "cond").to(joint.device)
             if cond.ndim and cond.shape != (len(x),):
                 raise ValueError(
                     f"`cond` has shape {tuple(cond.shape)}; pass one class for all, or one for each sample ({len(x)},)."
@@ -270,4 +274,7 @@ class Empirical(GaussianMixture):
     """
 
     def __init__(self, points: Tensor, process: Process | None = None, labels: Tensor | Sequence[int] | None = None) -> None:
+        points = tensor(points, "points", torch.float64)
+        if points.ndim < 2 or not len(points):
+            raise ValueError(f"`points` must be (N, *D) with at least one point, got shape {tuple(points.shape)}.")
         super().__init__(points, 0.0, None, process, torch.zeros(len(points), dtype=torch.int64) if labels is None else labels)

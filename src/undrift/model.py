@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import choice, instance, real, said, tensor, whole
+from undrift.argument import path as place_of
 from undrift.condition import Condition, for_samples
 from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
@@ -32,7 +34,7 @@ from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decod
 from undrift.processes import here
 from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
 from undrift.recipe_operator import named_method, named_operator
-from undrift.sampler import Sampler, State, batches, laid_out, sample
+from undrift.sampler import Sampler, State, as_grid, batches, sample
 from undrift.sampler.run import Part, write_array
 from undrift.storage import reason
 from undrift.tensorfile import Damaged, TensorFile, save_tensors
@@ -109,8 +111,11 @@ class Model:
             UndriftError: unknown class, sampler or grid; a class asked of a model without classes.
             ValueError: numbers that make no sense.
         """
+        n = whole(n, "n", 1)
+        if out is not None:
+            instance(out, "out", (str, Path), "name a .npy file")
         if start is not None:
-            start = self.to_model(start)
+            start = self.to_model(start, "start")
         options = dict(
             seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit,
             interval=interval, rescale=rescale,
@@ -147,19 +152,18 @@ class Model:
         grid: str | None,
         options: dict[str, Any],
     ) -> Iterator[Tensor]:
+        n = whole(n, "n", 1)
         limits = {name: options.pop(name) for name in ("interval", "rescale") if name in options}
         denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale, guide, **limits)
         if (edit := options.pop("edit", None)) is not None:
             denoiser = Edit(denoiser, edit)
-        chosen = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler or self.sampling.sampler, SAMPLERS)
+        chosen = _sampler(self.sampling.sampler if sampler is None else sampler)
         count = self.sampling.steps if steps is None else steps
         layout, shape = self.sampling.layout(grid), (n, *self.spec.shape)
         crew = here()
         if not crew.sharing or n < crew.size or "callback" in options:
             return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
-        job = Part(
-            denoiser, shape, chosen, count if isinstance(count, Tensor) else laid_out(denoiser, layout, count), labels, options
-        )
+        job = Part(denoiser, shape, chosen, as_grid(denoiser, layout, count), labels, options)
         many = crew.size * int(options.get("batch_size", 256))
         return (crew.spread(job, slice(low, min(low + many, n))) for low in range(0, n, many))
 
@@ -211,10 +215,10 @@ class Model:
                 fit; an unknown class, method, sampler or grid.
             ValueError: numbers that make no sense.
         """
-        x = as_numbers(x)
+        x, draws = as_numbers(x), whole(draws, "draws", 1)
         if mask is None and not bool(torch.isnan(x).any()):
             raise UndriftError("nothing is missing: give a mask that is False where values are wanted, or NaN there")
-        mask = ~torch.isnan(x) if mask is None else torch.as_tensor(mask)
+        mask = ~torch.isnan(x) if mask is None else as_numbers(mask, "mask")
         if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
             raise UndriftError(
                 f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
@@ -225,7 +229,7 @@ class Model:
         y = self.to_model(filled)
         way = _named("method", method, IMPUTATIONS)
         denoiser, labels = self._guided(len(y), cond, scale, w, self.sampling.scale)
-        chosen = _named("sampler", sampler, SAMPLERS) if isinstance(sampler, str) else sampler
+        chosen = None if sampler is None else _sampler(sampler)
         layout = self.sampling.layout(grid)
         shared = {"steps": way.steps if steps is None else steps, "cond": labels, "grid": layout, **options}
         if way.method is None:
@@ -269,11 +273,10 @@ class Model:
             ValueError: options that make no sense.
         """
         y = self.to_model(x)
-        draws = int(self.spec.integer) if dequantize is None else dequantize
+        draws = int(self.spec.integer) if dequantize is None else whole(dequantize, "dequantize", 0)
         if draws and not self.spec.integer:
             raise UndriftError("these data are not integers, so there is nothing to dequantise; leave `dequantize` out")
-        if unit not in ("nats", "bits/dim"):
-            raise ValueError(f'unit "{unit}" is unknown: use "nats" or "bits/dim".')
+        choice(unit, "unit", ("nats", "bits/dim"))
         step = None if draws == 0 else Dequantize(1 / self.spec.units(self.spec.scale, y.double()), draws)
         denoiser, labels = self._guided(len(y), cond, scale, w)
         found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options)
@@ -320,22 +323,27 @@ class Model:
             UndriftError: unknown names; an operator that does not fit the model, y that does not fit the operator, NaN,
                 noise that is not positive.
         """
-        walk = sampler if isinstance(sampler, Sampler) else _named("sampler", sampler, SAMPLERS)
+        walk, draws, particles = _sampler(sampler), whole(draws, "draws"), whole(particles, "particles")
         if self.measures is not None:
             if operator not in (None, self.measures.operator) or noise_std is not None or method != "mmps" or particles:
                 raise UndriftError(
                     f"this model was trained to be told {self.measures.operator}; leave out another operator, the noise, the method "
                     "and particles, or restore with a model that was not"
                 )
-            return self._told(as_numbers(y), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
+            return self._told(as_numbers(y, "y"), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
         if operator is None or noise_std is None:
             raise UndriftError("an operator and the standard deviation of its noise are needed: how was it measured?")
         chosen = named_operator(operator, self.spec.shape) if isinstance(operator, str) else operator
+        instance(chosen, "operator", Operator, 'give an `Operator`, or a name such as "blur:2"')
         how = named_method(method) if isinstance(method, str) else method
+        if isinstance(how, type) or not hasattr(how, "through"):
+            raise TypeError(f"`method` is {said(how)}: give a method of undrift.inverse, such as MMPS(), or the name of one.")
         if draws < 1 or particles < 0:
             raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
         like = numbers_like(self.denoiser)
-        wide = as_numbers(y).to(like.device, torch.float64)  # what is measured keeps its digits until its shift is taken away
+        wide = as_numbers(y, "y").to(
+            like.device, torch.float64
+        )  # what is measured keeps its digits until its shift is taken away
         shift, scale = (self.spec.units(v, wide) for v in (self.spec.shift, self.spec.scale))
 
         def moved(m: Tensor) -> Tensor:
@@ -409,6 +417,11 @@ class Model:
         **options: Any,
     ) -> Tensor:
         """Latents to data in data units, of the dtype of the data, clipped to their range. Options of `undrift.decode`."""
+        z = as_numbers(z, "z")
+        if z.ndim < 2 or not z.is_floating_point():
+            raise UndriftError(
+                f"`z` has shape {tuple(z.shape)} and is of {z.dtype}; give floats (B, *shape), as `encode` makes them"
+            )
         denoiser, labels = self._guided(len(z), cond, scale, w)
         return self.spec.from_model(decode(denoiser, z, cond=labels, **options))
 
@@ -438,13 +451,14 @@ class Model:
         ends = self.condition(len(y_a), cond), self.condition(len(y_b), cond_b)
         return self.spec.from_model(interpolate(self.denoiser, y_a, y_b, n, kind, cond=ends[0], cond_b=ends[1], **options))
 
-    def to_model(self, x: Tensor) -> Tensor:
+    def to_model(self, x: Tensor, name: str = "x") -> Tensor:
         """Data in data units, checked, to model space on the model's device.
 
         Raises:
-            UndriftError: another shape, NaN or infinities, values out of range, or not whole where they should be.
+            UndriftError: another shape, NaN or infinities, values out of range, too large to be computed with, or not whole where
+                they should be.
         """
-        x, spec = as_numbers(x), self.spec
+        x, spec = as_numbers(x, name), self.spec
         if x.ndim != len(spec.shape) + 1 or tuple(x.shape[1:]) != spec.shape or not len(x):
             wanted = ", ".join(map(str, spec.shape))
             raise UndriftError(f"this model wants data of shape (B, {wanted}), but got {tuple(x.shape)}; reshape them")
@@ -453,15 +467,20 @@ class Model:
             faults[f"outside {spec.low:g}..{spec.high:g}"] = (x < spec.low) | (x > spec.high)
         if spec.integer and x.is_floating_point():
             faults["not whole numbers"] = x != x.round()
+        moved: Tensor | None = None
+        if not any(bool(bad.any()) for bad in faults.values()):
+            moved = spec.to_model(x)
+            faults = {f"too large for {str(moved.dtype)[6:]}, in which they are computed with": ~torch.isfinite(moved)}
         for what, bad in faults.items():
             if bool(bad.any()):
                 place = ", ".join(str(int(i)) for i in bad.nonzero()[0])
                 first = x[tuple(bad.nonzero()[0])].item()
                 raise UndriftError(
-                    f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is x[{place}] = {first:.6g}; "
+                    f"{int(bad.sum()):,} of {x.numel():,} values are {what}, the first is {name}[{place}] = {first:.6g}; "
                     "give data in data units, as the model was trained on"
                 )
-        return spec.to_model(x).to(numbers_like(self.denoiser).device)
+        assert moved is not None
+        return moved.to(numbers_like(self.denoiser).device)
 
     def _guided(
         self,
@@ -500,7 +519,14 @@ class Model:
         """
         plain: AnyDenoiser = self.denoiser
         guided: AnyDenoiser
-        if isinstance(guide, NoisyClassifier) or (guide is None and scale != 1):
+        scale, rescale = guidance_scale(scale), real(rescale, "rescale")
+        if guide is not None and not isinstance(guide, (NoisyClassifier, Model)):
+            raise TypeError(
+                f"`guide` is {said(guide)}: give a NoisyClassifier or another Model, as undrift.load and load_classifier do."
+            )
+        if interval is not None and (not isinstance(interval, (tuple, list)) or len(interval) != 2):
+            raise ValueError(f"`interval` must be two noise levels sigma/alpha, such as (0.3, 5.0), got {said(interval)}.")
+        if isinstance(guide, NoisyClassifier) or (guide is None and (isinstance(scale, Tensor) or scale != 1)):
             self._must_know_without()
         if isinstance(guide, Model):
             if guide.spec != self.spec or guide.parts.get("condition") != self.parts.get("condition"):
@@ -599,27 +625,29 @@ class Model:
         return sum(p.numel() for p in self.denoiser.parameters())
 
 
-def as_numbers(x: Any) -> Tensor:
+def as_numbers(x: Any, name: str = "x") -> Tensor:
     """Data as a user has them, a tensor of a type that torch computes with.
 
     Raises:
-        UndriftError: they are no numbers, or complex ones.
+        UndriftError: they are no numbers, complex ones, or too large whole ones (`undrift.argument.tensor`).
     """
     try:
-        found = torch.as_tensor(x)
-    except (TypeError, ValueError, RuntimeError):
-        found = None
-    if found is None or found.is_complex():
-        what = type(x).__name__ if found is None else found.dtype
-        raise UndriftError(f"the data are {what}, and not a tensor, an array or a list of numbers; convert them")
-    odd = (torch.uint16, torch.uint32, torch.uint64)
-    return found.to(torch.int64) if found.dtype in odd else found
+        return tensor(x, name)
+    except (TypeError, ValueError) as error:
+        raise UndriftError(str(error).rstrip(".")) from None
 
 
 def _named(what: str, name: str, table: dict[str, Any]) -> Any:
     if not isinstance(name, str) or name not in table:
         raise UndriftError(f'{what} "{short(name)}" is unknown{nearest(short(name), table)}')
     return table[name]
+
+
+def _sampler(sampler: Any) -> Sampler:
+    """A sampler, given itself or by name."""
+    if isinstance(sampler, str):
+        return _named("sampler", sampler, SAMPLERS)
+    return instance(sampler, "sampler", Sampler, "give a sampler, such as undrift.ABM(), or the name of one")
 
 
 def _of_middle(operator: Operator, shift: Tensor) -> Tensor:
@@ -636,14 +664,18 @@ def _each(cond: Any, n: int, what: str) -> list[Any]:
 
     Raises:
         UndriftError: it is neither one nor a row of them.
+        TypeError: a set, which has no order.
         ValueError: another number of them than there are samples.
     """
     if isinstance(cond, (Tensor, np.ndarray)):
+        cond = as_numbers(cond, "cond") if isinstance(cond, Tensor) else cond
         if cond.ndim > 1:
             raise UndriftError(
                 f"`cond` has shape {tuple(cond.shape)}; give one of the {what} for all samples, or one each: ({n},)"
             )
         cond = cond.tolist()
+    if isinstance(cond, (set, frozenset)):
+        raise TypeError(f"`cond` is a {type(cond).__name__}, which has no order: give the {what} in a list.")
     if isinstance(cond, (str, bytes, Mapping)) or not isinstance(cond, Iterable):
         return [cond] * n
     each = list(islice(cond, n + 1))
@@ -702,10 +734,10 @@ def load(path: str | Path, weights: str = "ema", device: str | torch.device = "c
         ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other.
         UndriftError: a device that is not there.
     """
-    folder, place = Path(path), choose_device(device)
+    folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
     description, spec = read_description(folder)
-    if weights not in ("ema", "raw"):
-        raise ModelError(f'weights "{weights}" is unknown{nearest(weights, ("ema", "raw"))}')
+    if not isinstance(weights, str) or weights not in ("ema", "raw"):
+        raise ModelError(f'weights "{short(weights)}" is unknown{nearest(short(weights), ("ema", "raw"))}')
     where = folder / "model.json"
     parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
     if description.get("condition") is not None:

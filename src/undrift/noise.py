@@ -18,8 +18,11 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from undrift.argument import said, wholes
 
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox's multipliers
@@ -62,7 +65,10 @@ class Noise:
     path: tuple[str | int, ...] = ()
 
     def __post_init__(self) -> None:
-        seeds = torch.as_tensor(self.seeds if isinstance(self.seeds, Tensor) else list(self.seeds), dtype=torch.int64)
+        if getattr(self.seeds, "ndim", 1) != 1 or not hasattr(self.seeds, "__iter__"):
+            raise ValueError(f"`seeds` must be one non-negative integer per sample, got {said(self.seeds)}.")
+        given = self.seeds if isinstance(self.seeds, (Tensor, np.ndarray)) else list(self.seeds)
+        seeds = wholes(given, "seeds") if len(given) else torch.empty(0, dtype=torch.int64)
         if seeds.ndim != 1 or (len(seeds) and bool((seeds < 0).any())):
             raise ValueError(f"`seeds` must be one non-negative integer per sample, got shape {tuple(seeds.shape)}.")
         object.__setattr__(self, "seeds", seeds)

@@ -21,11 +21,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.argument import floats, instance, real, said, tensor, whole
+from undrift.condition import for_samples
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.noise import Noise
 from undrift.process import Process, expand
 
@@ -69,6 +72,14 @@ class AnalyticVariance:
     log_snr: tuple[float, ...]
     spread: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        for name in ("log_snr", "spread"):
+            value = getattr(self, name)
+            if not isinstance(value, (tuple, list)) or not len(value) or len(value) != len(self.log_snr):
+                raise ValueError(f"`{name}` must be a tuple of as many numbers as the other, got {said(value)}.")
+            for number in value:
+                real(number, name)
+
     def at(self, process: Process, t: Tensor) -> Tensor:
         """The spread at times of any shape: log-linear in log-SNR, proportional to 1/SNR beyond the clean end."""
         knots, log_spread = (torch.tensor(a, dtype=torch.float64) for a in (self.log_snr, self.spread))
@@ -98,6 +109,12 @@ def analytic_variance(
         steps: The grid of the table: see `grid`. One evaluation of all of `x0` for each step.
         cond: Handed to the denoiser.
     """
+    check_denoiser(denoiser)
+    x0 = floats(x0, "x0")
+    if x0.ndim < 2 or not len(x0) or not bool(torch.isfinite(x0).all()):
+        raise ValueError(f"`x0` must be (B, *D) finite data, got {said(x0)}.")
+    instance(noise, "noise", Noise, "give a Noise, one address per sample")
+    cond = for_samples(cond, len(x0), x0.device)
     table = {}
     for i, t in enumerate(grid(grids.in_units(denoiser.process, denoiser.unit), steps)[:-1]):
         eps = noise.fold("analytic", i).normal(x0)
@@ -137,9 +154,10 @@ def grid(process: Process, steps: int | Tensor | None) -> Tensor:
         if process.levels is None:
             raise ValueError(f"{process} has no levels of its own: give `steps`, a number or a grid.")
         return process.levels
-    if isinstance(steps, int):
+    if not isinstance(steps, (Tensor, np.ndarray, list, tuple)):
+        steps = whole(steps, "steps", 1)
         return (grids.log_snr if process.levels is None else grids.uniform)(process, steps)
-    times = torch.as_tensor(steps, dtype=torch.float64, device="cpu")
+    times = tensor(steps, "steps", torch.float64).cpu()
     if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
         raise ValueError("`steps` as a grid must be at least two times that decrease from noise to data.")
     if times[0] > process.t_max or times[-1] != process.t_min:

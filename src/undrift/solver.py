@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from undrift.argument import MOST_STEPS, instance, real, whole
 from undrift.error import nearest
 from undrift.process import expand
 
@@ -112,8 +113,12 @@ class Solver:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.steps is not None and (not isinstance(self.steps, int) or self.steps < 1):
-            raise ValueError(f"`steps` must be a whole number of at least 1, got {self.steps}.")
+        instance(self.tableau, "solver", Tableau, "give a `Tableau` or a name of undrift.likelihood.SOLVERS")
+        if self.steps is not None:
+            whole(self.steps, "steps", 1, MOST_STEPS)
+        whole(self.max_steps, "max_steps", 1)
+        for name in ("rtol", "atol"):
+            object.__setattr__(self, name, real(getattr(self, name), name))
         if not (self.rtol >= 0 and self.atol > 0):
             raise ValueError(f"tolerances must be positive, got rtol = {self.rtol} and atol = {self.atol}.")
         if self.steps is None and not self.tableau.error:

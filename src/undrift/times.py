@@ -17,22 +17,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
+from undrift.argument import MOST_STEPS, instance, real, whole
 from undrift.process import DDPM, Process
 
 Grid = Callable[[Process, int], Tensor]
 _DDPM = DDPM()
-MOST_STEPS = 1_000_000
 
 
 def _steps(n: int) -> int:
-    if not isinstance(n, Integral) or not 1 <= n <= MOST_STEPS:
-        raise ValueError(f"`steps` must be a whole number of at least 1 and at most {MOST_STEPS:,}, got {n}.")
-    return int(n)
+    return whole(n, "steps", 1, MOST_STEPS)
 
 
 def uniform(process: Process, n: int) -> Tensor:
@@ -41,6 +38,7 @@ def uniform(process: Process, n: int) -> Tensor:
     Raises:
         ValueError: `n` is below 1.
     """
+    instance(process, "process", Process, "give a process, such as undrift.VP()")
     if process.levels is not None:
         return trailing(process, n)
     return torch.linspace(process.t_max, process.t_min, _steps(n) + 1, dtype=torch.float64)
@@ -89,6 +87,8 @@ def straight(process: Process, n: int) -> Tensor:
 
 def warped(process: Process, n: int, a: float, b: float) -> Tensor:
     """As `straight`, with u replaced by `1 - (1 - u^a)^b`: larger a is denser at low noise, larger b at high noise."""
+    real(a, "a")
+    real(b, "b")
     if not (0 < a < math.inf and 0 < b < math.inf):
         raise ValueError(f"`warped` needs positive a and b, got {a} and {b}.")
     alpha, sigma = _ends(process)
@@ -105,6 +105,7 @@ def log_snr(process: Process, n: int, sigma_low: float = 0.02, sigma_high: float
 
 def karras(process: Process, n: int, rho: float = 7.0, sigma_low: float = 0.02, sigma_high: float = 80.0) -> Tensor:
     """Even in (sigma/alpha)^(1/rho): denser at low noise than `uniform`, at high noise than `log_snr` (Karras 2022, eq. 5)."""
+    rho = real(rho, "rho", finite=False)
     if not 0 < rho < math.inf:
         raise ValueError(f"`karras` needs a positive rho, got {rho}.")
     return _by_level(process, n, sigma_low, sigma_high, lambda s: s ** (1 / rho), lambda u: u**rho)
@@ -182,14 +183,17 @@ def at_levels(process: Process, ratios: Tensor) -> Tensor:
 
 
 def _ends(process: Process) -> tuple[Tensor, Tensor]:
+    instance(process, "process", Process, "give a process, such as undrift.VP()")
     return process(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
 
 
 def _by_level(
     process: Process, n: int, low: float, high: float, forward: Callable[[float], float], back: Callable[[Tensor], Tensor]
 ) -> Tensor:
+    low, high = real(low, "sigma_low"), real(high, "sigma_high")
     if not 0 < low < high:
         raise ValueError(f"a grid needs 0 < sigma_low < sigma_high, got {low} and {high}.")
+    instance(process, "process", Process, "give a process, such as undrift.VP()")
     ends = process.log_snr(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
     reach = torch.exp(-ends / 2)
     # A process that lies wholly outside keeps its own ends.
@@ -204,6 +208,7 @@ def _by_level(
 
 
 def _levels(process: Process, n: int) -> int:
+    instance(process, "process", Process, "give a process, such as undrift.VP()")
     count = 1000 if process.levels is None else len(process.levels) - 1
     if _steps(n) > count:
         raise ValueError(f"{process} has only {count} levels, so at most {count} steps, not {n}.")

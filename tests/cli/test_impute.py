@@ -249,3 +249,27 @@ def test_a_run_copied_elsewhere_still_imputes(tiny_run, tmp_path, digit, impute)
     assert impute(run, tmp_path / "digit.png", "--mask", "centre", *FAST)[0] == 0
     picture = Image.open(run / "samples" / "imputed.png")
     assert picture.size[0] / picture.size[1] == pytest.approx((6 * 9 + 1) / 10)  # hole, three draws, mean, spread
+
+
+@pytest.mark.parametrize(("words", "count"), [(("--class", "1,2,3"), 3), (("--class", "1,2"), 2)])
+def test_classes_that_no_input_is_for(tiny_run, digit, tmp_path, impute, words, count):
+    """None is left out in silence: one for all, or one for each input."""
+    code, _, error = impute(tiny_run, tmp_path / "digit.png", "--mask", "left", *words, *FAST)
+    assert code == 2
+    assert error == f"undrift: --class names {count} classes for 1 input; give one for all, or one each\n"
+
+
+def test_fewer_classes_than_inputs(tiny_run, tmp_path, impute):
+    """Classes in turn are for samples that are drawn; inputs have each their own."""
+    np.save(tmp_path / "three.npy", np.zeros((3, 1, 8, 8), np.uint8))
+    code, _, error = impute(tiny_run, tmp_path / "three.npy", "--mask", "left", "--class", "1,2", *FAST)
+    assert code == 2
+    assert "--class names 2 classes for 3 inputs" in error
+
+
+def test_whole_numbers_in_a_file_that_int64_does_not_hold(tiny_run, tmp_path, impute):
+    """They would wrap to negative ones."""
+    np.save(tmp_path / "large.npy", np.full((1, 8, 8), 2**63 + 1, np.uint64))
+    code, _, error = impute(tiny_run, tmp_path / "large.npy", "--mask", "left", *FAST)
+    assert code == 2
+    assert "whole numbers above 2^63 - 1, such as 9223372036854775809" in error

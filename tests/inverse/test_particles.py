@@ -95,7 +95,7 @@ def test_conditions_and_mistakes():
     assert (law().posterior(found.x[1])[:, 1] > 0.5).double().mean() > 0.9
     with pytest.raises(ValueError, match="at least 1"):
         inv.smc(law(), OPERATOR, y, STD, inv.MMPS(), 0)
-    with pytest.raises(ValueError, match="must not be negative, got -1"):
+    with pytest.raises(ValueError, match="of at least 0, got -1"):
         inv.smc(law(), OPERATOR, y, STD, inv.MMPS(), 4, 4, seed=-1)
     with pytest.raises(ValueError, match="must end at t_min"):
         inv.smc(law(), OPERATOR, y, STD, inv.MMPS(), 4, torch.tensor([1.0, 0.5]).double())

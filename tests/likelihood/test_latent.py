@@ -107,7 +107,7 @@ M, X = mixture(ud.VP()), torch.zeros(2, 2, dtype=DOUBLE)
     ("call", "message"),
     [
         (lambda: ud.interpolate(M, X, X, 1), "at least 2, got 1"),
-        (lambda: ud.interpolate(M, X, X, kind="cubic"), 'kind "cubic" is unknown'),
+        (lambda: ud.interpolate(M, X, X, kind="cubic"), "`kind` is one of slerp, linear, got"),
         (lambda: ud.interpolate(M, X, X[:1]), "must have one shape"),
         (lambda: ud.encode(M, X / 0), "NaN or infinities"),
         (lambda: ud.decode(M, X[:, :1]), "`z` has samples of shape"),

@@ -256,8 +256,8 @@ def test_weights_are_those_of_denoising():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ud.SlicedScoreMatching(0), "`probes` must be at least 1"),
-        (lambda: ud.SlicedScoreMatching(1, "uniform"), "not one of rademacher"),
+        (lambda: ud.SlicedScoreMatching(0), "`probes` must be a whole number of at least 1"),
+        (lambda: ud.SlicedScoreMatching(1, "uniform"), "`law` is one of rademacher"),
         (lambda: ud.ImplicitScoreMatching(weight="square"), "is not one of simple"),
         (lambda: ud.ImplicitScoreMatching(times="importance"), "is not one of uniform"),
         (lambda: at(), "positive noise levels"),

@@ -110,7 +110,7 @@ def test_hybrid_needs_a_head():
         ud.HybridObjective()(ud.Denoiser(ud.nn.MLP((2,)), ud.DDPM()), torch.zeros(2, 2), ud.Noise(range(2)))
     with pytest.raises(ValueError, match="must be positive"):
         ud.HybridObjective(0.0)
-    with pytest.raises(ValueError, match="not one of low_discrepancy"):
+    with pytest.raises(ValueError, match="`times` is one of low_discrepancy"):
         ud.ScheduleVariance("importance")
 
 

@@ -82,7 +82,7 @@ def test_every_grid_is_safe_from_zero_terminal_snr(kind, grid):
 def test_numbers_of_numpy_are_numbers():
     n, steps = np.arange(3, 5)
     assert torch.equal(ud.sample(mixture(), n, steps=steps), ud.sample(mixture(), 3, steps=4))
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="`n` must be a whole number"):
         ud.sample(mixture(), 2.5)
 
 
@@ -157,10 +157,10 @@ M = mixture()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ud.sample(M, 0), "must be at least 1"),
+        (lambda: ud.sample(M, 0), "must be a whole number of at least 1"),
         (lambda: ud.sample(M, 4, steps=0), "whole number of at least 1"),
         (lambda: ud.sample(M, 4, steps=-3), "whole number of at least 1"),
-        (lambda: ud.sample(M, 4, seed=-1), "must not be negative"),
+        (lambda: ud.sample(M, 4, seed=-1), "must be a whole number of at least 0"),
         (lambda: ud.sample(M, 4, cond=torch.tensor([0, 1])), "2 rows for 4 samples"),
         (lambda: ud.sample(M, 4, steps=torch.tensor([0.1, 0.9])), "decrease from noise to data"),
         (lambda: ud.sample(M, 4, steps=torch.tensor([1.5, 0.0])), "outside"),

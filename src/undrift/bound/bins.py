@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import real
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -20,6 +22,12 @@ class Bins:
     low: float | tuple[float, ...] = -1.0
     high: float | tuple[float, ...] = 1.0
     width: float | tuple[float, ...] = 2 / 255
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "width"):
+            value = getattr(self, name)
+            for number in value if isinstance(value, tuple) else (value,):
+                real(number, name)
 
     @staticmethod
     def of(spec: Any) -> Bins:

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import choice, instance, real, said, tensor, whole
 from undrift.bound.bins import Bins
 from undrift.bound.chain import Chain
 from undrift.condition import for_samples
@@ -114,21 +115,27 @@ def variational_bound(
         ValueError: data that are not finite or, with `bins`, outside them; options that make no sense.
     """
     check_denoiser(denoiser)
-    process = denoiser.process
+    process, x0 = denoiser.process, tensor(x0, "x0")
+    if not x0.is_floating_point():
+        raise ValueError(f"`x0` must be floats in model space, got {said(x0)}; `Spec.to_model` makes them of data.")
     if x0.ndim < 2 or not len(x0) or (denoiser.shape is not None and tuple(x0.shape[1:]) != tuple(denoiser.shape)):
         wanted = "*D" if denoiser.shape is None else ", ".join(map(str, denoiser.shape))
         raise ValueError(f"`x0` has shape {tuple(x0.shape)}; pass (B, {wanted}).")
     if not bool(torch.isfinite(x0).all()):
         bad = int((~torch.isfinite(x0)).flatten(1).any(1).sum())
         raise ValueError(f"{bad} of {len(x0)} samples hold NaN or infinite values, which have no likelihood.")
-    if draws < 1 or points < 1:
-        raise ValueError(f"`draws` and `points` must be at least 1, got {draws} and {points}.")
-    if times not in ("low_discrepancy", "importance", "uniform"):
-        raise ValueError(f"`times` {times!r} is not one of low_discrepancy, importance, uniform.")
+    draws, points, seed = whole(draws, "draws", 1), whole(points, "points", 1), whole(seed, "seed", 0)
+    choice(times, "times", ("low_discrepancy", "importance", "uniform"))
+    if not isinstance(ends, (tuple, list)) or len(ends) != 2:
+        raise ValueError(f"`ends` must be two noise levels 0 < low < high, got {said(ends)}.")
+    for end in ends:
+        real(end, "ends", "two noise levels 0 < low < high")
+    if bins is not None:
+        instance(bins, "bins", Bins, "make them with Bins.of(spec)")
     if not 0 < ends[0] < ends[1]:
         raise ValueError(f"`ends` must be two noise levels 0 < low < high, got {ends}.")
     noise = Noise(range(len(x0))).fold("bound", seed) if noise is None else noise
-    if len(noise) != len(x0):
+    if len(instance(noise, "noise", Noise, "give a Noise, one address per sample")) != len(x0):
         raise ValueError(f"`x0` has batch size {len(x0)} but `noise` carries {len(noise)} addresses; pass `noise[rows]`.")
     cond, parts = for_samples(cond, len(x0), x0.device), []
     for k in range(draws):
@@ -175,7 +182,9 @@ def _continuous(
     if not isinstance(variance, AnalyticVariance) and not (
         isinstance(variance, str) and variance in ("beta", "tilde", "learned")
     ):
-        raise ValueError(f"`variance` {variance!r} is not beta, tilde, learned or an AnalyticVariance; a tensor needs `steps`.")
+        raise ValueError(
+            f"`variance` {said(variance)} is not beta, tilde, learned or an AnalyticVariance; a tensor needs `steps`."
+        )
     process = denoiser.process
     ends = process.log_snr(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
     low, high = ends.clamp(-2 * math.log(extent[1]), -2 * math.log(extent[0])).tolist()

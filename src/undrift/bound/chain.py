@@ -15,9 +15,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import said, tensor
 from undrift.bound.bins import Bins
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.process import Process, expand
@@ -47,14 +49,15 @@ class Chain:
         self.learned = isinstance(variance, str) and variance == "learned"
         if isinstance(variance, AnalyticVariance):
             self.log_variance = variance(process, times[:-1], times[1:]).log()
-        elif isinstance(variance, Tensor):
+        elif isinstance(variance, (Tensor, np.ndarray, list, tuple)):
+            variance = tensor(variance, "variance", torch.float64)
             if variance.shape != (len(times) - 1,) or not bool((variance > 0).all()):
                 raise ValueError(f"`variance` must be {len(times) - 1} positive numbers, one for each step of the grid.")
             self.log_variance = variance.double().log()
-        elif variance in ("beta", "tilde", "learned"):
+        elif isinstance(variance, str) and variance in ("beta", "tilde", "learned"):
             self.log_variance = self.log_beta if variance == "beta" else torch.cat([self.log_tilde[:-1], self.log_beta[-1:]])
         else:
-            raise ValueError(f"`variance` {variance!r} is not one of beta, tilde, learned, an AnalyticVariance or a tensor.")
+            raise ValueError(f"`variance` {said(variance)} is not one of beta, tilde, learned, an AnalyticVariance or a tensor.")
 
     def evaluate(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, cond: Any) -> tuple[Prediction, Tensor | None]:
         """The prediction, and the fraction if the variance is learned."""

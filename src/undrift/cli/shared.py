@@ -74,8 +74,8 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g}){where}{less}"
 
 
-def class_per_sample(text: str | None, n: int, model: Model, default: str = "all") -> list[int] | None:
-    """One class number per sample from `--class`; None for no class at all.
+def class_per_sample(text: str | None, n: int, model: Model, default: str = "all", each: bool = False) -> list[int] | None:
+    """One class number per sample from `--class`, in turn; None for no class at all.
 
     Args:
         text: A class by name or number, several with commas (one that has a comma or quotes in its name in quotes, as in a CSV
@@ -83,9 +83,11 @@ def class_per_sample(text: str | None, n: int, model: Model, default: str = "all
         n: How many samples.
         model: Whose classes.
         default: `all` or `none`, where nothing was said.
+        each: Whether the samples are inputs of the user's: then several classes are one for each.
 
     Raises:
-        UndriftError: an unknown class; `all` or `none` where a class has this name too.
+        UndriftError: an unknown class; `all` or `none` where a class has this name too; more classes than samples or, with `each`,
+            several that are fewer.
     """
     classes = model.spec.classes
     if text in ("all", "none") and text in classes:
@@ -97,6 +99,8 @@ def class_per_sample(text: str | None, n: int, model: Model, default: str = "all
     if word == "none" or (word == "all" and not classes):
         return None
     chosen = list(range(len(classes))) if word == "all" else model.spec.read_classes(word)
+    if word != "all":
+        _enough("--class", "classes", len(chosen), n, each)
     model.labels(len(chosen), chosen)  # says what a model of another kind cannot be asked
     return [chosen[i % len(chosen)] for i in range(n)]
 
@@ -106,8 +110,18 @@ def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> li
     if arguments.label is not None:
         raise UndriftError("this model reads text and has no classes; use --prompt TEXT instead of --class")
     texts = arguments.prompt or model.examples
+    if arguments.prompt:
+        _enough("--prompt", "texts", len(texts), n)
     model.condition(len(texts), texts)  # says which word is unknown
     return [texts[i % len(texts)] for i in range(n)]
+
+
+def _enough(option: str, what: str, named: int, n: int, each: bool = False) -> None:
+    """Raise UndriftError where some of what was named would be left out, or inputs and classes do not go together."""
+    if named > n or (each and named not in (1, n)):
+        of = f"{n} input{'s' * (n != 1)}" if each else f"{n} sample{'s' * (n != 1)}"
+        cure = "give one for all, or one each" if each else "ask for more samples (-n), or name fewer"
+        raise UndriftError(f"{option} names {named} {what} for {of}; {cure}")
 
 
 def examples(arguments: argparse.Namespace, model: Model, n: int) -> torch.Tensor:

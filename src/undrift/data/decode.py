@@ -142,10 +142,11 @@ def as_seen(image: Image.Image, remarks: list[str] | None = None) -> Image.Image
     image = _upright(image, remarks)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # Pillow spreads any PGM over 16 bits
         remarks.append("16 bits")
-        grey, clear = Image.fromarray(_eight_bits(image)), image.info.get("transparency")
-        if isinstance(clear, int):  # the value of the pixels that are not there, in 16 bits
-            grey = Image.merge("LA", (grey, Image.fromarray(np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8))))
-        image = grey
+        shallow, gone = Image.fromarray(_eight_bits(image)), image.info.get("transparency")
+        if isinstance(gone, int):  # the value of the pixels that are not there, in 16 bits
+            seen = np.where(np.asarray(image) == gone, 0, 255).astype(np.uint8)
+            shallow = Image.merge("LA", (shallow, Image.fromarray(seen)))
+        image = shallow
     elif image.mode in ("I", "F"):
         raise _Refused(
             f"has 32 bits a pixel (mode {image.mode}), which have no fixed range; save 8 or 16 bits, or train on a .npy"

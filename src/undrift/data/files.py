@@ -154,6 +154,8 @@ def _shaped(path: Path, spec: Spec) -> Tensor:
         raise DataError(f"{path}: the values are {x.dtype}; save numbers")
     x = _laid_out(x, spec, path)
     if x.dtype.kind in "ui":
+        if x.dtype.kind == "u" and int(x.max()) > np.iinfo(np.int64).max:
+            raise DataError(f"{path}: holds whole numbers above 2^63 - 1, such as {int(x.max())}; save smaller ones, or floats")
         x = x.astype(np.int64)
     elif x.dtype.kind == "f":
         x = x.astype(np.float64 if x.itemsize > 4 else np.float32)

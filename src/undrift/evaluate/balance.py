@@ -8,6 +8,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from undrift.argument import rows64
 from undrift.evaluate.distance import Estimate, jackknife
 from undrift.evaluate.interval import wilson
 
@@ -96,7 +97,10 @@ def inception_score(logits: Tensor) -> Estimate:
     Of a classifier of the user's own data it is high where every picture is surely of some class and all classes come equally
     often; it knows nothing of what a class should look like.
     """
-    log_p = logits.double().log_softmax(1)
+    logits = rows64(logits, "logits")
+    if logits.ndim != 2 or not bool(torch.isfinite(logits).all()):
+        raise ValueError(f"`logits` must be (n, K) finite numbers, got shape {tuple(logits.shape)}.")
+    log_p = logits.log_softmax(1)
 
     def score(kept: Tensor) -> float:
         own = log_p[kept]

@@ -24,6 +24,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from undrift.argument import rows64, tensor
+
 GROUPS = 20
 LEAST = 20  # samples, below which there are no error bars
 
@@ -109,7 +111,7 @@ def jackknives(statistics: Callable[[Tensor], list[float]], n: int) -> list[Esti
 
 def mean(values: Tensor) -> Estimate:
     """The mean of `(n,)` values, one for each sample, n of at least 20."""
-    v = values.detach().cpu().double()
+    v = rows64(values, "values")
     ones = _members(groups(len(v)))
     without = (v.sum() - ones.T @ v) / (len(v) - ones.sum(0))
     return Estimate(float(v.mean()), tuple(without.tolist()))
@@ -125,6 +127,10 @@ def groups(n: int, strata: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: fewer than 20 samples.
     """
+    if strata is not None:
+        strata = tensor(strata, "strata")
+        if strata.shape != (n,):
+            raise ValueError(f"`strata` has shape {tuple(strata.shape)} for {n} samples: give the class of each.")
     if n < LEAST:
         raise ValueError(f"{n} samples are too few for an error bar; give at least {LEAST}.")
     count = min(GROUPS, n // 10)
@@ -189,9 +195,10 @@ def _distances(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor,
 
 
 def checked(x: Tensor, like: Tensor | None = None) -> Tensor:
-    """Samples as checked float64 rows."""
-    rows = x.detach().cpu().double().flatten(1) if x.ndim > 1 else x.detach().cpu().double()[:, None]
-    if len(rows) < 2 or (like is not None and rows.shape[1] != len(like)):
+    """Samples, a tensor, an array or a list, as checked float64 rows. Raises ValueError."""
+    x = rows64(x, "samples")
+    rows = x.flatten(1) if x.ndim > 1 else x.reshape(-1, 1)
+    if not x.ndim or len(rows) < 2 or (like is not None and rows.shape[1] != len(like)):
         wanted = "at least two rows" if like is None else f"at least two rows of {len(like)} numbers"
         raise ValueError(f"a distance needs {wanted}, got shape {tuple(x.shape)}.")
     if not bool(torch.isfinite(rows).all()):

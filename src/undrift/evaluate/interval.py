@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import binom, norm, rankdata, t
 from torch import Tensor
 
+from undrift.argument import rows64
 from undrift.evaluate.distance import Estimate
 
 LEVEL = 0.95
@@ -48,7 +49,10 @@ def median(values: Tensor) -> tuple[float, float]:
 
     As many values lie below it as heads come up in n throws of a coin.
     """
-    n = len(values)
+    values = rows64(values, "values")
+    n = len(values) if values.ndim == 1 else 0
+    if not n or bool(values.isnan().any()):
+        raise ValueError(f"`values` must be (n,) numbers, at least one and none NaN, got shape {tuple(values.shape)}.")
     low = int(binom.ppf((1 - LEVEL) / 2, n, 0.5))
     ordered = values.sort().values
     return float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, n - low)])

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from undrift.argument import whole
 from undrift.evaluate.distance import Estimate, checked, groups, mean
 from undrift.evaluate.ties import shaken, spread
 
@@ -36,7 +37,7 @@ class Manifold:
     """
 
     def __init__(self, reference: Tensor, k: int = K, block: int = 2**22) -> None:
-        y, self.k, self.block = checked(reference), k, block
+        y, self.k, self.block = checked(reference), whole(k, "k", 1), whole(block, "block", 1)
         self.centre, self.unit = y.mean(0), spread(y)
         self.reference = shaken(y - self.centre, self.unit, "reference")
         if len(self.reference) <= k:

@@ -21,6 +21,7 @@ from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from undrift.argument import rows64
 from undrift.data import Dataset
 from undrift.data.stream import stream
 from undrift.evaluate.interval import ahead
@@ -104,10 +105,16 @@ def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
 
 def by_distance(space: str, samples: Tensor, held_out: Tensor, train: Tensor) -> Memory:
     """Minus the Euclidean distance, in some space: `(n, d)`, `(m, d)`, `(M, d)`."""
-    centre, unit = train.flatten(1).double().mean(0), spread(train.flatten(1).double())
-    y, held, known = (
-        (part.flatten(1).double() - centre).numpy() for part in (samples, held_out, train)
-    )  # near zero rounding is least
+    rows_of = {"samples": samples, "held_out": held_out, "train": train}
+    parts = {name: rows64(part, name) for name, part in rows_of.items()}
+    for name, part in parts.items():
+        if part.ndim < 2 or not len(part) or part.shape[1:].numel() != parts["train"].shape[1:].numel():
+            raise ValueError(f"`{name}` has shape {tuple(part.shape)}: give (n, d) rows, as many columns as `train` has.")
+        if not bool(torch.isfinite(part).all()):
+            raise ValueError(f"`{name}` must be finite, and some of its numbers are not.")
+    flat = [part.flatten(1) for part in parts.values()]
+    centre, unit = flat[2].mean(0), spread(flat[2])
+    y, held, known = ((part - centre).numpy() for part in flat)  # near zero rounding is least
 
     def likeness(far: NDArray[np.float64]) -> Tensor:
         return -levelled(torch.from_numpy(far[:, 0]), unit)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from undrift.argument import function, instance, real, tensor
 from undrift.denoiser import network_input
 from undrift.guidance.tilt import class_log_prob
 from undrift.process import Process, as_time, expand
@@ -37,8 +38,12 @@ class NoisyClassifier(nn.Module):
 
     def __init__(self, net: nn.Module, process: Process, prior: Tensor | Sequence[float], sigma_data: float = 1.0) -> None:
         super().__init__()
-        prior = torch.as_tensor(prior, dtype=torch.float32)
-        if prior.ndim != 1 or not bool((prior > 0).all()):
+        function(net, "net", "give a network, net(x, level)")
+        instance(process, "process", Process, "give a process, such as undrift.VP()")
+        if not real(sigma_data, "sigma_data") > 0:
+            raise ValueError(f"`sigma_data` is a standard deviation and must be positive, got {sigma_data}.")
+        prior = tensor(prior, "prior", torch.float32)
+        if prior.ndim != 1 or not bool(((prior > 0) & torch.isfinite(prior)).all()):
             raise ValueError("`prior` must be (C,) positive frequencies of the classes.")
         self.net, self.process, self.sigma_data = net, process, sigma_data
         self.register_buffer("log_prior", prior.log().log_softmax(0))

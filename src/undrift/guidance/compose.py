@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from undrift.argument import said
 from undrift.denoiser import AnyDenoiser, Prediction
-from undrift.guidance.scale import coefficient
+from undrift.guidance.scale import coefficient, guidance_scale
 from undrift.guidance.together import one_process, together
 
 
@@ -30,8 +31,17 @@ class Compose(AnyDenoiser):
 
     def __init__(self, base: AnyDenoiser, *towards: tuple[AnyDenoiser, float | Tensor]) -> None:
         super().__init__()
+        for pair in towards:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(
+                    f"`towards` are pairs of a denoiser and its scale, such as (d.given(label), 2.0); got {said(pair)}."
+                )
         one_process("Compose", base, *(side for side, _ in towards))
-        self.base, self.sides, self.scales = base, nn.ModuleList(side for side, _ in towards), [s for _, s in towards]
+        self.base, self.sides, self.scales = (
+            base,
+            nn.ModuleList(side for side, _ in towards),
+            [guidance_scale(s) for _, s in towards],
+        )
         self.process, self.shape, self.sigma_data = base.process, base.shape, base.sigma_data
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:

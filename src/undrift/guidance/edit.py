@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.argument import function, real
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.process import Process, as_time, expand
 
 DataEdit: TypeAlias = Callable[[Tensor, Tensor, Tensor | float], Tensor]  # (data, x, t) to data, all (B, *D) but t
@@ -36,6 +37,8 @@ class Edit(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, edit: DataEdit) -> None:
         super().__init__()
+        check_denoiser(denoiser)
+        function(edit, "edit", "give one such as undrift.clip(-1, 1)")
         self.denoiser, self.edit = denoiser, edit
         self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
 
@@ -59,6 +62,8 @@ def clip(low: float, high: float) -> DataEdit:
     Raises:
         ValueError: `low` is not below `high`.
     """
+    real(low, "low", finite=False)
+    real(high, "high", finite=False)
     if not low < high:
         raise ValueError(f"`clip` needs low < high, got {low} and {high}.")
     return lambda data, x, t: data.clamp(low, high)
@@ -75,7 +80,7 @@ def dynamic_threshold(quantile: float = 0.995) -> DataEdit:
     Raises:
         ValueError: a quantile outside (0, 1].
     """
-    if not 0 < quantile <= 1:
+    if not 0 < real(quantile, "quantile", finite=False) <= 1:
         raise ValueError(f"`quantile` must be in (0, 1], got {quantile}.")
 
     def edit(data: Tensor, x: Tensor, t: Tensor | float) -> Tensor:

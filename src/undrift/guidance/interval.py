@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import real
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.guidance.together import one_process
 from undrift.process import as_time, expand
@@ -32,6 +33,8 @@ class Interval(AnyDenoiser):
     def __init__(self, guided: AnyDenoiser, plain: AnyDenoiser, low: float, high: float) -> None:
         super().__init__()
         one_process("Interval", guided, plain)
+        real(low, "low")
+        real(high, "high", finite=False)
         if not 0 <= low < high:
             raise ValueError(f"`Interval` needs 0 <= low < high, ratios sigma/alpha, got {low} and {high}.")
         self.guided, self.plain, self.low, self.high = guided, plain, low, high

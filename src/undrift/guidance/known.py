@@ -30,6 +30,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
+from undrift.argument import LARGEST, fits, function, instance, tensor, whole
 from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser, numbers_like
 from undrift.guidance.edit import noise_left
 from undrift.noise import Noise
@@ -67,6 +68,10 @@ class Known(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, values: Tensor, mask: Tensor, noise: Noise | None = None) -> None:
         super().__init__()
+        check_denoiser(denoiser)
+        values, mask = tensor(values, "values"), tensor(mask, "mask")
+        if noise is not None:
+            instance(noise, "noise", Noise, "give a Noise, one address per sample")
         self.denoiser, self.noise = denoiser, noise
         self.process, self.shape, self.sigma_data = denoiser.process, denoiser.shape, denoiser.sigma_data
         self.values, self.mask = torch.where(_mask(mask, values), values, 0.0), mask
@@ -141,12 +146,19 @@ def impute(
         RuntimeError: samples that are not finite.
     """
     check_denoiser(denoiser)
-    if draws < 1 or batch_size < 1 or first < 0:
-        raise ValueError(f"`draws` and `batch_size` must be at least 1, `first` at least 0; got {draws}, {batch_size}, {first}.")
+    draws, batch_size, seed = whole(draws, "draws", 1), whole(batch_size, "batch_size", 1), whole(seed, "seed", 0)
+    values, mask = tensor(values, "values"), tensor(mask, "mask")
+    first = whole(first, "first", 0, LARGEST // 2)
+    function(method, "method", "give `Known`, or a function like it")
+    if sampler is not None:
+        instance(sampler, "sampler", Sampler, "give a sampler, such as undrift.RePaint()")
+    if values.ndim < 2:
+        raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
     mask = _mask(mask, values).expand(values.shape)
     n, like = len(values), numbers_like(denoiser, values)
     if n < 1 or not values.is_floating_point():
         raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
+    fits(torch.where(mask, values, 0.0), like.dtype, "values")
     x, known = values.to(like), mask.to(like.device)
     cond = condition.for_samples(cond, n, like.device)
     parts = []
@@ -155,7 +167,7 @@ def impute(
         knowing = method(denoiser, x[each], known[each], Noise(number).fold("known", seed))
         shape, given = (len(rows), *values.shape[1:]), condition.rows(cond, each)
         options: dict[str, Any] = {"grid": grid, "batch_size": len(rows), "first": number, "like": like}
-        parts.append(sample(knowing, shape, sampler or RePaint(), steps, seed, given, callback, **options))
+        parts.append(sample(knowing, shape, RePaint() if sampler is None else sampler, steps, seed, given, callback, **options))
     return torch.where(mask, values, torch.cat(parts).view(draws, *values.shape).to(values))
 
 

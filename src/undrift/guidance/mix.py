@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import real
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.guidance.scale import coefficient, guidance_scale
 from undrift.guidance.together import one_process, together
@@ -58,7 +59,7 @@ class Mix(AnyDenoiser):
     ) -> None:
         super().__init__()
         one_process("Mix", strong, weak)
-        if not 0 <= rescale <= 1:
+        if not 0 <= real(rescale, "rescale", finite=False) <= 1:
             raise ValueError(f"`rescale` is a share between 0 (none) and 1 (all), got {rescale}.")
         self.strong, self.weak, self.scale, self.rescale = strong, weak, guidance_scale(scale, w), rescale
         self.process, self.shape, self.sigma_data = strong.process, strong.shape, strong.sigma_data

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import real, tensor
 from undrift.process import expand
 
 LARGEST_SCALE = 1e6  # on either side: far beyond any use, and far from the largest numbers of 32 bits
@@ -18,8 +20,16 @@ def guidance_scale(scale: float | Tensor | None = None, w: float | Tensor | None
     """
     if scale is not None and w is not None:
         raise ValueError(f"give `scale` or `w` (= scale - 1), not both; got scale = {scale} and w = {w}.")
-    found = 1 + w if w is not None else 1.0 if scale is None else scale
-    if not bool((torch.as_tensor(found, dtype=torch.float64).abs() <= LARGEST_SCALE).all()):  # NaN is not
+    name, given = ("w", w) if w is not None else ("scale", 1.0 if scale is None else scale)
+    if isinstance(given, (Tensor, np.ndarray, list, tuple)):
+        own = isinstance(given, Tensor) and given.is_floating_point()
+        given = tensor(given, name, None if own else torch.float64)
+        if given.ndim > 1:
+            raise ValueError(f"`{name}` has shape {tuple(given.shape)}: give one number, or one for each sample.")
+    elif not isinstance(given, (int, float)):
+        given = real(given, name, finite=False)
+    found = 1 + given if w is not None else given
+    if not bool((tensor(found, name, torch.float64).abs() <= LARGEST_SCALE).all()):  # NaN is not
         raise ValueError(
             f"a guidance scale is a finite number of at most {LARGEST_SCALE:g}, such as scale = 2 (w = 1), got {found}."
         )

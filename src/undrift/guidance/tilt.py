@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.argument import function, wholes
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.guidance.scale import coefficient, guidance_scale
 from undrift.guidance.shift import shifted, within_reach
 
@@ -54,6 +55,8 @@ class Tilt(AnyDenoiser):
         w: float | Tensor | None = None,
     ) -> None:
         super().__init__()
+        check_denoiser(denoiser)
+        function(log_prob, "log_prob", "give a NoisyClassifier, or a function (x, t, cond) -> (B,)")
         known = getattr(log_prob, "process", denoiser.process)
         if known != denoiser.process:
             raise ValueError(
@@ -104,9 +107,11 @@ def class_log_prob(logits: Callable[[Tensor, Tensor], Tensor]) -> LogProb:
         `(x, t, cond) -> (B,)`, where `cond` is `(B,)` class numbers; -1 and None are "not known": 0, without a gradient.
     """
 
+    function(logits, "logits", "give a function (x, t) -> (B, C)")
+
     def log_prob(x: Tensor, t: Tensor, cond: Any = None) -> Tensor:
         table = logits(x, t).log_softmax(1)
-        cond = torch.full((len(x),), -1, device=x.device) if cond is None else torch.as_tensor(cond, device=x.device)
+        cond = torch.full((len(x),), -1, device=x.device) if cond is None else wholes(cond, "cond").to(x.device)
         if cond.shape != (len(x),) or cond.is_floating_point() or bool((cond >= table.shape[1]).any()):
             raise ValueError(f"`cond` must be ({len(x)},) class numbers below {table.shape[1]}, -1 for not known.")
         chosen = table.gather(1, cond.clamp(min=0)[:, None])[:, 0]

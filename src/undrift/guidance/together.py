@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from undrift.condition import cat, joinable
-from undrift.denoiser import AnyDenoiser, Denoiser, Given, Prediction
+from undrift.denoiser import AnyDenoiser, Denoiser, Given, Prediction, check_denoiser
 
 
 def together(sides: Sequence[AnyDenoiser], x: Tensor, t: Tensor | float, cond: Any = None) -> list[Prediction]:
@@ -36,7 +36,9 @@ def together(sides: Sequence[AnyDenoiser], x: Tensor, t: Tensor | float, cond: A
 
 
 def one_process(name: str, first: AnyDenoiser, *others: AnyDenoiser) -> None:
-    """Constructor check: all sides see the same noise. Raises ValueError if not."""
+    """Constructor check: all sides are denoisers and see the same noise. Raises TypeError or ValueError if not."""
+    for side in (first, *others):
+        check_denoiser(side, f"a side of {name}")
     for other in others:
         if other.process != first.process:
             raise ValueError(

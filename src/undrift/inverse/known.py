@@ -9,6 +9,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
+from undrift.argument import LARGEST, real, whole
 from undrift.denoiser import AnyDenoiser
 from undrift.guidance import Known
 from undrift.inverse.method import MMPS, DiffPIR
@@ -73,6 +74,10 @@ def by_particles(
     Returns:
         `(draws, B, *D)`, the values themselves where they are known.
     """
+    draws, particles, seed = whole(draws, "draws", 1), whole(particles, "particles", 1), whole(seed, "seed", 0)
+    first = whole(first, "first", 0, LARGEST // 2**21)
+    if not real(noise_std, "noise_std") > 0:
+        raise ValueError(f"`noise_std` must be positive, got {noise_std}.")
     mask = mask.expand(values.shape)
     filled = []
     for row, (x, known) in enumerate(zip(values, mask, strict=True)):

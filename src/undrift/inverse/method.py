@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from undrift.argument import real, whole
 from undrift.inverse.posterior import View
 
 
@@ -160,6 +161,9 @@ class DiffPIR:
 def positive(method: str, **options: float) -> None:
     """Raises ValueError for an option of a method that is not positive and finite."""
     for name, value in options.items():
+        real(value, name, finite=False)
+        if name == "iterations":
+            whole(value, name)
         if not 0 < value < math.inf:
             raise ValueError(f"`{name}` of {method} must be positive and finite, got {value}.")
 

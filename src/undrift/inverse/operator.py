@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from undrift.argument import floats, function, instance, real, said, tensor, whole
 from undrift.noise import Noise
 
 
@@ -45,12 +46,16 @@ class Operator:
     measured: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
+        instance(self.linear, "linear", bool, "say True or False")
+        function(self.function, "function", "give a function of (B, *X)")
+        object.__setattr__(self, "shape", _shape(self.shape))
         x, z = Noise(range(4)).fold("operator").normal((4, *self.shape)).chunk(2)
         try:
             y = self.function(x)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{self.name} does not take (B, *{self.shape}): {str(error).splitlines()[0]}") from None
+        if not isinstance(y, Tensor) or y.is_complex():
+            raise ValueError(f"{self.name} must make a tensor of real numbers, but made {said(y)}.")
         if y.ndim < 2 or len(y) != 2:
             raise ValueError(f"{self.name} must map (B, *{self.shape}) to (B, *Y), but made {tuple(y.shape)} of 2 rows.")
         if not y.numel():
@@ -88,8 +93,16 @@ class Operator:
         return self(v) if self.linear else torch.func.jvp(self.function, (at,), (v,))[1]
 
 
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a sample. Raises TypeError or ValueError."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or not len(shape):
+        raise TypeError(f"`shape` is that of one sample, such as (1, 28, 28), got {said(shape)}.")
+    return tuple(whole(size, "shape", 1) for size in shape)
+
+
 def mask(keep: Tensor) -> Operator:
     """The entries where `keep` `(*X)` is true (not zero), `(B, n)`; the others are not measured."""
+    keep = tensor(keep, "keep")
     places = keep.flatten().nonzero()[:, 0]
     if not len(places):
         raise ValueError("a mask that keeps nothing measures nothing; keep at least one entry.")
@@ -101,7 +114,8 @@ def blur(shape: Sequence[int], std: float) -> Operator:
 
     Near an edge the kernel is cut and normalised again, so that constant images stay as they are.
     """
-    if not (std > 0 and math.isfinite(std)):
+    shape = _shape(shape)
+    if not (real(std, "std", finite=False) > 0 and math.isfinite(std)):
         raise ValueError(f"blur needs a positive standard deviation in pixels, got {std}.")
     first = 1 if len(shape) > 1 else 0
     kernels = []
@@ -120,6 +134,7 @@ def blur(shape: Sequence[int], std: float) -> Operator:
 
 def downsample(shape: Sequence[int], factor: int) -> Operator:
     """The mean of each block of `factor` entries along every axis but the channels' (of vectors `(D,)`: along D)."""
+    shape, factor = _shape(shape), whole(factor, "factor")
     first = 1 if len(shape) > 1 else 0
     bad = [size for size in shape[first:] if factor < 1 or size % factor]
     if bad:
@@ -131,6 +146,7 @@ def downsample(shape: Sequence[int], factor: int) -> Operator:
 
 def greyscale(shape: Sequence[int]) -> Operator:
     """The mean of the channels, `(B, C, ...)` to `(B, 1, ...)`."""
+    shape = _shape(shape)
     if len(shape) < 2 or shape[0] < 2:
         raise ValueError(f"greyscale needs at least two channels, samples of {tuple(shape)} have none or one.")
     return Operator(lambda x: x.mean(1, keepdim=True), tuple(shape), name="greyscale")
@@ -138,6 +154,7 @@ def greyscale(shape: Sequence[int]) -> Operator:
 
 def matrix(values: Tensor, shape: Sequence[int] | None = None) -> Operator:
     """`(n, d)` times the `d` flattened entries of a sample, `(B, n)`. `shape`: of a sample, default `(d,)`."""
+    values = floats(values, "values")
     if values.ndim != 2 or not bool(torch.isfinite(values).all()):
         raise ValueError(f"a matrix operator needs finite (n, d) values, got shape {tuple(values.shape)}.")
     shape = (values.shape[1],) if shape is None else tuple(shape)
@@ -151,7 +168,8 @@ def project(shape: Sequence[int], share: float, seed: int = 0) -> Operator:
 
     Rows are `N(0, I/d)`, so a projection has the size of an entry; row i is the same whatever the share.
     """
-    if not 0 < share <= 1:
+    shape, seed = _shape(shape), whole(seed, "seed", 0)
+    if not 0 < real(share, "share", finite=False) <= 1:
         raise ValueError(f"project needs a share of the entries in (0, 1], got {share}.")
     d = math.prod(shape)
     count = max(1, round(share * d))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from undrift import times as grids
+from undrift.argument import LARGEST, tensor, whole
 from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser, numbers_like
 from undrift.guidance.shift import REACH, shifted
 from undrift.inverse.operator import Operator
@@ -17,7 +18,7 @@ from undrift.inverse.posterior import Method, Posterior
 from undrift.noise import Noise
 from undrift.process import Process
 from undrift.reverse import reverse_step
-from undrift.sampler import laid_out
+from undrift.sampler import as_grid
 
 
 class Particles(NamedTuple):
@@ -35,6 +36,7 @@ class Particles(NamedTuple):
 
     def draw(self, n: int, seed: int = 0) -> Tensor:
         """`(N, n, *D)`: particles drawn by their weights, systematically."""
+        n, seed = whole(n, "n", 1), whole(seed, "seed", 0)
         chosen = _systematic(self.weights, n, Noise(range(len(self.x))).fold("draw", seed))
         return torch.stack([x[rows] for x, rows in zip(self.x, chosen, strict=True)])
 
@@ -86,17 +88,18 @@ def smc(
     Source: Wu et al. 2023, Algorithm 1 and eq. 9-12.
     """
     check_denoiser(denoiser)
-    if particles < 1:
-        raise ValueError(f"`particles` must be at least 1, got {particles}.")
-    if seed < 0 or first < 0:
-        raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, first)}.")
-    whole = Posterior(denoiser, operator, y, noise_std, twist)
-    count, process = len(whole.observation.y), denoiser.process
-    repeated = whole.observation.y.repeat_interleave(particles, 0)
+    particles, seed, first = whole(particles, "particles", 1), whole(seed, "seed", 0), whole(first, "first", 0, LARGEST // 2)
+    asked = Posterior(denoiser, operator, y, noise_std, twist)
+    noise_std = asked.observation.noise_std
+    count, process = len(asked.observation.y), denoiser.process
+    repeated = asked.observation.y.repeat_interleave(particles, 0)
     guided = Posterior(denoiser, operator, repeated, noise_std, twist)
     if cond is not None:
-        cond = torch.as_tensor(cond).expand(count).repeat_interleave(particles)
-    times = steps if isinstance(steps, Tensor) else laid_out(denoiser, grid, steps)
+        cond = tensor(cond, "cond")
+        if cond.ndim > 1 or (cond.ndim == 1 and len(cond) not in (1, count)):
+            raise ValueError(f"`cond` has shape {tuple(cond.shape)} for {count} observations: give one label, or one each.")
+        cond = cond.expand(count).repeat_interleave(particles)
+    times = as_grid(denoiser, grid, steps)
     noise = Noise(range(first, first + count)).fold("smc", seed)
     like = numbers_like(denoiser, repeated.cpu())
     x = process.prior(like.new_empty(count, particles, *operator.shape), noise).flatten(0, 1)
@@ -123,7 +126,7 @@ def smc(
         rows = (chosen + particles * torch.arange(count, device=x.device)[:, None]).flatten()
         tilde = reverse_step(process, t, s).tilde
         to_prior, to_twisted = (_step_mean(process, Prediction(*(half[rows] for half in p)), s, tilde) for p in (prior, twisted))
-        z = noise.fold("step", i).normal(x.view(count, particles, *operator.shape)).view_as(x)
+        z = noise.fold("step", i).normal(x.view(count, particles, *operator.shape)).reshape_as(x)
         x = to_twisted + tilde.sqrt() * z
         ratio = (z.square() - ((x - to_prior) / tilde.sqrt()).square()).flatten(1).double().sum(1) / 2
         log_weights = log_weights + ratio.view(count, particles)

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.argument import floats, function, instance, real
+from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.guidance.shift import REACH, shifted, within_reach
 from undrift.inverse.operator import Operator
 from undrift.process import expand
@@ -37,17 +38,17 @@ class Observation:
     noise_std: float
 
     def __post_init__(self) -> None:
-        wanted = self.operator.measured
-        if not self.y.is_floating_point():
-            object.__setattr__(self, "y", self.y.to(torch.float32))
+        wanted = instance(self.operator, "operator", Operator, "give an Operator, such as undrift.inverse.mask(keep)").measured
+        object.__setattr__(self, "y", floats(self.y, "y"))
         if tuple(self.y.shape) == wanted:
             object.__setattr__(self, "y", self.y[None])
         if tuple(self.y.shape[1:]) != wanted or not len(self.y):
             raise ValueError(f"`y` has shape {tuple(self.y.shape)}; {self.operator.name} gives (B, *{wanted}).")
         if not bool(torch.isfinite(self.y).all()):
             raise ValueError(f"{int((~torch.isfinite(self.y)).sum())} of {self.y.numel()} values of `y` are NaN or infinite.")
-        if not (self.noise_std > 0 and math.isfinite(self.noise_std)):
+        if not (real(self.noise_std, "noise_std", finite=False) > 0 and math.isfinite(self.noise_std)):
             raise ValueError(f"`noise_std` must be positive and finite, got {self.noise_std}; an exact y has a small one.")
+        object.__setattr__(self, "noise_std", float(self.noise_std))
 
     def rows(self, x: Tensor) -> Tensor:
         """y for a batch `(B, *X)`, with its dtype and device."""
@@ -126,6 +127,11 @@ class Posterior(AnyDenoiser):
 
     def __init__(self, denoiser: AnyDenoiser, operator: Operator, y: Tensor, noise_std: float, method: Method) -> None:
         super().__init__()
+        check_denoiser(denoiser)
+        instance(operator, "operator", Operator, "give an Operator, such as undrift.inverse.mask(keep)")
+        function(method, "method", "give a method of undrift.inverse, such as MMPS()")
+        if isinstance(method, type) or not hasattr(method, "through"):
+            raise TypeError("`method` is an object of undrift.inverse, such as MMPS(), with the brackets.")
         if denoiser.shape is not None and denoiser.shape != operator.shape:
             raise ValueError(f"{operator.name} measures samples of {operator.shape}, the denoiser's are {denoiser.shape}.")
         self.denoiser, self.method = denoiser, method

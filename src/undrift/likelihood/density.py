@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from undrift import condition
-from undrift.denoiser import AnyDenoiser, check_denoiser
+from undrift.argument import choice, fits, floats, function, instance, real, tensor, whole, wholes
+from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
 from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
 from undrift.noise import Noise
@@ -77,10 +78,10 @@ class Dequantize:
     draws: int = 1
 
     def __post_init__(self) -> None:
-        if not bool((torch.as_tensor(self.step) > 0).all()):
+        step = tensor(self.step, "step", torch.float64)
+        if not step.numel() or not bool(((step > 0) & torch.isfinite(step)).all()):
             raise ValueError(f"`step` is the distance between neighbouring integers and must be positive, got {self.step}.")
-        if not isinstance(self.draws, int) or self.draws < 1:
-            raise ValueError(f"`draws` must be a whole number of at least 1, got {self.draws}.")
+        whole(self.draws, "draws", 1)
 
     def log_volume(self, like: Tensor) -> float:
         """log of the volume of one integer's cell in model space, for samples like `like` `(B, *D)`."""
@@ -97,7 +98,8 @@ def bits_per_dim(log_prob: Tensor, dims: int, step: float = 1.0) -> Tensor:
         step: Distance between neighbouring integers, in the units of the density: 2/255 turns the density of 8-bit images in
             [-1, 1] into bits/dim on the scale 0..255. 1 for a density in data units, and for P.
     """
-    if dims < 1 or not step > 0:
+    log_prob = floats(log_prob, "log_prob")
+    if whole(dims, "dims") < 1 or not real(step, "step") > 0:
         raise ValueError(f"`dims` must be at least 1 and `step` positive, got {dims} and {step}.")
     return -(log_prob / dims + math.log(step)) / math.log(2)
 
@@ -165,13 +167,16 @@ def log_likelihood(
         >>> bool((found - law.log_prob(torch.zeros(1, 2))).abs() < 1e-4)
         True
     """
-    check_data(denoiser, x)
-    if divergence not in ("exact", "hutchinson"):
-        raise ValueError(f'divergence "{divergence}" is unknown: use "exact" or "hutchinson".')
-    if unit not in ("nats", "bits/dim"):
-        raise ValueError(f'unit "{unit}" is unknown: use "nats" or "bits/dim".')
-    if seed < 0 or (chunk is not None and chunk < 1):
-        raise ValueError(f"`seed` must not be negative and `chunk` at least 1, got {seed} and {chunk}.")
+    x = check_data(denoiser, x)
+    choice(divergence, "divergence", ("exact", "hutchinson"))
+    choice(unit, "unit", ("nats", "bits/dim"))
+    seed, probes = whole(seed, "seed", 0), whole(probes, "probes", 1)
+    if chunk is not None:
+        whole(chunk, "chunk", 1)
+    if prior is not None:
+        function(prior, "prior", "give a function (B, *D) -> (B,)")
+    if dequantize is not None:
+        instance(dequantize, "dequantize", Dequantize, "say how far apart the integers are, as in Dequantize(2 / 255)")
     method, line = Solver.of(solver, steps, rtol, atol), Line(denoiser.process, start)
     noise = Noise(_numbers(index, len(x))).fold("likelihood", seed)
     draws = 1 if dequantize is None else dequantize.draws
@@ -252,10 +257,10 @@ def _pooled(answers: list[_Answer], estimated: bool) -> tuple[Tensor, Tensor, Te
     return value, variance.sqrt(), evaluations, (share * base).sum(0)
 
 
-def check_data(denoiser: AnyDenoiser, x: Tensor, name: str = "x") -> None:
-    """The door of every question: floats `(B, *D)`, finite, of the denoiser's shape. Raises ValueError."""
+def check_data(denoiser: AnyDenoiser, x: Tensor, name: str = "x") -> Tensor:
+    """The door of every question: floats `(B, *D)`, finite, of the denoiser's shape, not too large for it. Raises ValueError."""
     check_denoiser(denoiser)
-    if not isinstance(x, Tensor) or not x.is_floating_point():
+    if not isinstance(x, Tensor) or not tensor(x, name).is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(f"`{name}` must be a tensor of floats in model space, not {kind}; `Spec.to_model` makes one of data.")
     if x.ndim < 2 or 0 in x.shape:
@@ -266,12 +271,13 @@ def check_data(denoiser: AnyDenoiser, x: Tensor, name: str = "x") -> None:
     if bool(bad.any()):
         first = int(bad.nonzero()[0])
         raise ValueError(f"`{name}` has {int(bad.sum())} samples with NaN or infinities, the first is number {first}.")
+    fits(x, numbers_like(denoiser, x).dtype, name)
+    return x
 
 
 def batches(denoiser: AnyDenoiser, x: Tensor, cond: Any, batch_size: int) -> Iterator[tuple[slice, AnyDenoiser]]:
     """Rows of x, and the denoiser with its condition bound for them."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    batch_size = whole(batch_size, "batch_size", 1)
     cond = condition.for_samples(cond, len(x), x.device)
     for i in range(0, len(x), batch_size):
         rows = slice(i, min(i + batch_size, len(x)))
@@ -281,6 +287,9 @@ def batches(denoiser: AnyDenoiser, x: Tensor, cond: Any, batch_size: int) -> Ite
 def _numbers(index: Tensor | None, count: int) -> Tensor:
     if index is None:
         return torch.arange(count)
-    if index.shape != (count,) or index.is_floating_point():
-        raise ValueError(f"`index` must be one whole number per sample, ({count},), got {tuple(index.shape)} {index.dtype}.")
-    return index
+    numbers = tensor(index, "index")
+    if numbers.shape != (count,) or numbers.is_floating_point():
+        raise ValueError(f"`index` must be one whole number per sample, ({count},), got {tuple(numbers.shape)} {numbers.dtype}.")
+    if bool((numbers < 0).any()):
+        raise ValueError(f"`index` must not be negative, got {int(numbers.min())}.")
+    return wholes(numbers, "index")

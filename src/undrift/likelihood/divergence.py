@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from undrift.argument import whole
 from undrift.noise import Noise
 
 LAWS = ("rademacher", "gaussian")
@@ -32,9 +33,8 @@ def draw_probes(noise: Noise, x: Tensor, count: int, law: str = "rademacher") ->
     Raises:
         ValueError: fewer than one probe, or an unknown law.
     """
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(f"`probes` must be a whole number of at least 1, got {count}; for none, ask for the exact divergence.")
-    if law not in LAWS:
+    whole(count, "probes", 1)
+    if not isinstance(law, str) or law not in LAWS:
         raise ValueError(f'probes of law "{law}" are unknown; the laws are {" and ".join(LAWS)}.')
     if law == "gaussian":
         return torch.stack([noise.fold("probe", k).normal(x) for k in range(count)])

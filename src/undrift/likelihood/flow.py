@@ -25,6 +25,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from undrift.argument import real
 from undrift.denoiser import AnyDenoiser
 from undrift.likelihood.divergence import Divergence, wide
 from undrift.process import Process, expand
@@ -55,7 +56,7 @@ class Line:
         self._known: dict[float, tuple[Tensor, Tensor, Tensor]] = {}
         (alpha, sigma), (self._alpha, self._sigma) = (process(_time(t)) for t in (process.t_min, process.t_max))
         least, most = float(sigma / (alpha + sigma)), float(self._sigma / (self._alpha + self._sigma))
-        if not 0 <= start < math.inf or start / (1 + start) >= most:
+        if not 0 <= real(start, "start", finite=False) < math.inf or start / (1 + start) >= most:
             most = most / (1 - most) if most < 1 else math.inf
             raise ValueError(f"`start` is a noise level from 0 up to {most:g}, got {start}.")
         wanted = start / (1 + start)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from undrift import condition
+from undrift.argument import choice, whole
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.likelihood.density import batches, check_data
 from undrift.likelihood.divergence import wide
@@ -109,10 +110,11 @@ def interpolate(
     Raises:
         ValueError: shapes that differ, fewer than 2 frames, an unknown kind.
     """
-    if not isinstance(n, int) or n < 2:
+    if whole(n, "n") < 2:
         raise ValueError(f"`n` counts the frames with both ends and must be at least 2, got {n}.")
-    if kind not in ("slerp", "linear"):
-        raise ValueError(f'kind "{kind}" is unknown: use "slerp" or "linear".')
+    check_data(denoiser, a, "a")
+    check_data(denoiser, b, "b")
+    choice(kind, "kind", ("slerp", "linear"))
     if a.shape != b.shape:
         raise ValueError(f"`a` and `b` must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
     cond_b = cond if cond_b is None else cond_b

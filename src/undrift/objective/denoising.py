@@ -23,8 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import function
 from undrift.denoiser import Denoiser
 from undrift.noise import Noise
+from undrift.objective.given import check_given
 from undrift.objective.quantile import Quantile, by_mass, draw, snr
 from undrift.process import Process, expand
 from undrift.target import Target, data, determinant
@@ -78,6 +80,9 @@ class DenoisingScoreMatching:
 
     def __post_init__(self) -> None:
         known = ("simple", *WEIGHTS)
+        for name in ("space", "weight", "times"):
+            if not isinstance(getattr(self, name), str) and (name != "space" or self.space is not None):
+                function(getattr(self, name), name, "give a name or a function; see the docstring")
         if isinstance(self.weight, str) and self.weight not in known:
             raise ValueError(f"`weight` {self.weight!r} is not one of {', '.join(known)}, nor a function.")
         if isinstance(self.times, str) and self.times not in ("uniform", "low_discrepancy", "importance", "lognormal"):
@@ -95,6 +100,7 @@ class DenoisingScoreMatching:
         Returns:
             `(B,)`, differentiable in the network's parameters.
         """
+        check_given(denoiser, x0, noise)
         t, density_ratio = self.draw_times(denoiser, noise)
         t = t.to(x0.device)
         return self.at(denoiser, x0, t, noise.fold("eps").normal(x0), cond) * density_ratio.to(x0)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser, Denoiser
+from undrift.denoiser import AnyDenoiser, Denoiser, check_denoiser
 from undrift.objective.denoising import DenoisingScoreMatching
 
 
@@ -32,6 +32,10 @@ class Distillation(DenoisingScoreMatching):
     """
 
     teacher: AnyDenoiser = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_denoiser(self.teacher, "teacher")
 
     def at(self, denoiser: Denoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Any = None) -> Tensor:
         """The weighted loss `(B,)` at given times `(B,)` and noise `(B, *D)`."""

@@ -26,9 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser, score_at
+from undrift.argument import choice, function, whole
+from undrift.denoiser import AnyDenoiser, check_denoiser, score_at
 from undrift.noise import Noise
 from undrift.objective.denoising import WEIGHTS, Weight
+from undrift.objective.given import check_given
 from undrift.objective.quantile import NAMES, Quantile, draw
 from undrift.process import Process, expand
 
@@ -58,6 +60,9 @@ class _ScoreObjective:
 
     def __post_init__(self) -> None:
         known = ("simple", *WEIGHTS)
+        for name in ("weight", "times"):
+            if not isinstance(getattr(self, name), str):
+                function(getattr(self, name), name, "give a name or a function; see `DenoisingScoreMatching`")
         if isinstance(self.weight, str) and self.weight not in known:
             raise ValueError(f"`weight` {self.weight!r} is not one of {', '.join(known)}, nor a function.")
         if isinstance(self.times, str) and self.times not in NAMES:
@@ -69,6 +74,7 @@ class _ScoreObjective:
         Returns:
             `(B,)`, differentiable in the network's parameters.
         """
+        check_given(denoiser, x0, noise)
         t = draw(denoiser.process, self.times, noise).to(x0.device)
         x = denoiser.process.perturb(x0, t, noise.fold("eps").normal(x0))
         return self.at(denoiser, x, t, noise, cond) * self._weight(denoiser.process, t).to(x0)
@@ -97,6 +103,10 @@ class ExplicitScoreMatching(_ScoreObjective):
 
     exact: AnyDenoiser
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_denoiser(self.exact, "exact")
+
     def at(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Noise, cond: Any = None) -> Tensor:
         exact = self.exact if self.exact.process == denoiser.process else self.exact.using(denoiser.process)
         with torch.no_grad():
@@ -124,6 +134,7 @@ class ImplicitScoreMatching(_ScoreObjective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        whole(self.exact_up_to, "exact_up_to", 0)
         _check(self.probes, self.law)
 
     def at(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Noise, cond: Any = None) -> Tensor:
@@ -172,10 +183,8 @@ class SlicedScoreMatching(_ScoreObjective):
 
 
 def _check(probes: int, law: str) -> None:
-    if probes < 1:
-        raise ValueError(f"`probes` must be at least 1, got {probes}.")
-    if law not in LAWS:
-        raise ValueError(f"`law` {law!r} is not one of {', '.join(LAWS)}.")
+    whole(probes, "probes", 1)
+    choice(law, "law", LAWS)
 
 
 def _probes(law: str, count: int, x: Tensor, noise: Noise) -> list[Tensor]:

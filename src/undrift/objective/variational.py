@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.argument import choice, instance, real
 from undrift.bound import Bins, Chain
 from undrift.denoiser import AnyDenoiser, Denoiser, Prediction
 from undrift.noise import Noise
 from undrift.objective.denoising import DenoisingScoreMatching
+from undrift.objective.given import check_given
 from undrift.process import Process
 from undrift.reverse import grid, half_noise_error
 
@@ -34,6 +36,7 @@ class VariationalBound:
 
     def __call__(self, denoiser: AnyDenoiser, x0: Tensor, noise: Noise, cond: Any = None) -> Tensor:
         """The loss `(B,)` of each sample; arguments as in `DenoisingScoreMatching`."""
+        check_given(denoiser, x0, noise)
         chain, i, eps = self.drawn(denoiser.process, x0, noise)
         t = chain.times[i].to(x0.device)
         prediction, fraction = chain.evaluate(denoiser, denoiser.process.perturb(x0, t, eps), t, cond)
@@ -71,11 +74,13 @@ class HybridObjective:
     simple: DenoisingScoreMatching = field(default_factory=DenoisingScoreMatching)
 
     def __post_init__(self) -> None:
-        if not self.weight > 0:
+        instance(self.simple, "simple", DenoisingScoreMatching, "give a DenoisingScoreMatching()")
+        if not real(self.weight, "weight") > 0:
             raise ValueError(f"`weight` of the bound must be positive, got {self.weight}.")
 
     def __call__(self, denoiser: Denoiser, x0: Tensor, noise: Noise, cond: Any = None) -> Tensor:
         """The loss `(B,)` of each sample; arguments as in `DenoisingScoreMatching`."""
+        check_given(denoiser, x0, noise)
         process = denoiser.process
         chain, i, eps = VariationalBound(self.steps, "learned", self.bins).drawn(process, x0, noise)
         t = chain.times[i].to(x0.device)
@@ -104,11 +109,11 @@ class ScheduleVariance:
     times: str = "low_discrepancy"
 
     def __post_init__(self) -> None:
-        if self.times not in ("low_discrepancy", "uniform"):
-            raise ValueError(f"`times` {self.times!r} is not one of low_discrepancy, uniform.")
+        choice(self.times, "times", ("low_discrepancy", "uniform"))
 
     def __call__(self, denoiser: AnyDenoiser, x0: Tensor, noise: Noise, cond: Any = None) -> Tensor:
         """The squared integrand `(B,)`, in squared nats per sample."""
+        check_given(denoiser, x0, noise)
         return self.integrand(denoiser, x0, noise, cond).square()
 
     def integrand(self, denoiser: AnyDenoiser, x0: Tensor, noise: Noise, cond: Any = None) -> Tensor:

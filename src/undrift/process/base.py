@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from undrift.argument import instance, real, said, tensor
+
 if TYPE_CHECKING:
     from undrift.noise import Noise
 
@@ -43,9 +45,11 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
         `()` or `(B,)` float64.
 
     Raises:
-        ValueError: `t` has any other shape.
+        ValueError: `t` has any other shape, or is no real number.
     """
-    t = torch.as_tensor(t, dtype=torch.float64)
+    t = tensor(t, "t", torch.float64)
+    if not isinstance(x, Tensor) or not x.ndim:
+        raise TypeError(f"`x` is {said(x)}: give a batch, a tensor (B, *D).")
     if t.ndim > 1 or (t.ndim == 1 and len(t) != len(x)):
         raise ValueError(f"`t` has shape {tuple(t.shape)}; pass one time () or one per sample ({len(x)},).")
     return t
@@ -64,6 +68,8 @@ class Process:
     t_max: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        for name in ("t_min", "t_max"):
+            real(getattr(self, name), name)
         if not 0 <= self.t_min < self.t_max:
             raise ValueError(f"{type(self).__name__} needs 0 <= t_min < t_max, got {self.t_min} and {self.t_max}.")
 
@@ -76,7 +82,8 @@ class Process:
         raise NotImplementedError
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """`(alpha(t), sigma(t))`."""
+        """`(alpha(t), sigma(t))`; a plain number counts as a `()` float64 time."""
+        t = tensor(t, "t", None if isinstance(t, Tensor) else torch.float64)
         return self.alpha(t), self.sigma(t)
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,8 +165,10 @@ def checked(process: Process) -> Process:
     """The process itself, if it is one: looked at on a coarse grid of times, wherever it enters a denoiser.
 
     Raises:
+        TypeError: it is none.
         ValueError: alpha or sigma of another shape than the times, not finite, negative, or both zero; noise that does not grow.
     """
+    instance(process, "process", Process, "give a process, such as undrift.VP()")
     share = torch.linspace(0, 1, 49, dtype=torch.float64)
     times = torch.lerp(share.new_tensor(process.t_min), share.new_tensor(process.t_max), share)
     with torch.no_grad():
@@ -212,5 +221,7 @@ def sigmoid(x: Tensor) -> Tensor:
 def ordered(name: str, **bounds: float) -> None:
     """Constructor check: two named bounds, positive, finite and in order."""
     (low, a), (high, b) = bounds.items()
+    for bound, value in bounds.items():
+        real(value, bound, finite=False)
     if not (0 < a < b and math.isfinite(b)):
         raise ValueError(f"{name} needs 0 < {low} < {high}, got {low} = {a} and {high} = {b}.")

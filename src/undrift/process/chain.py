@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import said, whole
 from undrift.process.base import Process, ordered, softplus
 
 
@@ -78,10 +79,10 @@ class DDPM(_Chain):
     def __post_init__(self) -> None:
         super().__post_init__()
         ordered("DDPM", beta_min=self.beta_min, beta_max=self.beta_max)
-        if self.beta_max >= 1 or self.steps < 2:
+        if self.beta_max >= 1 or whole(self.steps, "steps") < 2:
             raise ValueError(f"DDPM needs steps >= 2 and beta_max < 1, got {self.steps} and {self.beta_max}.")
-        if self.schedule not in ("linear", "cosine", "sigmoid"):
-            raise ValueError(f"DDPM knows the schedules linear, cosine and sigmoid, not {self.schedule!r}.")
+        if not isinstance(self.schedule, str) or self.schedule not in ("linear", "cosine", "sigmoid"):
+            raise ValueError(f"DDPM knows the schedules linear, cosine and sigmoid, not {said(self.schedule)}.")
 
     @property
     def count(self) -> int:  # type: ignore[override]
@@ -128,7 +129,7 @@ class SMLD(_Chain):
             object.__setattr__(self, name, value)
         self.__post_init__()
         ordered("SMLD", sigma_min=sigma_min, sigma_max=sigma_max)
-        if levels < 2:
+        if whole(levels, "levels") < 2:
             raise ValueError(f"SMLD needs at least 2 levels, got {levels}.")
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from undrift.argument import real
 from undrift.process.base import Process, ordered, sigmoid, softplus
 
 
@@ -111,6 +112,7 @@ class Cosine(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        real(self.offset, "offset", finite=False)
         if not 0 <= self.offset < 1 or self.t_max > 1:
             raise ValueError(f"Cosine needs 0 <= offset < 1 and t_max <= 1, got {self.offset} and {self.t_max}.")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from undrift.argument import function, real, whole
 from undrift.process.base import Process, sigmoid
 
 
@@ -27,6 +28,9 @@ class Monotone(nn.Module):
 
     def __init__(self, log_snr_max: float, log_snr_min: float, width: int = 64, learn_ends: bool = False) -> None:
         super().__init__()
+        whole(width, "width", 1)
+        real(log_snr_max, "log_snr_max")
+        real(log_snr_min, "log_snr_min")
         if not (math.isfinite(log_snr_max) and math.isfinite(log_snr_min) and log_snr_min < log_snr_max) or width < 1:
             raise ValueError(
                 f"a learned schedule needs finite log_snr_min < log_snr_max and width >= 1, "
@@ -70,6 +74,10 @@ class Learned(Process):
     """
 
     curve: Monotone = field(default_factory=lambda: Monotone(12.0, -9.0))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        function(self.curve, "curve", "give a `Monotone`, or a module from u in [0, 1] to (log_snr, its derivative)")
 
     def __eq__(self, other: object) -> bool:  # two schedules with the same interval are not the same
         return self is other

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import function, whole
 from undrift.process.base import Process
 
 Rate = Callable[[Tensor], Tensor]
@@ -35,12 +36,15 @@ class LinearSDE(Process):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("drift", "diffusion"):
+            function(getattr(self, name), name, "give a function of times")
+        whole(self.panels, "panels", 1)
         edges = torch.linspace(self.t_min, self.t_max, self.panels + 1, dtype=torch.float64)
         object.__setattr__(self, "_edges", edges)
         object.__setattr__(self, "_area", torch.zeros(self.panels + 1, dtype=torch.float64))
         object.__setattr__(self, "_power", torch.zeros(self.panels + 1, dtype=torch.float64))
-        for name, function in (("_area", self.drift), ("_power", self._density)):
-            pieces = _quadrature(function, edges[:-1], edges[1:])
+        for name, rate in (("_area", self.drift), ("_power", self._density)):
+            pieces = _quadrature(rate, edges[:-1], edges[1:])
             if not bool(torch.isfinite(pieces).all()):
                 raise ValueError(f"LinearSDE: drift and diffusion must be finite on [{self.t_min}, {self.t_max}].")
             object.__setattr__(self, name, torch.cat([torch.zeros_like(pieces[:1]), pieces.cumsum(0)]))

@@ -7,7 +7,7 @@ from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropoli
 from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, PLMS, SDEDPM2M, Adams, SASolver, UniPC, VelocityAB
 from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
 from undrift.sampler.repaint import RePaint
-from undrift.sampler.run import batches, laid_out, sample
+from undrift.sampler.run import as_grid, batches, laid_out, sample
 from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "State",
     "UniPC",
     "VelocityAB",
+    "as_grid",
     "batches",
     "fit_grid",
     "laid_out",

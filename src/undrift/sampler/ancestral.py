@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from undrift.argument import real, said
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import Process
@@ -53,10 +54,11 @@ class Ancestral(Sampler):
     variance: str | AnalyticVariance = "tilde"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
+        if not 0 <= real(self.eta, "eta", finite=False) <= 1:
             raise ValueError(f"`eta` is a share of fresh noise between 0 (DDIM) and 1 (DDPM), got {self.eta}.")
-        if not isinstance(self.variance, AnalyticVariance) and self.variance not in ("tilde", "beta", "learned"):
-            raise ValueError(f"`variance` {self.variance!r} is not one of tilde, beta, learned, or an AnalyticVariance.")
+        named = isinstance(self.variance, str) and self.variance in ("tilde", "beta", "learned")
+        if not isinstance(self.variance, AnalyticVariance) and not named:
+            raise ValueError(f"`variance` {said(self.variance)} is not one of tilde, beta, learned, or an AnalyticVariance.")
         if self.variance in ("beta", "learned") and self.eta != 1:
             raise ValueError(f'`variance="{self.variance}"` belongs to eta = 1, got eta = {self.eta}.')
 

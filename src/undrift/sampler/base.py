@@ -21,7 +21,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from undrift.denoiser import AnyDenoiser
+from undrift.argument import instance, tensor
+from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.noise import Noise
 
 PURE_NOISE = 1e-6  # alpha/sigma, in units of the data, below which a state is pure noise and drift and diffusion are useless
@@ -107,7 +108,9 @@ class Sampler:
             yield state
 
     def _check(self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise | None) -> Tensor:
-        process, times = denoiser.process, torch.as_tensor(times, dtype=torch.float64, device="cpu")
+        check_denoiser(denoiser)
+        instance(state, "state", State, "give a State, such as State(x, times[0])")
+        process, times = denoiser.process, tensor(times, "times", torch.float64).cpu()
         if times.ndim != 1 or len(times) < 2 or not bool((times.diff() < 0).all()):
             raise ValueError("`times` must be at least two times that decrease from noise to data.")
         if times[0] > process.t_max or times[-1] < process.t_min:
@@ -118,7 +121,7 @@ class Sampler:
             raise ValueError(f"the state is at t = {state.t:g}, index {state.index}, which is not on this grid.")
         if noise is None and self.stochastic:
             raise ValueError(f"{type(self).__name__} draws random numbers: pass `noise`, one address per sample.")
-        if noise is not None and len(noise) != len(state.x):
+        if noise is not None and len(instance(noise, "noise", Noise, "give a Noise, one address per sample")) != len(state.x):
             raise ValueError(
                 f"`x` has batch size {len(state.x)} but `noise` carries {len(noise)} addresses. "
                 "Pass `noise[rows]` for a part of a batch."

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from undrift import times as grids
-from undrift.denoiser import AnyDenoiser
+from undrift.argument import batch, instance, said, whole
+from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.noise import Noise
 from undrift.sampler.base import Sampler, State
 from undrift.sampler.multistep import VelocityAB
@@ -51,7 +52,19 @@ def fit_grid(
     Raises:
         ValueError: fewer than two steps, a stochastic sampler.
     """
-    sampler = sampler or VelocityAB(corrector=True)
+    check_denoiser(denoiser)
+    sampler = VelocityAB(corrector=True) if sampler is None else instance(sampler, "sampler", Sampler, "give a sampler")
+    instance(noise, "noise", Noise, "give a Noise, one address per sample")
+    if not isinstance(steps, Sequence) or isinstance(steps, str):
+        raise TypeError(f"`steps` is {said(steps)}: give the numbers of steps to fit, such as (5, 8).")
+    steps = [whole(n, "steps") for n in steps]
+    whole(rounds, "rounds", 0)
+    if isinstance(shape, Tensor):
+        batch(shape, "shape")
+    else:
+        if not isinstance(shape, Sequence) or isinstance(shape, str):
+            raise TypeError(f"`shape` is {said(shape)}: give (B, *D), or a tensor of that shape.")
+        shape = [whole(size, "shape", 1) for size in shape]
     if sampler.stochastic or min(steps, default=0) < 2:
         raise ValueError("a grid is fitted for a deterministic sampler and at least 2 steps.")
     bound = denoiser if cond is None else denoiser.given(cond)

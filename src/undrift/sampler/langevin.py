@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from undrift.argument import function, instance, real, whole
 from undrift.denoiser import AnyDenoiser, Counted, Given
 from undrift.noise import Noise
 from undrift.process import expand
@@ -34,7 +35,7 @@ class Langevin:
     measured: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.snr <= 0.7:
+        if not 0 < real(self.snr, "snr", finite=False) <= 0.7:
             raise ValueError(f"`snr` must be in (0, 0.7] (above that Langevin overshoots), got {self.snr}.")
 
     def __call__(self, denoiser: AnyDenoiser, state: State, noise: Noise) -> State:
@@ -67,6 +68,8 @@ class Metropolis(Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.log_prob is not None:
+            function(self.log_prob, "log_prob", "give a function (x, t) -> (B,)")
         if self.measured:
             raise ValueError("`Metropolis` needs a step that is the same there and back: leave out `measured`.")
 
@@ -134,8 +137,9 @@ class PredictorCorrector(Sampler):
         return self.predictor.order
 
     def __post_init__(self) -> None:
-        if self.corrections < 1:
-            raise ValueError(f"`corrections` must be at least 1, got {self.corrections}.")
+        instance(self.predictor, "predictor", Sampler, "give a sampler, such as undrift.ReverseDiffusion()")
+        instance(self.corrector, "corrector", Langevin, "give a move, such as undrift.Langevin()")
+        whole(self.corrections, "corrections", 1)
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
         if self.corrector_first:

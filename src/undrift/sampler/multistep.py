@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from undrift.argument import real, said, whole
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import Process
@@ -166,13 +167,13 @@ class Adams(Sampler):
     coordinate: str = "log_snr"
 
     def __post_init__(self) -> None:
-        if self.points not in (1, 2, 3, 4):
+        if whole(self.points, "points") not in (1, 2, 3, 4):
             raise ValueError(f"`points` of an Adams solver must be 1, 2, 3 or 4, got {self.points}.")
-        if not 0 <= self.tau < math.inf:
+        if not 0 <= real(self.tau, "tau", finite=False) < math.inf:
             raise ValueError(f"`tau` is a share of noise: finite, and must not be negative; got {self.tau}.")
         for name, known in (("quantity", [*QUANTITIES]), ("coordinate", [*COORDINATES, "time"])):
-            if getattr(self, name) not in known:
-                raise ValueError(f"`{name}` of an Adams solver is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
+                raise ValueError(f"`{name}` of an Adams solver is one of {', '.join(known)}, not {said(getattr(self, name))}.")
         if self.tau and self.quantity != "data":
             raise ValueError(f"`tau` goes with the data prediction: use `SASolver`, not the {self.quantity}.")
 

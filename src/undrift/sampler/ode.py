@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from undrift.argument import instance
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.noise import Noise
 from undrift.process import Process, expand
@@ -48,6 +49,9 @@ class RungeKutta(Sampler):
     """
 
     tableau: Tableau = RK4
+
+    def __post_init__(self) -> None:
+        instance(self.tableau, "tableau", Tableau, "take one of undrift.solver")
 
     @property
     def order(self) -> int:  # type: ignore[override]
@@ -149,6 +153,7 @@ class Adaptive(Sampler):
     solver: Solver = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        instance(self.tableau, "tableau", Tableau, "take one of undrift.solver")
         object.__setattr__(self, "solver", Solver(self.tableau, None, self.rtol, self.atol))
 
     @property

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from undrift.argument import instance, whole
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 from undrift.sampler.ancestral import Ancestral
@@ -41,8 +42,9 @@ class RePaint(Sampler):
     resamplings: int = 10
 
     def __post_init__(self) -> None:
-        if self.jump < 1 or self.resamplings < 1:
-            raise ValueError(f"`jump` and `resamplings` must be at least 1, got {self.jump} and {self.resamplings}.")
+        instance(self.sampler, "sampler", Sampler, "give a sampler, such as undrift.Ancestral()")
+        whole(self.jump, "jump", 1)
+        whole(self.resamplings, "resamplings", 1)
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
         return self._stretch(denoiser, state, s[None], noise)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
+from undrift.argument import LARGEST, fits, floats, function, instance, real, said, tensor, whole, wholes
 from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
 from undrift.error import OutputError
 from undrift.noise import Noise
@@ -71,23 +72,26 @@ def sample(
         `(n, *D)` in model space.
 
     Raises:
-        ValueError: n, steps, seed, cond, start or strength that make no sense (see the message).
+        ValueError: n, steps, seed, first, cond, start or strength that make no sense (see the message).
+        TypeError: a denoiser, a sampler, a callback or a grid that is none.
         RuntimeError: samples that are not finite.
         OutputError: `out` cannot be written.
     """
     check_denoiser(denoiser)
-    if isinstance(sampler, str):
-        raise TypeError(f"`sampler` is an object, such as undrift.ABM(); names like {sampler!r} are for `Model.sample`.")
-    if isinstance(sampler, type):
-        raise TypeError(f"`sampler` is an object: write undrift.{sampler.__name__}(), with the brackets.")
     if isinstance(n_or_shape, (tuple, list)):
-        shape = tuple(n_or_shape)
+        shape = tuple(whole(size, "n_or_shape", 1) for size in n_or_shape)
+        axes = None if denoiser.shape is None else len(denoiser.shape)
+        if len(shape) < 2 or axes not in (None, len(shape) - 1):
+            wanted = "(n, *D)" if denoiser.shape is None else f"(n, {', '.join(map(str, denoiser.shape))}), or n alone"
+            raise ValueError(f"`n_or_shape` is {shape}, how many samples and the shape of one: give {wanted}.")
     elif denoiser.shape is None:
         raise ValueError("this denoiser does not know the shape of a sample: pass `(n, *D)` instead of `n`.")
     else:
-        shape = (operator.index(n_or_shape), *denoiser.shape)
+        shape = (whole(n_or_shape, "n", 1), *denoiser.shape)
+    if out is not None:
+        instance(out, "out", (str, Path), "name a .npy file")
     parts = batches(
-        denoiser, shape, sampler or DPM2M(), steps, seed, cond, callback,
+        denoiser, shape, DPM2M() if sampler is None else sampler, steps, seed, cond, callback,
         grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,
     )  # fmt: skip
     return torch.cat(list(parts)) if out is None else write_array(Path(out), shape, parts)
@@ -110,16 +114,23 @@ def batches(
     strength: float = 1.0,
 ) -> Iterator[Tensor]:
     """The batches of `sample`, one after the other: arguments are checked at once, samples drawn as they are asked for."""
-    n = shape[0]
-    if n < 1 or batch_size < 1:
-        raise ValueError(f"`n` and `batch_size` must be at least 1, got {n} and {batch_size}.")
-    numbers = first if isinstance(first, Tensor) else torch.arange(first, first + n)
-    if seed < 0 or bool((numbers < 0).any()):
-        raise ValueError(f"`seed` and `first` must not be negative, got {min(seed, int(numbers.min()))}.")
-    times = steps if isinstance(steps, Tensor) else laid_out(denoiser, grid, steps)
-    times = _truncated(times, strength, start, shape)
+    n, seed, batch_size = whole(shape[0], "n", 1), whole(seed, "seed", 0), whole(batch_size, "batch_size", 1)
+    if isinstance(sampler, str):
+        raise TypeError(f"`sampler` is an object, such as undrift.ABM(); names like {sampler!r} are for `Model.sample`.")
+    instance(sampler, "sampler", Sampler, "give a sampler, such as undrift.ABM()")
+    if callback is not None:
+        function(callback, "callback", "give a function of a `State`")
+    numbers = numbered(first, n)
     if like is None:
         like = numbers_like(denoiser)
+    elif not tensor(instance(like, "like", Tensor, "give a tensor of the wanted dtype and device"), "like").is_floating_point():
+        raise ValueError(f"`like` must be of floats, got {like.dtype}.")
+    if start is not None:
+        start = floats(start, "start")
+        if bool(torch.isfinite(start).all()):
+            fits(start, like.dtype, "start")
+    times = as_grid(denoiser, grid, steps)
+    times = _truncated(times, strength, start, shape)
     cond = condition.for_samples(cond, n, like.device)
 
     def draw() -> Iterator[Tensor]:
@@ -153,6 +164,38 @@ def batches(
     return draw()
 
 
+def as_grid(denoiser: AnyDenoiser, grid: grids.Grid, steps: int | Tensor) -> Tensor:
+    """The `(n + 1,)` times that `steps` stands for: a number of them, or the times themselves, also as an array or a list.
+
+    Raises:
+        ValueError: neither.
+    """
+    if isinstance(steps, (Tensor, np.ndarray, list, tuple)) and not (isinstance(steps, (Tensor, np.ndarray)) and not steps.ndim):
+        own = isinstance(steps, Tensor) and steps.is_floating_point()
+        times = tensor(steps, "steps", None if own else torch.float64)
+        if times.ndim != 1 or len(times) < 2 or not times.is_floating_point():
+            raise ValueError(f"`steps` must be a whole number, or (n + 1,) times that decrease, got {said(steps)}.")
+        return times
+    return laid_out(denoiser, function(grid, "grid", "take one of undrift.times"), whole(steps, "steps", 1))
+
+
+def numbered(first: int | Tensor, n: int, name: str = "first") -> Tensor:
+    """The numbers `(n,)` of samples: from the first one's on, or every sample's own.
+
+    Raises:
+        ValueError: not whole, negative, above 2^63 - 1, or another number of them than there are samples.
+    """
+    if isinstance(first, (Tensor, np.ndarray, list, tuple)) and not (isinstance(first, (Tensor, np.ndarray)) and not first.ndim):
+        numbers = wholes(first, name)
+        if numbers.shape != (n,):
+            raise ValueError(f"`{name}` must be one number, or one for each of {n} samples, got shape {tuple(numbers.shape)}.")
+        if bool((numbers < 0).any()):
+            raise ValueError(f"`{name}` must not be negative, got {int(numbers.min())}.")
+        return numbers
+    low = whole(first, name, 0, LARGEST - n)
+    return torch.arange(low, low + n)
+
+
 def laid_out(denoiser: AnyDenoiser, grid: grids.Grid, steps: int) -> Tensor:
     """The `(n + 1,)` times of a grid for this denoiser, its noise levels in units of the data."""
     return grid(grids.in_units(denoiser.process, denoiser.unit), steps)
@@ -176,7 +219,7 @@ class Part:
             device = torch.device("cuda", torch.cuda.current_device())
             denoiser = denoiser.to(device)
         first = options.pop("first", 0)
-        numbers = first if isinstance(first, Tensor) else torch.arange(first, first + self.shape[0])
+        numbers = numbered(first, self.shape[0])
         if options.get("start") is not None:
             options["start"] = options["start"][rows]
         cond = condition.for_samples(self.cond, self.shape[0], device)
@@ -192,7 +235,7 @@ def _prior(process: Process, t: Tensor, like: Tensor, noise: Noise) -> Tensor:
 
 
 def _truncated(times: Tensor, strength: float, start: Tensor | None, shape: tuple[int, ...]) -> Tensor:
-    if not 0 < strength <= 1:
+    if not 0 < real(strength, "strength", finite=False) <= 1:
         raise ValueError(f"`strength` is the share of the steps that is run, in (0, 1], got {strength}.")
     if start is None:
         if strength < 1:
@@ -212,8 +255,6 @@ def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> 
     Raises:
         OutputError: it cannot be written.
     """
-    import numpy as np
-
     if path.suffix != ".npy" and not is_stream(path):
         raise OutputError(f"{path}: samples are written as a numpy array; name a .npy file")
     row, array = 0, None

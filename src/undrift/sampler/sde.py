@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from undrift.argument import instance, real
 from undrift.denoiser import AnyDenoiser
 from undrift.noise import Noise
 from undrift.sampler.ancestral import bridge
@@ -29,7 +30,7 @@ class EulerMaruyama(Sampler):
     eta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eta < math.inf:
+        if not 0 <= real(self.eta, "eta", finite=False) < math.inf:
             raise ValueError(f"`eta` scales the noise of the reverse SDE: finite, and must not be negative; got {self.eta}.")
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
@@ -94,7 +95,10 @@ class Churn(Sampler):
     inner: Sampler = field(default_factory=Heun)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= math.sqrt(2) - 1:
+        instance(self.inner, "inner", Sampler, "give a sampler, such as undrift.Heun()")
+        for name in ("low", "high", "inflate"):
+            real(getattr(self, name), name, finite=name != "high")
+        if not 0 <= real(self.gamma, "gamma", finite=False) <= math.sqrt(2) - 1:
             raise ValueError(f"`gamma` must be in [0, sqrt(2) - 1], got {self.gamma}.")
         if not 0 <= self.low < self.high or not self.inflate > 0:
             raise ValueError(f"`Churn` needs 0 <= low < high and inflate > 0, got {self.low}, {self.high}, {self.inflate}.")

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     x = _inputs(arguments, model)
     affordable(f"--draws {arguments.draws}", arguments.draws * len(x), model.spec.size)
     mask = _known(arguments, model, x)
-    labels = class_per_sample(arguments.label, len(x), model, "none")
+    labels = class_per_sample(arguments.label, len(x), model, "none", each=True)
     names = ("draws", "method", "scale", "w", "sampler", "steps", "grid", "seed")
     draws = model.impute(x, mask, cond=labels, **{name: getattr(arguments, name) for name in names})
     done: list[Place] = []

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         y = simulated(model, truth, operator, noise_std, arguments.seed)
     count = max(1, arguments.particles) * arguments.draws * len(y)
     affordable(f"--draws {arguments.draws} --particles {arguments.particles}", count, model.spec.size)
-    labels = class_per_sample(arguments.label, len(y), model, "none")
+    labels = class_per_sample(arguments.label, len(y), model, "none", each=True)
     options = {k: getattr(arguments, k) for k in ("draws", "method", "particles", "sampler", "steps", "seed")}
     begun = time.perf_counter()
     with console().status(f"restoring {len(y)}"):

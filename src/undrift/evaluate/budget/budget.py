@@ -14,15 +14,17 @@ import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from undrift.argument import function, instance, whole
 from undrift.config import SAMPLERS, SamplingOptions
 from undrift.data import Dataset
 from undrift.data.stream import stream
-from undrift.denoiser import AnyDenoiser, numbers_like
+from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
 from undrift.error import UndriftError
 from undrift.evaluate import yardstick as yardsticks
 from undrift.evaluate.budget.extrapolate import Sized
@@ -145,6 +147,14 @@ def diagnose(
         >>> undrift.diagnose(law, law, 100, steps=20).culprit is None
         True
     """
+    n, seed = whole(n, "n"), whole(seed, "seed", 0)
+    function(tell, "tell", "give a function of a line")
+    if not isinstance(model, Model):
+        check_denoiser(model, "model")
+        if law is not None:
+            instance(law, "law", GaussianMixture, "give the law of the data, such as a GaussianMixture")
+    if other is not None:
+        check_denoiser(other, "other")
     if n < LEAST:
         raise UndriftError(f"-n {n}: too few samples for error bars; ask for at least {LEAST}")
     given = None if scale is None and w is None else float(guidance_scale(scale, w))
@@ -156,6 +166,7 @@ def diagnose(
                 "a model alone does not say what its data are: give the run's folder (folder=), or a denoiser with its law"
             )
         options = _options(model.sampling, sampler, steps, grid)
+        instance(folder, "folder", (str, PathLike), "name the run's folder")
         return _of_run(model, Path(folder), data_dir, n, options, given, other, smaller, seed, tell)
     if law is None:
         raise ValueError("a denoiser alone has no data to be held against: give the `law` of its data as well.")
@@ -169,12 +180,18 @@ Options = tuple[Sampler, int, Grid]
 
 
 def _options(usual: SamplingOptions, sampler: str | Sampler | None, steps: int | None, grid: str | Grid | None) -> Options:
-    name = sampler or usual.sampler
+    name = usual.sampler if sampler is None else sampler
+    if not isinstance(name, str):
+        instance(name, "sampler", Sampler, "give a sampler, such as undrift.ABM(), or the name of one")
     chosen = name if isinstance(name, Sampler) else SAMPLERS[names("sampler", [name], SAMPLERS)[0]]
-    count = usual.steps if steps is None else steps
+    count = usual.steps if steps is None else whole(steps, "steps")
     if count < 1:
         raise UndriftError(f"--steps {count}: ask for at least one step")
-    return chosen, count, usual.layout(grid) if grid is None or isinstance(grid, str) else grid
+    return (
+        chosen,
+        count,
+        usual.layout(grid) if grid is None or isinstance(grid, str) else function(grid, "grid", "take one of undrift.times"),
+    )
 
 
 def _of_law(
