@@ -319,7 +319,7 @@ def test_as_many_classes_as_inputs(cond):
             call()
 
 
-@pytest.mark.parametrize("cond", [{0, 1}, frozenset({"a", "b"})], ids=str)
+@pytest.mark.parametrize("cond", [{0, 1}, frozenset({"a", "b"})], ids=["set", "frozenset"])
 def test_a_set_has_no_order(cond):
     for call in (
         lambda: plane().sample(2, cond, steps=2),

@@ -134,7 +134,7 @@ class Cascade:
 
     def _check(self, level: float) -> None:
         assert self.high.upscale is not None
-        level = real(level, "augment")
+        level = real(level, "augment", finite=False)
         if not 0 <= level <= self.high.upscale.augment:
             raise UndriftError(
                 f"augment={level:g} is not in 0..{self.high.upscale.augment:g}, what the second model was trained with"

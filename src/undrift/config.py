@@ -495,8 +495,6 @@ def parse_overrides(words: list[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise RecipeError(f'"{short(word)}" is not an override; write key=value, such as steps=2000')
-        if key in overrides:
-            raise RecipeError(f"{short(key)} is given twice; give it once")
         try:
             parsed = parse_yaml(value)
             # YAML 1.1 wants a dot in floats; people write 1e-4.

@@ -60,6 +60,7 @@ class GaussianMixture(AnyDenoiser):
         if means.ndim < 2 or not len(means):
             raise ValueError(f"`means` must be (K, *D) with at least one component, got shape {tuple(means.shape)}.")
         count, self.shape, means = len(means), tuple(means.shape[1:]), means.flatten(1)
+        spread = spread.to(means.device)  # all on one device: that of the means
         dim = means.shape[1]
         if spread.ndim < 2 and spread.numel() in (1, count):
             if not bool((spread >= 0).all()):
@@ -76,6 +77,7 @@ class GaussianMixture(AnyDenoiser):
             )
         weight = torch.ones(count, dtype=torch.float64) if weights is None else tensor(weights, "weights", torch.float64)
         label = torch.arange(count) if labels is None else wholes(labels, "labels")
+        weight, label = weight.to(means.device), label.to(means.device)
         if weight.shape != (count,) or not bool(((weight > 0) & torch.isfinite(weight)).all()):
             raise ValueError(f"`weights` must be {count} positive numbers.")
         if label.shape != (count,) or bool((label < 0).any()):

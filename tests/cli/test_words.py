@@ -108,7 +108,6 @@ def test_numbers_that_are_none(number, option, tiny_run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words, message", [
-    (("steps=1", "steps=2"), "steps is given twice"), (("network.width=8", "steps=2", "network.width=16"), "network.width is given twice"),
     (("network={kind: mlp, width: 8}", "network.width=16"), "network.width is given twice"),
     (("data={kind: toy, n: 100}", "--data-dir", "x", "data_dir=y"), "--data-dir and data_dir=... are the same"),
     (("--skip-bad", "data.skip_bad=false"), "--skip-bad and data.skip_bad=... are the same"),

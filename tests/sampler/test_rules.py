@@ -260,7 +260,7 @@ def test_what_is_no_denoiser_and_no_sampler_is_named():
     for ask in (ud.sample, ud.log_likelihood, ud.encode, ud.variational_bound):
         with pytest.raises(TypeError, match=r"`denoiser` is a Model, which is no denoiser: pass its `.denoiser`"):
             ask(Model(), torch.zeros(4, 2) if ask is not ud.sample else 4)
-    with pytest.raises(TypeError, match=r"write undrift.Heun\(\), with the brackets"):
+    with pytest.raises(TypeError, match=r"write Heun\(\), with the brackets"):
         ud.sample(law, 4, ud.Heun)
 
     class Wrong(ud.Euler):

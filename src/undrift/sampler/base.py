@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from undrift.argument import instance, tensor
+from undrift.argument import instance, said, tensor
 from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.noise import Noise
 
@@ -121,7 +121,9 @@ class Sampler:
             raise ValueError(f"the state is at t = {state.t:g}, index {state.index}, which is not on this grid.")
         if noise is None and self.stochastic:
             raise ValueError(f"{type(self).__name__} draws random numbers: pass `noise`, one address per sample.")
-        if noise is not None and len(instance(noise, "noise", Noise, "give a Noise, one address per sample")) != len(state.x):
+        if noise is not None and not hasattr(noise, "fold"):
+            raise TypeError(f"`noise` is {said(noise)}: give a Noise, one address per sample.")
+        if noise is not None and len(noise) != len(state.x):
             raise ValueError(
                 f"`x` has batch size {len(state.x)} but `noise` carries {len(noise)} addresses. "
                 "Pass `noise[rows]` for a part of a batch."
