@@ -1,15 +1,15 @@
 """Descriptions from anywhere: one line for what is wrong, and time and memory in proportion to their length."""
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from undrift.error import ModelError, printable, short
-from undrift.schema import Facts, Unreadable, parse_json, parse_yaml, read_json, read_yaml, validated
+from undrift.schema import Facts, Unreadable, explain, parse_json, parse_yaml, read_json, read_yaml, validated
 
 
 def line(read):
@@ -108,3 +108,20 @@ def test_values_in_messages_are_short_and_printable():
     assert short(" x") == '" x"' and short("") == '""'
     assert len(short([[0] * 10_000] * 10_000)) < 200
     assert printable("naïve — 数\u202e") == "naïve — 数\\u202e"
+
+
+def test_an_unknown_kind_is_said_in_a_few_words():
+    """pydantic's own message repeats the word, however long."""
+
+    class A(Facts):
+        kind: Literal["a"]
+
+    class B(Facts):
+        kind: Literal["b"]
+
+    class Either(Facts):
+        part: A | B = Field(discriminator="kind")
+
+    with pytest.raises(ValidationError) as caught:
+        Either.model_validate({"part": {"kind": "x" * 20_000}})
+    assert explain(caught.value) == f"part: kind {'x' * 60}... is unknown; it is one of a, b"

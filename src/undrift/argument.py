@@ -156,15 +156,15 @@ def rows64(value: Any, name: str) -> Tensor:
 
 
 def fits(value: Tensor, dtype: torch.dtype, name: str) -> None:
-    """Raise ValueError if numbers that are finite are too large for the type in which they are computed with."""
+    """Raise ValueError if numbers that are finite are too large for the type that the computation uses."""
     if not value.is_floating_point() or torch.finfo(value.dtype).max <= torch.finfo(dtype).max:
         return
     lost = torch.isinf(value.to(dtype)) & torch.isfinite(value)
     if bool(lost.any()):
         place = tuple(lost.nonzero()[0])
         raise ValueError(
-            f"`{name}` has {int(lost.sum()):,} of {value.numel():,} values that are too large for {str(dtype)[6:]}, in which they are "
-            f"computed with; the first is {name}[{', '.join(str(int(i)) for i in place)}] = {float(value[place]):.6g}."
+            f"`{name}` has {int(lost.sum()):,} of {value.numel():,} values that are too large for {str(dtype)[6:]}, the type "
+            f"that the computation uses; the first is {name}[{', '.join(str(int(i)) for i in place)}] = {float(value[place]):.6g}."
         )
 
 

@@ -198,7 +198,7 @@ class Denoiser(AnyDenoiser):
     def predict(self, x: Tensor, t: Tensor | float, output: Tensor) -> Prediction:
         """Data and noise from the network's own output."""
         (p, q), (r, w) = ((expand(a, x), expand(b, x)) for a, b in solve(self.target, self.process, as_time(t, x)))
-        return Prediction(torch.addcmul(p * x, q, output), torch.addcmul(r * x, w, output))
+        return Prediction(torch.addcmul(p * x, output, q), torch.addcmul(r * x, output, w))
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         t = time_within(self.process, t, x)

@@ -218,7 +218,8 @@ class Model:
         x, draws = as_numbers(x), whole(draws, "draws", 1)
         if mask is None and not bool(torch.isnan(x).any()):
             raise UndriftError("nothing is missing: give a mask that is False where values are wanted, or NaN there")
-        mask = ~torch.isnan(x) if mask is None else as_numbers(mask, "mask")
+        x = x.cpu()
+        mask = ~torch.isnan(x) if mask is None else as_numbers(mask, "mask").cpu()
         if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
             raise UndriftError(
                 f"the mask is {tuple(mask.shape)} {mask.dtype} but the data are {tuple(x.shape)}; "
@@ -470,7 +471,7 @@ class Model:
         moved: Tensor | None = None
         if not any(bool(bad.any()) for bad in faults.values()):
             moved = spec.to_model(x)
-            faults = {f"too large for {str(moved.dtype)[6:]}, in which they are computed with": ~torch.isfinite(moved)}
+            faults = {f"too large for {str(moved.dtype)[6:]}, the type that the computation uses": ~torch.isfinite(moved)}
         for what, bad in faults.items():
             if bool(bad.any()):
                 place = ", ".join(str(int(i)) for i in bad.nonzero()[0])

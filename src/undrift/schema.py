@@ -78,6 +78,9 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "value_error":
         said = str(first["ctx"]["error"]).rstrip(".") if "ctx" in first else first["msg"]
         return f"{place}: {said}" if place else said
+    if first["type"] == "union_tag_invalid":  # pydantic's own message repeats the whole tag
+        known = first["ctx"]["expected_tags"].replace("'", "")
+        return f"{place + ': ' if place else ''}kind {short(first['ctx']['tag'])} is unknown; it is one of {known}"
     wanted = first["msg"][:1].lower() + first["msg"][1:]
     return f"{place + ': ' if place else ''}{wanted}, not {short(first['input'])}"
 

@@ -154,7 +154,7 @@ def impute(
         instance(sampler, "sampler", Sampler, "give a sampler, such as undrift.RePaint()")
     if values.ndim < 2:
         raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
-    mask = _mask(mask, values).expand(values.shape)
+    mask = _mask(mask.to(values.device), values).expand(values.shape)
     n, like = len(values), numbers_like(denoiser, values)
     if n < 1 or not values.is_floating_point():
         raise ValueError(f"`values` must be (B, *D) floats with B >= 1, got {tuple(values.shape)} {values.dtype}.")
