@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compile=true asks the C compiler, which takes as long as it takes
 
 import numpy as np
 import torch

@@ -1,6 +1,7 @@
 """Shared fixtures: exact laws to test against, and statistics with stated false-alarm rates."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run two at a time on two cores
 
@@ -12,6 +13,7 @@ import undrift as ud
 from undrift.process import Monotone
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, in processes that tests start, too
 hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci")
 

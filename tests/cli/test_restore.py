@@ -159,7 +159,7 @@ def test_every_name_of_an_operator():
         ({"--noise": "loud"}, '"loud" is not a number'),
         ({"--draws": "0"}, "at least one draw"),
         ({"-n": "0"}, "at least one measurement"),
-        ({"--class": "11"}, "class 11 is not in 0..9"),
+        ({"--class": "11"}, 'class "11" is unknown — known: 0, 1, 2'),
         ({"input": "held-out"}, "held-out is clean data, not a measurement; add --simulate"),
         ({"input": "gone.npy"}, "gone.npy: no such file"),
         ({"input": "nan.npy"}, "1 values are NaN"),
