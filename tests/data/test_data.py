@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from undrift.data import DATA, load_data, moons
+from undrift.data import DATA, load_data, load_split, moons
 from undrift.error import DataError
 
 
@@ -29,6 +29,8 @@ def test_options_reach_the_loader():
     ("kind", "data_dir", "options", "message"),
     [
         ("mnits", None, {}, r'data "mnits" is unknown — did you mean "mnist"\?'),
+        ({}, None, {}, 'data "{}" is unknown — known: digits'),
+        (["toy"], None, {}, r"data \"\['toy'\]\" is unknown"),
         ("cars", None, {}, 'data "cars" is unknown — known: digits, captions, mnist, toy, array, images'),
         ("mnist", None, {}, "mnist: .* give --data-dir with the folder with the four IDX files of MNIST"),
         ("array", None, {}, "array: .* give --data-dir with a .npy, .npz or .parquet file"),
@@ -47,8 +49,9 @@ def test_options_reach_the_loader():
     ],
 )
 def test_wrong_names(kind, data_dir, options, message):
-    with pytest.raises(DataError, match=message):
-        load_data(kind, data_dir, **options)
+    for load in (load_data, load_split):
+        with pytest.raises(DataError, match=message):
+            load(kind, data_dir, **options)
 
 
 def test_scikit_learn_is_imported_only_for_the_digits():

@@ -19,7 +19,7 @@ from undrift.data.images import images
 from undrift.data.mnist import download_mnist, mnist
 from undrift.data.spec import Spec
 from undrift.data.toys import checkerboard, mixture, mixture_law, moons, swiss_roll, toy
-from undrift.error import DataError, nearest
+from undrift.error import DataError, nearest, short
 
 __all__ = [
     "DATA",
@@ -83,9 +83,7 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
         >>> load_data("toy", name="moons", n=100)
         Dataset(moons: 100 of shape (2,), 2 classes)
     """
-    if not isinstance(kind, str) or kind not in DATA:
-        raise DataError(f'data "{kind}" is unknown{nearest(kind, DATA)}')
-    source = DATA[kind]
+    source = _source(kind)
     if source.place is not None and not data_dir:  # an empty name would be the current folder
         raise DataError(f"{kind}: the data are read from disk; give --data-dir with {source.place}")
     if source.place is None and data_dir is not None:
@@ -103,6 +101,13 @@ def load_data(kind: str, data_dir: str | Path | None = None, **options: Any) -> 
             wanted = ["a list" if e["type"] in lists else e["msg"].removeprefix("Input should be ") for e in error.errors()]
             raise DataError(f"data.{option}={value}: give {' or '.join(dict.fromkeys(wanted))}") from None
     return source.load(*(() if data_dir is None else (data_dir,)), **options)
+
+
+def _source(kind: object) -> Source:
+    """What reads data of a kind. Raises DataError for a kind that is unknown, or no text."""
+    if not isinstance(kind, str) or kind not in DATA:
+        raise DataError(f'data "{short(kind)}" is unknown{nearest(short(kind), DATA)}')
+    return DATA[kind]
 
 
 def as_trained(train: Dataset, held_out: Dataset, data_hash: str | None) -> tuple[Dataset, Dataset]:
@@ -138,6 +143,6 @@ def load_split(
     Raises:
         DataError: As `load_data`.
     """
-    if kind in DATA and "split" in inspect.signature(DATA[kind].load).parameters and "split" not in options:
+    if "split" in inspect.signature(_source(kind).load).parameters and "split" not in options:
         return load_data(kind, data_dir, split="train", **options), load_data(kind, data_dir, split="test", **options)
     return load_data(kind, data_dir, **options).split(fraction, seed)
