@@ -212,6 +212,11 @@ def said(value: Any) -> str:
     return repr(short(value)) if isinstance(value, str) else short(value)
 
 
+def several(value: Any) -> bool:
+    """Whether something stands for several numbers: a list, a tuple, or a tensor or an array with at least one axis."""
+    return isinstance(value, (list, tuple)) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim > 0)
+
+
 def _is_real(value: Tensor | np.ndarray) -> bool:
     if isinstance(value, Tensor):
         return not value.is_complex() and not value.is_meta and value.layout == torch.strided

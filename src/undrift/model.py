@@ -342,9 +342,8 @@ class Model:
         if draws < 1 or particles < 0:
             raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
         like = numbers_like(self.denoiser)
-        wide = as_numbers(y, "y").to(
-            like.device, torch.float64
-        )  # what is measured keeps its digits until its shift is taken away
+        # What is measured keeps its digits until its shift is taken away.
+        wide = as_numbers(y, "y").to(like.device, torch.float64)
         shift, scale = (self.spec.units(v, wide) for v in (self.spec.shift, self.spec.scale))
 
         def moved(m: Tensor) -> Tensor:

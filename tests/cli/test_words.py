@@ -6,6 +6,7 @@ from PIL import Image
 
 import undrift as ud
 from conftest import refused, undrift
+from undrift import argument
 from undrift.cli import parser as grammar
 from undrift.config import parse_overrides
 
@@ -139,3 +140,8 @@ def test_no_path_is_empty(tmp_path, capsys, monkeypatch):
         assert {"run", "runs", "data_dir", "out", "strip", "gif", "npz", "npy", "start", "input", "mask", "guide", "operator", "recipe",
                 "low", "high", "inception", "smaller", "model", "data"} & {a.dest for a in words._actions} <= told  # fmt: skip
     assert found > 80
+
+
+def test_the_command_line_and_the_library_allow_the_same_number_of_steps():
+    """Written twice, since the command line's grammar must not wait for torch."""
+    assert grammar.MOST_STEPS == argument.MOST_STEPS

@@ -294,11 +294,13 @@ def test_status_of_a_run(tmp_path, capsys):
     assert spark([0.0, 1.0, 2.0, 3.0], 0.0, 3.0) == "▁▃▆█" and spark([1.0], 1.0, 1.0) == "▁"
 
 
-def test_a_missing_board_is_one_line(tmp_path, monkeypatch):
+def test_a_missing_board_is_one_line_before_any_data_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("undrift.train.plan.load_split", lambda *_, **__: pytest.fail("the data come first"))
     for module, name in (("torch.utils.tensorboard", "tensorboard"), ("wandb", "wandb")):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(UndriftError, match=f"{name}=true needs the package {name}: pip install {name}"):
             trained(tmp_path / name, **{name: True})
+        assert not (tmp_path / name).exists()
 
 
 def test_boards_get_every_number(tmp_path, monkeypatch):

@@ -67,9 +67,9 @@ def read_table(path: Path, label_column: str | None) -> tuple[NDArray[Any], NDAr
     is one where it holds whole numbers or text; `label_column` names another, or "none".
 
     Returns:
-        (N, D), a column for each column of numbers, in the smallest type that holds them all; or (N, L) of the type stored, or with more
-        axes, where the one column that is no label holds lists of one length L, or lists of lists. The labels, (N,) integers or strings, or None. And the types of the
-        columns, None for those of lists.
+        The numbers: (N, D), a column for each column of numbers, in the smallest type that holds them all; or, where the one column
+        that is no label holds lists of one length L, (N, L) of the type stored, with one more axis for each list within lists. The
+        labels: (N,) integers or strings, or None. The types of the columns; None for those of lists.
 
     Raises:
         DataError: a column that is neither numbers nor labels, values that are missing, lists of several lengths.

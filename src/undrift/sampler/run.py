@@ -13,7 +13,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift import times as grids
-from undrift.argument import LARGEST, fits, floats, function, instance, real, said, tensor, whole, wholes
+from undrift.argument import LARGEST, fits, floats, function, instance, real, said, several, tensor, whole, wholes
 from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
 from undrift.error import OutputError
 from undrift.noise import Noise
@@ -170,7 +170,7 @@ def as_grid(denoiser: AnyDenoiser, grid: grids.Grid, steps: int | Tensor) -> Ten
     Raises:
         ValueError: neither.
     """
-    if isinstance(steps, (Tensor, np.ndarray, list, tuple)) and not (isinstance(steps, (Tensor, np.ndarray)) and not steps.ndim):
+    if several(steps):
         own = isinstance(steps, Tensor) and steps.is_floating_point()
         times = tensor(steps, "steps", None if own else torch.float64)
         if times.ndim != 1 or len(times) < 2 or not times.is_floating_point():
@@ -185,7 +185,7 @@ def numbered(first: int | Tensor, n: int, name: str = "first") -> Tensor:
     Raises:
         ValueError: not whole, negative, above 2^63 - 1, or another number of them than there are samples.
     """
-    if isinstance(first, (Tensor, np.ndarray, list, tuple)) and not (isinstance(first, (Tensor, np.ndarray)) and not first.ndim):
+    if several(first):
         numbers = wholes(first, name)
         if numbers.shape != (n,):
             raise ValueError(f"`{name}` must be one number, or one for each of {n} samples, got shape {tuple(numbers.shape)}.")

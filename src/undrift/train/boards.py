@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +30,10 @@ class Boards:
         self.writer: Any = None
         self.wandb: Any = None
         if recipe.tensorboard:
-            tensorboard = _package("torch.utils.tensorboard", "tensorboard")
+            tensorboard = _package("tensorboard")
             self.writer = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         if recipe.wandb:
-            package = _package("wandb", "wandb")
+            package = _package("wandb")
             self.wandb = package.init(
                 project="undrift", name=folder.name, dir=str(folder), id=_name_for(folder / "wandb"), resume="allow",
                 config=recipe.model_dump(mode="json"),
@@ -91,18 +89,17 @@ def _name_for(folder: Path) -> str:
 
 
 def check_packages(recipe: Recipe) -> None:
-    """Before any work: are the packages there that a recipe asks for? Raises UndriftError."""
-    for name in ("tensorboard", "wandb"):
-        if getattr(recipe, name) and name not in sys.modules and find_spec(name) is None:
-            raise _missing(name)
+    """Before any work: can the packages be imported that a recipe asks for? Raises UndriftError."""
+    for name in _MODULES:
+        if getattr(recipe, name):
+            _package(name)
 
 
-def _package(module: str, name: str) -> Any:
+_MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}  # by the name of the package, which is that of the key
+
+
+def _package(name: str) -> Any:
     try:
-        return import_module(module)
+        return import_module(_MODULES[name])
     except ImportError:
-        raise _missing(name) from None
-
-
-def _missing(name: str) -> UndriftError:
-    return UndriftError(f"{name}=true needs the package {name}: pip install {name}, or leave it out")
+        raise UndriftError(f"{name}=true needs the package {name}: pip install {name}, or leave it out") from None

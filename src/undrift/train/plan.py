@@ -178,14 +178,13 @@ def prepare(
         spec, sigma_data = train.spec, measure(train)
         if not sigma_data:
             raise DataError(f"{train.name}: all values are the same, so there is nothing to learn; give other data")
-    whole_here = (
-        5 if device.type == "cpu" and not recipe.shard else 1
-    )  # weights, gradient, two moments, average; or as they are built
-    made = parts_of(recipe, sigma_data, told)
-    check_memory(made["network"], spec.shape, len(spec.classes), made.get("condition"), whole_here)
+    parts = parts_of(recipe, sigma_data, told)
+    # In this memory: weights, gradient, two moments and the average; on a GPU or in parts only the weights, while they are built.
+    copies = 5 if device.type == "cpu" and not recipe.shard else 1
+    check_memory(parts["network"], spec.shape, len(spec.classes), parts.get("condition"), copies)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        model = build_model(parts_of(recipe, sigma_data, told), spec, recipe.sampling, {"data_hash": digest})
+        model = build_model(parts, spec, recipe.sampling, {"data_hash": digest})
     if recipe.start is not None and (fresh or not steps_of(out)):
         begin_with(recipe.start, model)
     teacher = teacher_of(recipe, model)
