@@ -17,7 +17,7 @@ from statistics import median
 import torch
 
 from undrift.cli.allocator import keep_freed_memory
-from undrift.config import build_denoiser, kinds, load_recipe
+from undrift.recipe.recipe import build_denoiser, kinds, load_recipe
 
 
 def timed(call, n):

@@ -3,7 +3,7 @@
     python bench/faults.py [-n 500] [--seeds 1] [--only NAME] [--network]
 
 A row for each fault with what was found; with several seeds, how often it was named. `--network` adds networks trained here, too
-small and large enough (a minute). The faults are those of the tests (tests/evaluate/planted.py).
+small and large enough (a minute). The faults are those of the tests (tests/metrics/planted.py).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import undrift as ud
-from evaluate import planted
-from undrift.evaluate.budget import report
+from metrics import planted
+from undrift.diagnosis import report
 
 
 def trained(width: int, steps: int = 3000) -> ud.Denoiser:

@@ -28,11 +28,11 @@ from diffusers import (
 
 import undrift as ud
 from undrift import times as grids
-from undrift.evaluate.features import features
-from undrift.evaluate.frechet import Frechet
-from undrift.evaluate.recognition import train_judge
-from undrift.evaluate.strata import by_class
-from undrift.evaluate.verdict import data_of
+from undrift.evaluation.verdict import data_of
+from undrift.metrics.features import features
+from undrift.metrics.frechet import Frechet
+from undrift.metrics.recognition import train_judge
+from undrift.metrics.strata import by_class
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 SPACINGS = {"linspace": {"timestep_spacing": "linspace"}, "trailing": {"timestep_spacing": "trailing"}}

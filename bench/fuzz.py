@@ -47,10 +47,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import undrift.evaluate.likelihood
-import undrift.train.averages  # noqa: F401 (imported before children are made)
+import undrift.evaluation.likelihood
+import undrift.training.averages  # noqa: F401 (imported before children are made)
 from undrift.cli import main as command_line
-from undrift.train.checkpoint import read_groups, steps_of, write_groups
+from undrift.training.checkpoint import read_groups, steps_of, write_groups
 
 SECONDS, MEMORY = 20, 2 * 2**30
 TINY = (

@@ -23,14 +23,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from undrift.config import load_recipe
 from undrift.data import images
 from undrift.data.augment import Augment
 from undrift.data.decode import SUFFIXES
 from undrift.data.order import Order
 from undrift.noise import Noise
-from undrift.train.session import prepare
-from undrift.train.trainer import Trainer
+from undrift.recipe.recipe import load_recipe
+from undrift.training.session import prepare
+from undrift.training.trainer import Trainer
 
 
 class Folder(torch.utils.data.Dataset):

@@ -25,10 +25,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from undrift.train.checkpoint import FOLDER, path_of, read_groups, steps_of
-from undrift.train.log import read_log
-from undrift.train.posthoc import snapshot_paths
-from undrift.train.session import train_run
+from undrift.training.checkpoint import FOLDER, path_of, read_groups, steps_of
+from undrift.training.log import read_log
+from undrift.training.posthoc import snapshot_paths
+from undrift.training.session import train_run
 
 OFTEN = {
     "batch_size": 16, "checkpoint_every": 5, "log_every": 3, "monitor_every": 7, "monitor_examples": 32, "quality_every": 0,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from undrift.train.monitor import Monitor
-from undrift.train.plan import plan, prepare
-from undrift.train.quality import Quality
+from undrift.training.monitor import Monitor
+from undrift.training.quality import Quality
+from undrift.training.setup import plan, prepare
 
 
 def cost(work: Callable[[], object], times: int) -> float:

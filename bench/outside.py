@@ -15,7 +15,7 @@ import torch
 
 import undrift as ud
 from undrift.cli.allocator import keep_freed_memory
-from undrift.config import SAMPLERS, build_denoiser, kinds, load_recipe
+from undrift.recipe.recipe import SAMPLERS, build_denoiser, kinds, load_recipe
 
 
 class Timed(torch.nn.Module):

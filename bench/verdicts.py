@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from undrift.config import read_recipe
 from undrift.data import digits
 from undrift.error import UndriftError
-from undrift.train.log import read_log
-from undrift.train.session import train_run
-from undrift.train.status import status_of
+from undrift.recipe.recipe import read_recipe
+from undrift.training.log import read_log
+from undrift.training.session import train_run
+from undrift.training.status import status_of
 
 SMALL: dict[str, Any] = {
     "network": {"kind": "mlp", "width": 256, "depth": 3}, "batch_size": 64, "sample_every": 0, "quality_every": 0, "device": "cpu",

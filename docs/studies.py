@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from undrift.picture import save_image
+from undrift.plot.picture import save_image
 from undrift.study import record, report
 from undrift.study.catalogue import STUDIES
 from undrift.study.figure import few_colours

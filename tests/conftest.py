@@ -165,7 +165,7 @@ def tiny_run(tmp_path_factory):
     """A run folder with a tiny class-conditional model of the embedded digits, 25 steps old."""
     from rich.console import Console
 
-    from undrift.train.session import train_run
+    from undrift.training.session import train_run
 
     folder = tmp_path_factory.mktemp("run") / "digits"
     overrides = {
@@ -189,8 +189,8 @@ def judged_run(tiny_run, tmp_path_factory):
     """That folder with the classifier of its data, which takes seconds to train."""
     import shutil
 
-    from undrift.evaluate.recognition import train_judge
-    from undrift.evaluate.verdict import data_of
+    from undrift.evaluation.verdict import data_of
+    from undrift.metrics.recognition import train_judge
 
     folder = shutil.copytree(tiny_run, tmp_path_factory.mktemp("judged") / "digits")
     train_judge(*data_of(folder), cache=folder / "classifier.safetensors")

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 
 import undrift as ud
 from undrift.cli import main
-from undrift.config import load_recipe, make_recipe
 from undrift.data import Spec, load_data
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.error import DataError, ModelError, RecipeError, UndriftError
 from undrift.process import as_time, expand
-from undrift.train.plan import plan, prepare
-from undrift.train.session import train_run
+from undrift.recipe.recipe import load_recipe, make_recipe
+from undrift.training.session import train_run
+from undrift.training.setup import plan, prepare
 from undrift.upscale import augmented, enlarging, shrink
 
 QUIET = Console(quiet=True)

@@ -10,14 +10,14 @@ import torch
 
 import undrift as ud
 from undrift.data import Spec
-from undrift.evaluate.balance import inception_score
-from undrift.evaluate.distance import Energy
-from undrift.evaluate.frechet import Frechet
-from undrift.evaluate.interval import median
-from undrift.evaluate.manifold import Manifold
-from undrift.evaluate.memory import by_distance
 from undrift.inverse import MMPS, Operator, downsample
 from undrift.inverse.method import DPS, DiffPIR, PiGDM
+from undrift.metrics.balance import inception_score
+from undrift.metrics.distance import Energy
+from undrift.metrics.frechet import Frechet
+from undrift.metrics.interval import median
+from undrift.metrics.manifold import Manifold
+from undrift.metrics.memorization import by_distance
 from undrift.model import Model
 
 LAW = ud.GaussianMixture([[1.0, 0.0], [-1.0, 0.0]], 0.5, process=ud.Rectified())

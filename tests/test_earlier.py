@@ -15,7 +15,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import undrift as ud
-from undrift.train.session import train_run
+from undrift.training.session import train_run
 
 EARLIER = Path(__file__).parent / "earlier"
 EXPECTED = np.load(EARLIER / "expected.npz")

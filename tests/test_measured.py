@@ -9,11 +9,11 @@ from rich.console import Console
 
 import undrift as ud
 from conftest import undrift
-from undrift import recipe_condition
 from undrift.error import RecipeError, UndriftError
 from undrift.inverse import blur, greyscale
-from undrift.train.plan import plan, prepare
-from undrift.train.session import train_run
+from undrift.recipe import conditions as recipe_condition
+from undrift.training.session import train_run
+from undrift.training.setup import plan, prepare
 
 TINY = {
     "network.kind": "unet",

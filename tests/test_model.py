@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import undrift as ud
 from conftest import undrift
 from undrift.error import ModelError, UndriftError
-from undrift.model import save
+from undrift.model_file import save
 from undrift.tensorfile import save_tensors
 
 

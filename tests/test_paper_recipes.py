@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import undrift as ud
-from undrift.config import build_network, build_process, kinds, load_recipe
-from undrift.recipe_objective import build_objective, build_target
-from undrift.train.plan import plan, prepare
+from undrift.recipe.objectives import build_objective, build_target
+from undrift.recipe.recipe import build_network, build_process, kinds, load_recipe
+from undrift.training.setup import plan, prepare
 
 SMALL = {
     "000-conditional": {"network.widths": [4, 4, 4, 4, 4]},

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 import undrift as ud
-from undrift import picture
+from undrift.plot import picture
 
 CAPTIONS = ("a three next to a seven", "a three above a seven", "a three below a seven", "an eight next to an eight")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from undrift.evaluate.chart import Point, chart
-from undrift.evaluate.distance import Estimate, jackknife
-from undrift.evaluate.frechet import Frechet
+from undrift.metrics.distance import Estimate, jackknife
+from undrift.metrics.frechet import Frechet
+from undrift.plot.chart import Point, chart
 
 D = 128
 RATIOS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)

@@ -20,10 +20,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests"))
 
 import undrift as ud  # noqa: E402
-from evaluate import planted  # noqa: E402
 from guidance import tilted_law  # noqa: E402
+from metrics import planted  # noqa: E402
 from theory import experiments as ex  # noqa: E402
-from undrift.evaluate.budget.picture import draw  # noqa: E402
+from undrift.diagnosis.picture import draw  # noqa: E402
 from undrift.sampler.base import State  # noqa: E402
 
 mpl.use("Agg")

@@ -16,9 +16,9 @@ from PIL import Image, ImageDraw
 
 import undrift as ud
 from undrift.data import load_split
-from undrift.evaluate.restore import Restored, sheet, simulated
-from undrift.evaluate.verdict import data_of
-from undrift.recipe_operator import named_operator
+from undrift.evaluation.restore import Restored, sheet, simulated
+from undrift.evaluation.verdict import data_of
+from undrift.recipe.operators import named_operator
 
 OPERATORS = ("blur:2", "downsample:4", "mask:centre", "mask:half", "project:0.1", "matrix")
 NOISE = 0.05  # of the range

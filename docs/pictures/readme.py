@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 import undrift as ud
-from undrift import picture
 from undrift.cli.command.sample import film
+from undrift.plot import picture
 
 
 def main(run: str, out: str) -> None:

@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from undrift import data, inverse, likelihood, nn, objective, sampler, target, times
     from undrift.bound import Bins, Bound, variational_bound
     from undrift.cascade import Cascade, load_cascade
-    from undrift.classifier import load_classifier
     from undrift.condition import Condition
     from undrift.denoiser import AnyDenoiser, Counted, Denoiser, Given, Prediction, Rescaled, score_at, velocity_at
+    from undrift.diagnosis import Budget, diagnose
     from undrift.error import UndriftError
-    from undrift.evaluate.budget import Budget, diagnose
     from undrift.exact import Empirical, GaussianMixture
     from undrift.guidance import (
         Compose,
         Edit,
         Interval,
-        Known,
         Mix,
         NoisyClassifier,
         Tilt,
         class_log_prob,
         clip,
         dynamic_threshold,
-        impute,
     )
+    from undrift.imputation import Known, impute
     from undrift.inverse import Posterior, smc
     from undrift.likelihood import Dequantize, LikelihoodResult, decode, encode, interpolate, log_likelihood
-    from undrift.model import Model, load
+    from undrift.model import Model
+    from undrift.model_file import load
     from undrift.noise import Noise
+    from undrift.noisy_classifier import load_classifier
     from undrift.objective import (
         DenoisingScoreMatching,
         Distillation,
@@ -94,13 +94,15 @@ _PLACES = {
     "bound": "Bound Bins variational_bound",
     "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M "
     "DPM3M UniPC DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint sample fit_grid",
-    "guidance": "Mix Compose Interval Tilt NoisyClassifier class_log_prob Edit clip dynamic_threshold Known impute",
+    "guidance": "Mix Compose Interval Tilt NoisyClassifier class_log_prob Edit clip dynamic_threshold",
+    "imputation": "Known impute",
     "inverse": "Posterior smc",
     "likelihood": "log_likelihood LikelihoodResult Dequantize encode decode interpolate",
-    "model": "Model load",
-    "classifier": "load_classifier",
+    "model": "Model",
+    "model_file": "load",
+    "noisy_classifier": "load_classifier",
     "cascade": "Cascade load_cascade",
-    "evaluate.budget": "diagnose Budget",
+    "diagnosis": "diagnose Budget",
     "error": "UndriftError",
 }
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}

@@ -23,7 +23,8 @@ from undrift.argument import LARGEST, instance, real, whole
 from undrift.argument import path as place_of
 from undrift.data.spec import Spec
 from undrift.error import ModelError, UndriftError
-from undrift.model import Model, load, save
+from undrift.model import Model
+from undrift.model_file import load, save
 from undrift.noise import Noise
 from undrift.schema import Facts, read_json
 from undrift.storage import write_text

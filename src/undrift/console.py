@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from undrift.launcher import place
+from undrift.distributed.launcher import place
 from undrift.streams import Bare, Guarded, lines
 
 __all__ = ["Bare", "Guarded", "Terminal", "tell"]

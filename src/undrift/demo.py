@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from undrift import picture
-from undrift.evaluate.verdict import Verdict, data_of, judge_run
-from undrift.model import Model, load
+from undrift.evaluation.verdict import Verdict, data_of, judge_run
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.plot import picture
 from undrift.storage import Place
-from undrift.train.session import train_run
+from undrift.training.session import train_run
 
 Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Place | None, Place | None], list[Place]]
 

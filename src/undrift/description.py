@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from undrift.config import NetworkOptions, ProcessOptions, SamplingOptions, check_parts
 from undrift.data.spec import Spec
 from undrift.error import ModelError, short
-from undrift.recipe_condition import MeasuredOptions, TextOptions, UpscaleOptions
+from undrift.recipe.conditions import MeasuredOptions, TextOptions, UpscaleOptions
+from undrift.recipe.recipe import NetworkOptions, ProcessOptions, SamplingOptions, check_parts
 from undrift.schema import Facts, Text, Unreadable, parse_json, validated
 from undrift.storage import read_text, reason, write_text
 

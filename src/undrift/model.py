@@ -18,28 +18,24 @@ import torch
 from torch import Tensor
 
 from undrift.argument import choice, instance, real, said, tensor, whole
-from undrift.argument import path as place_of
 from undrift.condition import Condition, for_samples
-from undrift.config import IMPUTATIONS, SAMPLERS, SamplingOptions, build_denoiser, build_network
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser, numbers_like
-from undrift.description import CURE, FORMAT, read_description, write_description
-from undrift.device import choose_device
-from undrift.error import ModelError, UndriftError, nearest, short
-from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale, impute
+from undrift.description import FORMAT
+from undrift.distributed.processes import here
+from undrift.error import UndriftError, nearest, short
+from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale
+from undrift.imputation import impute
+from undrift.imputation.measured import by_particles
 from undrift.inverse import Observation, Operator, Posterior, smc
-from undrift.inverse.known import by_particles
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
-from undrift.processes import here
-from undrift.recipe_condition import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
-from undrift.recipe_operator import named_method, named_operator
+from undrift.recipe.conditions import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
+from undrift.recipe.operators import named_method, named_operator
+from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS, SamplingOptions
 from undrift.sampler import Sampler, State, as_grid, batches, sample
 from undrift.sampler.run import Part, write_array
-from undrift.storage import reason
-from undrift.tensorfile import Damaged, TensorFile, save_tensors
 
-WEIGHTS = "model.safetensors"
 # A class (by name or number) or a text for all, one for each, or a `Condition`. Numbers may be NumPy's, or tensors.
 Asked = int | str | Sequence[int | str] | Tensor | np.ndarray | Condition | None
 
@@ -200,8 +196,8 @@ class Model:
             mask: `shape` or `(B, *shape)` bool, True where the value is known. Default: where `x` is not NaN.
             draws: How many for each input.
             cond: A class or a text for all, or one for each; or a `Condition`. None: whatever fits.
-            method: "repaint", "particles", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.guidance.known` and
-                `undrift.inverse.known` say how far each is to be trusted.
+            method: "repaint", "particles", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.imputation.known` and
+                `undrift.imputation.measured` say how far each is to be trusted.
             scale, w: Guidance scale, for a class; default: the model's own.
             sampler, steps: A name or a `Sampler`, and a number; default: the method's own.
             grid: A name; default: the model's own.
@@ -308,7 +304,7 @@ class Model:
 
         Args:
             y: `(N, *Y)`, N measurements; or `(*Y)`, one.
-            operator: A name such as "blur:2" (`undrift.recipe_operator`), or an `Operator` of data `(B, *shape)`; left out for a
+            operator: A name such as "blur:2" (`undrift.recipe.operators`), or an `Operator` of data `(B, *shape)`; left out for a
                 model that was trained to be told.
             noise_std: Standard deviation of its noise, in the units of y, positive; left out likewise.
             draws: Samples for each measurement.
@@ -683,108 +679,3 @@ def _each(cond: Any, n: int, what: str) -> list[Any]:
         found = len(each) if len(each) < n else len(cond) if isinstance(cond, Sized) else f"more than {n}"
         raise ValueError(f"`cond` names {found} {what} for {n} samples: give one for all, or one each.")
     return each
-
-
-def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, trained: dict[str, Any]) -> Model:
-    """A model with fresh weights from its description."""
-    denoiser = build_denoiser(
-        parts["network"],
-        parts["process"],
-        parts["target"],
-        parts["sigma_data"],
-        spec.shape,
-        len(spec.classes),
-        parts.get("condition"),
-    )
-    return Model(denoiser, spec, parts, sampling, trained)
-
-
-def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None) -> None:
-    """Write `model.safetensors`, sealed, and `model.json`, which holds the seal.
-
-    Args:
-        model: What to describe.
-        weights: State dicts by "raw" and "ema".
-        folder: Where to.
-        whole: As for `write_tensors`.
-
-    Raises:
-        OutputError: they cannot be written.
-    """
-    named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
-    mark = save_tensors(folder / WEIGHTS, named, whole=whole)
-    write_description(folder, model.describe() | {"weights": mark})
-
-
-def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
-    """Make these the defaults of a saved model's `sample`: `model.json` changes there and nowhere else, the weights not at all."""
-    description, _ = read_description(folder)
-    write_description(folder, {**description, "sampling": sampling.model_dump(mode="json")})
-
-
-def load(path: str | Path, weights: str = "ema", device: str | torch.device = "cpu") -> Model:
-    """Load a model. Executes nothing: the files are JSON and safetensors.
-
-    Args:
-        path: A run's folder.
-        weights: "ema" (the averaged ones) or "raw".
-        device: Where to put it; see `undrift.device.choose_device`.
-
-    Raises:
-        ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other.
-        UndriftError: a device that is not there.
-    """
-    folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
-    description, spec = read_description(folder)
-    if not isinstance(weights, str) or weights not in ("ema", "raw"):
-        raise ModelError(f'weights "{short(weights)}" is unknown{nearest(short(weights), ("ema", "raw"))}')
-    where = folder / "model.json"
-    parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
-    if description.get("condition") is not None:
-        parts["condition"] = description["condition"]
-    try:
-        with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
-            network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
-            shapes = {f"net.{k}": v.shape for k, v in network.state_dict().items()}
-        state = read_weights(folder / WEIGHTS, weights, shapes, description.get("weights") is not None)
-        model = build_model(parts, spec, SamplingOptions(**description["sampling"]), dict(description["trained"]))
-    except UndriftError as error:
-        raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
-        raise ModelError(f"{where} does not describe a model ({type(error).__name__}: {short(reason(error))})") from None
-    try:
-        model.denoiser.load_state_dict(state)
-    except RuntimeError:
-        raise ModelError(f"{folder}: model.safetensors does not fit model.json; they are of different runs") from None
-    model.denoiser.eval().requires_grad_(False).to(place)
-    return model
-
-
-def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool) -> dict[str, Tensor]:
-    """The tensors `kind.*` of a safetensors file, of exactly these names and shapes, checked before they are read, and finite.
-
-    Args:
-        path: The file.
-        kind: "raw" or "ema".
-        shapes: By name, without the kind.
-        sealed: Whether the file must have a seal; one that it has is always checked.
-
-    Raises:
-        ModelError: no such file, or one that is damaged, has lost its seal, does not fit, or holds NaN or infinities.
-    """
-    if not path.is_file():
-        raise ModelError(f"{path.parent} holds no weights (no {path.name}); {CURE}")
-    try:
-        file = TensorFile(path)
-    except Damaged as error:
-        raise ModelError(f"{error}; {CURE}") from None
-    if sealed and not file.mark:
-        raise ModelError(f"{path} is not what was saved: it has lost its seal; {CURE}")
-    found = {k.removeprefix(f"{kind}."): v for k, v in file.shapes.items() if k.startswith(f"{kind}.")}
-    if found != shapes:
-        raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
-    state = {k: file.tensor(f"{kind}.{k}") for k in shapes}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
-    if bad:
-        raise ModelError(f"{path}: weights {kind}.{bad[0]} are not finite; load an earlier state or train again")
-    return state

@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from undrift.processes import Processes, Waiting, waiting
+from undrift.distributed.processes import Processes, Waiting, waiting
 
 PATIENCE, LONGER = 5.0, 30.0  # seconds without an answer, after a signal, for the first process and for the others
 _ENDS = ("SIGINT", "SIGTERM", "SIGHUP")

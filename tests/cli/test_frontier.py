@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from conftest import refused, undrift
-from undrift.model import load, save_sampling
+from undrift.model_file import load, save_sampling
 
 SMALL = ("-n", "60", "--samplers", "dpm2m,ddim", "--grids", "karras, uniform", "--evaluations", "3,6")
 
@@ -84,7 +84,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(words, message, judged_copy, 
 
 
 def test_a_run_in_training_is_not_written_to(judged_copy, capsys):
-    from undrift.train.plan import hold
+    from undrift.training.setup import hold
 
     lock = hold(judged_copy)
     code, _, err = undrift("frontier", judged_copy, *SMALL, capsys=capsys)

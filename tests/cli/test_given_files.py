@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from conftest import refused, undrift
-from undrift.train.session import train_run
+from undrift.training.session import train_run
 
 QUICK = ("--steps", "1", "--no-bound")
 

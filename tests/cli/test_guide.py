@@ -9,7 +9,7 @@ import undrift as ud
 from conftest import refused, undrift
 from undrift.cli import main
 from undrift.cli.command import evaluate
-from undrift.train import load_earlier
+from undrift.training import load_earlier
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import undrift as ud
 from undrift.cli import main
 from undrift.data import Spec
 from undrift.data.files import read_examples, read_mask
-from undrift.guidance.masks import named_mask
+from undrift.imputation.masks import named_mask
 
 FAST = ("--steps", 2, "--draws", 3)
 
@@ -68,7 +68,7 @@ def test_the_picture_shows_hole_draws_mean_and_spread():
     x, mask = torch.full((1, 1, 2, 2), 100, dtype=torch.uint8), torch.tensor([[[[True, False], [True, True]]]])
     draws = x.expand(2, 1, 1, 2, 2).clone()
     draws[:, 0, 0, 0, 1] = torch.tensor([0, 200], dtype=torch.uint8)
-    from undrift.picture import imputed
+    from undrift.plot.picture import imputed
 
     sheet = np.asarray(imputed(x, mask, draws, spec))
     zoom = sheet.shape[0] // 4

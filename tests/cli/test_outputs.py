@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import refused, undrift
-from undrift.picture import PICTURES, kind_of, mosaic, save_image, written_by
+from undrift.plot.picture import PICTURES, kind_of, mosaic, save_image, written_by
 
 QUICK = ("--steps", "1", "-n", "2")
 FILL = ("--draws", "1", "--steps", "1")

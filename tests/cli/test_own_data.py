@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 import undrift as ud
 from conftest import write_pictures
 from undrift.cli import main
-from undrift.config import load_recipe
-from undrift.train.session import prepare
+from undrift.recipe.recipe import load_recipe
+from undrift.training.session import prepare
 
 SMALL = [
     "network.kind=unet", "network.widths=[8,8]", "network.blocks=1", "network.embedding=16", "batch_size=8", "sample_every=0",

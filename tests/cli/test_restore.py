@@ -7,9 +7,9 @@ from PIL import Image
 
 import undrift as ud
 from conftest import undrift
-from undrift.evaluate.restore import Restored, sheet
-from undrift.evaluate.verdict import data_of
-from undrift.recipe_operator import EXAMPLES, HIDDEN, named_operator
+from undrift.evaluation.restore import Restored, sheet
+from undrift.evaluation.verdict import data_of
+from undrift.recipe.operators import EXAMPLES, HIDDEN, named_operator
 
 
 @pytest.fixture

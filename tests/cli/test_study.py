@@ -79,7 +79,7 @@ def toy_run(tmp_path_factory):
 
     from rich.console import Console
 
-    from undrift.train.session import train_run
+    from undrift.training.session import train_run
 
     folder = tmp_path_factory.mktemp("toy") / "run"
     train_run(

@@ -8,7 +8,7 @@ import undrift as ud
 from conftest import refused, undrift
 from undrift import argument
 from undrift.cli import parser as grammar
-from undrift.config import parse_overrides
+from undrift.recipe.recipe import parse_overrides
 
 SMALL = ("network.kind=mlp", "network.width=8", "network.depth=1", "sample_every=0", "device=cpu", "steps=2", "batch_size=8")
 NAMES = ("1,2", "a, b", "all", "none", "cat", 'say "hi"', " space")

@@ -217,8 +217,8 @@ def test_unet_learns_a_colour_from_its_picture():
 
 
 def test_ways_of_injection_go_through_recipes():
-    from undrift.config import build_network, kinds, load_recipe
     from undrift.error import RecipeError
+    from undrift.recipe.recipe import build_network, kinds, load_recipe
 
     for way in ("adaptive", "addition", "instance", "channels"):
         recipe = load_recipe("digits", {"network.injection": way, "network.widths": [8]} | {"network.attention": []})

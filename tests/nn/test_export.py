@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from undrift.nn import MLP, EncoderDecoder, MLPClassifier, Perceptron, UNet, UNetClassifier
+from undrift.nn import MLP, EncoderDecoder, MLPClassifier, PlainMLP, UNet, UNetClassifier
 
 SHAPE = (2, 8, 8)
 NETWORKS = {
@@ -11,7 +11,7 @@ NETWORKS = {
     "unet": lambda: UNet(2, (8, 16), classes=3, attention=(1,)),
     "ddpm": lambda: UNet(2, (8, 12), classes=3, layout="ddpm", blocks=1, embedding=16, injection="addition"),
     "encoder-decoder": lambda: EncoderDecoder(2, (6, 8), 3),
-    "perceptron": lambda: Perceptron(SHAPE, (40, 40), classes=3),
+    "perceptron": lambda: PlainMLP(SHAPE, (40, 40), classes=3),
     "mlp classifier": lambda: MLPClassifier(SHAPE, 3),
     "unet classifier": lambda: UNetClassifier(2, 3, (8, 8)),
 }

@@ -8,9 +8,9 @@ from torch import nn
 
 import undrift as ud
 from undrift.condition import Condition
-from undrift.config import NETWORKS, build_network
 from undrift.error import RecipeError
-from undrift.nn import EncoderDecoder, Perceptron, RefineNet, UNet
+from undrift.nn import EncoderDecoder, PlainMLP, RefineNet, UNet
+from undrift.recipe.recipe import NETWORKS, build_network
 
 SHAPE = (3, 7, 9)
 LADDER = {"levels": 5, "sigma_min": 0.05, "sigma_max": 2.0}
@@ -18,8 +18,8 @@ DDPM = {"layout": "ddpm", "blocks": 1, "embedding": 16, "injection": "addition"}
 BUILD = {
     "encoder-decoder": lambda shape, classes: EncoderDecoder(shape[0], (6, 8, 8), classes),
     "refinenet": lambda shape, classes: RefineNet(shape[0], (6, 8, 8, 8), classes=classes, **LADDER),
-    "perceptron": lambda shape, classes: Perceptron(shape, (40, 40), classes=classes),
-    "perceptron logsigmoid": lambda shape, classes: Perceptron(shape, (40, 40), "logsigmoid", classes=classes),
+    "perceptron": lambda shape, classes: PlainMLP(shape, (40, 40), classes=classes),
+    "perceptron logsigmoid": lambda shape, classes: PlainMLP(shape, (40, 40), "logsigmoid", classes=classes),
     "ddpm": lambda shape, classes: UNet(shape[0], (8, 12), classes=classes, **DDPM),
     "ddpm fourier": lambda shape, classes: UNet(shape[0], (8, 12), classes=classes, features="fourier", **DDPM),
 }
@@ -174,10 +174,10 @@ X, LEVEL = torch.zeros(2, 1, 8, 8), torch.zeros(2)
         (lambda: RefineNet(1, (8, 0), (2,)), "must be at least 1"),
         (lambda: RefineNet(1, (8, 8), (2,), levels=1), "`levels` must be at least 2"),
         (lambda: RefineNet(1, (8, 8), (2,), sigma_min=2.0), r"0 < sigma_min < sigma_max, but they are 10, 2.0 and 1.0"),
-        (lambda: Perceptron((2,), ()), "`widths` and the sizes of `shape` must be at least 1"),
-        (lambda: Perceptron((0,)), "`widths` and the sizes of `shape` must be at least 1"),
-        (lambda: Perceptron((2,), activation="tanh"), "`activation` 'tanh' is not one of relu, logsigmoid"),
-        (lambda: Perceptron((2,), told=False, classes=2), "`told` = False reads no classes"),
+        (lambda: PlainMLP((2,), ()), "`widths` and the sizes of `shape` must be at least 1"),
+        (lambda: PlainMLP((0,)), "`widths` and the sizes of `shape` must be at least 1"),
+        (lambda: PlainMLP((2,), activation="tanh"), "`activation` 'tanh' is not one of relu, logsigmoid"),
+        (lambda: PlainMLP((2,), told=False, classes=2), "`told` = False reads no classes"),
         (lambda: UNet(1, layout="adm"), "`layout` 'adm' is not one of lean, ddpm"),
         (lambda: UNet(1, features="random"), "`features` 'random' is not one of sinusoids, fourier"),
         (lambda: UNet(1, (7,), layout="ddpm"), "`width` of the sinusoids must be even and at least 4, but is 7"),

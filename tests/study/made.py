@@ -2,9 +2,9 @@
 
 import torch
 
-from undrift.evaluate.distance import Estimate
-from undrift.study.four import BUDGETS, LEVELS, WAYS, Drawn
+from undrift.metrics.distance import Estimate
 from undrift.study.p003_fig6 import MASKS, OURS
+from undrift.study.p003_samplers import BUDGETS, LEVELS, WAYS, Drawn
 
 
 def est(value, error=0.01, k=0):

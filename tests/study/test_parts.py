@@ -7,8 +7,8 @@ import undrift as ud
 from undrift.study.p000_fig3_steps import STEPS, UnitRange, both
 from undrift.study.p001_figs5to7 import settled
 from undrift.study.p001_langevin import LAW, distance
-from undrift.study.printed import BAR, BETA, CHAIN, TILDE, law, posterior_mean
-from undrift.study.three import SHARES
+from undrift.study.p001_samplers import SHARES
+from undrift.study.slide_algorithms import BAR, BETA, CHAIN, TILDE, law, posterior_mean
 
 
 def test_pictures_from_0_to_1_have_the_last_noise_of_the_paper():

@@ -13,7 +13,7 @@ from PIL import Image
 from study.made import MADE
 from undrift.data import Spec
 from undrift.error import UndriftError
-from undrift.study import Lab, base, figure, p003_fig6, record, report
+from undrift.study import StudyContext, base, figure, p003_fig6, record, report
 from undrift.study.catalogue import OUT_OF_REACH, STUDIES, named
 
 SOURCES = Path(base.__file__).parent
@@ -27,7 +27,7 @@ TINY = {
 def lab(judged_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("studies")
     shutil.copy(judged_run / "classifier.safetensors", out)
-    return Lab(out, effort=0.01, changes=TINY)
+    return StudyContext(out, effort=0.01, changes=TINY)
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -52,32 +52,37 @@ def test_models_are_trained_once_and_taken_up_by_the_next_lab(lab):
     assert lab.model("001-ddpm") is model
     gc.collect()
     said = []
-    again = Lab(lab.out, effort=0.01, changes=TINY, tell=said.append)
+    again = StudyContext(lab.out, effort=0.01, changes=TINY, tell=said.append)
     assert again.model("001-ddpm").trained == model.trained and said == ["the model 001-ddpm"]
     assert again.used == lab.used[-1:] or again.used[0].startswith("001-ddpm: recipe digits")
     assert again.spent()[0] < 5
 
 
 def test_a_run_stands_in_for_the_models_of_all_digits_and_for_no_other(tiny_run, tmp_path):
-    lab = Lab(tmp_path, run=tiny_run)
+    lab = StudyContext(tmp_path, run=tiny_run)
     assert lab.folder("000-conditional") == lab.folder("003-score") == tiny_run
     assert lab.folder("001-smld") == tmp_path / "models" / "001-smld"
     assert "run digits" in (lab.model("000-conditional") and lab.used[0])
-    assert lab.key(False) != Lab(tmp_path).key(False) and lab.key(True) == Lab(tmp_path).key(True)
+    assert lab.key(False) != StudyContext(tmp_path).key(False) and lab.key(True) == StudyContext(tmp_path).key(True)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_paper_s_settings_are_its_own_recipe_and_numbers(tmp_path):
-    lab = Lab(tmp_path, "somewhere", paper=True)
+    lab = StudyContext(tmp_path, "somewhere", paper=True)
     assert lab._recipe("001-smld") == ("001-smld", {"data_dir": "somewhere"})
-    assert (lab.count(20, 500), lab.count(20), Lab(tmp_path).count(20, 500), Lab(tmp_path, effort=0.1).count(300, least=40)) == (
+    assert (
+        lab.count(20, 500),
+        lab.count(20),
+        StudyContext(tmp_path).count(20, 500),
+        StudyContext(tmp_path, effort=0.1).count(300, least=40),
+    ) == (
         500,
         20,
         20,
         40,
     )
     with pytest.raises(UndriftError, match="give --data-dir"):
-        _ = Lab(tmp_path, paper=True).data
+        _ = StudyContext(tmp_path, paper=True).data
 
 
 def test_contrast_sees_blur_and_grain(lab):

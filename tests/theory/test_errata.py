@@ -15,7 +15,7 @@ from conftest import same_law
 from theory.experiments import Scripted, clean_score, gaussian_bound, kl_gaussian, mixture, time
 from undrift.sampler.ancestral import bridge
 from undrift.sampler.base import State
-from undrift.study.printed import Renoise, variance_left
+from undrift.study.slide_algorithms import Renoise, variance_left
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 X = torch.linspace(-6, 6, 8001, dtype=torch.float64)

@@ -17,8 +17,8 @@ from typing import NoReturn
 
 from undrift.cli.allocator import keep_freed_memory
 from undrift.cli.parser import parse
+from undrift.distributed.launcher import place
 from undrift.error import BadFiles, UndriftError, printable
-from undrift.launcher import place
 from undrift.streams import Guarded, open_standard
 
 

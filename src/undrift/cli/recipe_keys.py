@@ -7,7 +7,10 @@ import itertools
 import re
 from typing import Any, get_args, get_type_hints
 
-from undrift.config import (
+from undrift.data import DATA
+from undrift.recipe.conditions import CONDITIONS
+from undrift.recipe.objectives import OBJECTIVES, ObjectiveOptions, Options
+from undrift.recipe.recipe import (
     NETWORKS,
     PROCESSES,
     Recipe,
@@ -18,9 +21,6 @@ from undrift.config import (
     recipe_text,
     run_named,
 )
-from undrift.data import DATA
-from undrift.recipe_condition import CONDITIONS
-from undrift.recipe_objective import OBJECTIVES, ObjectiveOptions, Options
 
 _FROM_DATA = ("channels_in", "rank", "shape", "classes", "vector", "image", "sequence")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
+from undrift.distributed.processes import Left, joined
 from undrift.error import UndriftError
-from undrift.processes import Left, joined
 from undrift.signals import Leaving
 
 SHARED = ("sample", "evaluate", "frontier", "diagnose")

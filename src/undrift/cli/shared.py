@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from undrift.config import SAMPLERS, read_recipe
 from undrift.console import Terminal
 from undrift.data.files import read_examples
 from undrift.error import OutputError, UndriftError
-from undrift.evaluate.verdict import data_of
+from undrift.evaluation.verdict import data_of
 from undrift.guidance import guidance_scale
 from undrift.model import Model
-from undrift.picture import kind_of, written_by
+from undrift.plot.picture import kind_of, written_by
+from undrift.recipe.recipe import SAMPLERS, read_recipe
 from undrift.schema import parse_json
 from undrift.storage import Named, Place, is_stream, memory, open_file, path_of, read_text, write_atomically
-from undrift.train.guide import named_guide, step_named
+from undrift.training.guide import named_guide, step_named
 
 
 def console() -> Terminal:

@@ -1,11 +1,10 @@
 """Guidance: denoisers that wrap denoisers."""
 
-from undrift.guidance.classifier import NoisyClassifier
 from undrift.guidance.compose import Compose
 from undrift.guidance.edit import DataEdit, Edit, clip, dynamic_threshold
 from undrift.guidance.interval import Interval
-from undrift.guidance.known import Known, impute
 from undrift.guidance.mix import Mix
+from undrift.guidance.noisy_classifier import NoisyClassifier
 from undrift.guidance.scale import guidance_scale
 from undrift.guidance.tilt import Tilt, class_log_prob
 from undrift.guidance.told import WhereTold
@@ -15,7 +14,6 @@ __all__ = [
     "DataEdit",
     "Edit",
     "Interval",
-    "Known",
     "Mix",
     "NoisyClassifier",
     "Tilt",
@@ -24,5 +22,4 @@ __all__ = [
     "clip",
     "dynamic_threshold",
     "guidance_scale",
-    "impute",
 ]

@@ -1,12 +1,12 @@
 """Networks: `net(x, level, cond) -> Tensor like x`, and the classifier that judges what they draw."""
 
-from undrift.nn.classifier import Classifier, PlainClassifier
 from undrift.nn.embed import Conditioning, Fourier, Sinusoids
 from undrift.nn.encoder_decoder import EncoderDecoder
 from undrift.nn.energy import Energy, energy_at
+from undrift.nn.judge import Classifier, PlainClassifier
 from undrift.nn.mlp import MLP
 from undrift.nn.noisy_classifier import MLPClassifier, UNetClassifier
-from undrift.nn.perceptron import Perceptron
+from undrift.nn.plain_mlp import PlainMLP
 from undrift.nn.refinenet import RefineNet
 from undrift.nn.text import Reader, TextEncoder
 from undrift.nn.unet import UNet
@@ -19,8 +19,8 @@ __all__ = [
     "Energy",
     "Fourier",
     "MLPClassifier",
-    "Perceptron",
     "PlainClassifier",
+    "PlainMLP",
     "Reader",
     "RefineNet",
     "Sinusoids",

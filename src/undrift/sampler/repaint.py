@@ -27,7 +27,7 @@ class RePaint(Sampler):
 
     Args:
         sampler: Takes the steps. Repeating them repeats their error, so the reverse variance matters: the default's "beta" is
-            0.61 of a true 0.6 where "tilde" is 0.55 (the example in `undrift.guidance.known`, 50 steps, 10 resamplings).
+            0.61 of a true 0.6 where "tilde" is 0.55 (the example in `undrift.imputation.known`, 50 steps, 10 resamplings).
         jump: Steps in a stretch. In that example 1, 5 and 10 leave the mean off by 0.07, 0.12 and 0.17 at one price;
             the paper has 10 of 250 for photographs.
         resamplings: How often each stretch is walked; 1 is the sampler itself.

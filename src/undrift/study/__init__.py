@@ -5,6 +5,6 @@ keeps results, `report` shows them.
 """
 
 from undrift.study.base import Claim, Finding, Result, Study
-from undrift.study.lab import Lab
+from undrift.study.context import StudyContext
 
-__all__ = ["Claim", "Finding", "Lab", "Result", "Study"]
+__all__ = ["Claim", "Finding", "Result", "Study", "StudyContext"]

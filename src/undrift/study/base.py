@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from undrift.evaluate.distance import Estimate
-from undrift.evaluate.interval import wilson
-from undrift.study.lab import Lab
+from undrift.metrics.distance import Estimate
+from undrift.metrics.interval import wilson
+from undrift.study.context import StudyContext
 
 Measured = dict[str, Any]  # whatever a study measured, by name
 Seen = tuple[str, bool | None]  # what we get, in words, and whether that is what the paper says; None: within the error bars
@@ -59,7 +59,7 @@ class Study:
         title: What it is about.
         source: Section, figure and table of the paper.
         covers: Ids of the experiments of the papers, `X1` to `X19`.
-        measure: Draws and measures, with what a `Lab` gives.
+        measure: Draws and measures, with what a `StudyContext` gives.
         claims: Each judged by what was measured.
         figure: The figure in the paper's layout.
         caption: What it shows.
@@ -71,7 +71,7 @@ class Study:
     title: str
     source: str
     covers: tuple[str, ...]
-    measure: Callable[[Lab], Measured]
+    measure: Callable[[StudyContext], Measured]
     claims: tuple[Claim, ...]
     figure: Callable[[Measured], Image.Image]
     caption: str
@@ -91,7 +91,7 @@ class Study:
             found.append(Finding(claim.says, claim.where, claim.wanted, ours, VERDICTS[holds], "" if holds else claim.why))
         return tuple(found)
 
-    def run(self, lab: Lab) -> Result:
+    def run(self, lab: StudyContext) -> Result:
         """Measure, judge, draw."""
         lab.begin()
         measured = self.measure(lab)
@@ -114,7 +114,7 @@ class Result:
         processor: Of the same, the seconds of the processor: on a busy machine they are fewer.
         settings: In words.
         models: What was sampled, in words.
-        key: What the result depends on; see `Lab.key`.
+        key: What the result depends on; see `StudyContext.key`.
         figure: The picture.
     """
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from undrift import picture
 from undrift.data import Spec
-from undrift.evaluate.chart import COLOURS, Axis
+from undrift.plot import picture
+from undrift.plot.chart import COLOURS, Axis
 
 _SIZE, _GAP = 13, 10
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from undrift.evaluate.gauge import pick
-from undrift.evaluate.memory import by_cosine
+from undrift.evaluation.gauge import pick
+from undrift.metrics.memorization import by_cosine
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """γ = 1 as in the paper's code; one digit of each class is the paper's, the others are for the test."""
     train, held_out = lab.data
     model, n = lab.model("000-conditional"), lab.count(359, 1000, 20)

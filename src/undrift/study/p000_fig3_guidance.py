@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from undrift.study.base import Claim, Measured, Study, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
 
 GAMMAS = (-4.0, -1.0, 1.0, 10.0)
 
 
-def sevens(lab: Lab, gamma: float, n: int) -> torch.Tensor:
+def sevens(lab: StudyContext, gamma: float, n: int) -> torch.Tensor:
     """Samples that were asked to be a 7, the same noise for every γ."""
     model = lab.model("000-conditional")
     options: dict[str, Any] = (
@@ -22,7 +22,7 @@ def sevens(lab: Lab, gamma: float, n: int) -> torch.Tensor:
     return lab.shown(model.draw(n, 7, w=gamma, **options))
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     n, found = lab.count(200, 500, 20), {}
     for gamma in GAMMAS:
         y = sevens(lab, gamma, n)

@@ -8,8 +8,8 @@ from torch import Tensor
 import undrift as ud
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import ENOUGH, StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import ENOUGH, Lab
 
 STEPS = (20, 50, 200, 1000)
 NOISY, CLEAN = "noise in the last step", "denoised"
@@ -37,7 +37,7 @@ def both(denoiser: ud.AnyDenoiser, steps: int, labels: Tensor, shape: tuple[int,
     return 2 * noisy, sampler.finish(bound, last, grid[-1], ud.Noise(range(n))).x
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     model, n = lab.model("000-conditional"), lab.count(ENOUGH, 500, ENOUGH)
     guided = ud.Mix(model.denoiser, model.denoiser.given(None), w=1.0).using(UnitRange())
     labels, rows, columns = torch.arange(n) % 10, [], {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from undrift.evaluate.balance import balance
+from undrift.metrics.balance import balance
 from undrift.study.base import Claim, Measured, Seen, Study, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import bars
-from undrift.study.lab import Lab
 from undrift.study.p000_fig3_guidance import sevens
 
 PAPER = {  # read from the bars of the figure, %
@@ -18,7 +18,7 @@ PAPER = {  # read from the bars of the figure, %
 }
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     train, n = lab.data[0], lab.count(1000, 1000, 20)
     assert train.labels is not None
     known, classes = torch.from_numpy(train.labels), train.spec.classes

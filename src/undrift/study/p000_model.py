@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from undrift.study.base import Claim, Measured, Study, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits
-from undrift.study.lab import Lab
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     model, n = lab.model("000-conditional"), lab.count(500, 1000, 20)
     labels = torch.arange(n) % 10
     y = lab.shown(model.draw(n, labels.tolist(), w=0))

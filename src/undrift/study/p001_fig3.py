@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 import undrift as ud
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import field, panels
-from undrift.study.lab import Lab
 
 
 def clean_score(law: ud.GaussianMixture, x: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def score_field(steps: int = 1000, points: int = 1000, seed: int = 0) -> dict[st
     return {"grid": grid, "true": true, "learned": learned, "density": density, "error": (learned - true).norm(dim=1), "data": x}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """Dense: above a tenth of the largest density on the grid. Empty: below a thousandth."""
     r = score_field(lab.count(1000), lab.count(1000, least=20))
     dense, empty = r["density"] > 0.1 * r["density"].max(), r["density"] < 1e-3 * r["density"].max()

@@ -10,8 +10,8 @@ from torch import Tensor
 import undrift as ud
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import cloud, panels
-from undrift.study.lab import Lab
 
 
 def langevin(score: Callable[[Tensor], Tensor], x: Tensor, epsilon: float, steps: int, noise: ud.Noise) -> Tensor:
@@ -36,7 +36,7 @@ def slow_mixing(steps: int = 1000, n: int = 500, corrections: int = 1000, seed: 
     return {"truth": law.sample(n, noise.fold("truth")), "plain": plain, "annealed": last.x}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """10,000 steps in the paper's code; 1,000 lose the weights just the same."""
     clouds = slow_mixing(lab.count(1000, 10_000), lab.count(500, 1000, 20), lab.count(1000))
     return {"x": clouds, "n": len(clouds["truth"]), "up": {k: float((x.sum(1) > 0).double().mean()) for k, x in clouds.items()}}

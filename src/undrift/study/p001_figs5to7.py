@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from undrift.evaluate.chart import Point, chart
+from undrift.plot.chart import Point, chart
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
-from undrift.study.three import SHARES, WAYS, drawn
+from undrift.study.p001_samplers import SHARES, WAYS, drawn
 
 WHY = (
     "until 74 % of the steps noise outweighs the picture (alpha < sigma); the network's guess is there by then, but the judge, who "
@@ -17,7 +17,7 @@ WHY = (
 )
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     runs = {name: drawn(lab, name) for name in WAYS}
     return {
         "seen": {k: r.seen for k, r in runs.items()}, "guess": {k: r.guess for k, r in runs.items()},

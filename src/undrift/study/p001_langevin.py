@@ -9,10 +9,10 @@ from scipy.stats import kstest
 from torch import Tensor
 
 import undrift as ud
-from undrift import picture
+from undrift.plot import picture
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import panels
-from undrift.study.lab import Lab
 from undrift.study.p001_fig3 import clean_score
 from undrift.study.p001_fig4 import langevin
 
@@ -30,7 +30,7 @@ def distance(x: Tensor) -> float:
     return float(kstest(x.flatten().numpy(), below)[0])
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     n = lab.count(1000, least=20)
     noise = ud.Noise(range(n)).fold("line")
     x, done, seen = noise.fold("start").normal(torch.empty(n, 1, dtype=torch.float64)), 0, {}

@@ -7,13 +7,13 @@ from PIL import Image
 
 import undrift as ud
 from undrift import times as grids
-from undrift.evaluate.chart import Point, chart
+from undrift.plot.chart import Point, chart
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
-from undrift.study.lab import Lab
-from undrift.study.three import drawn
+from undrift.study.context import StudyContext
+from undrift.study.p001_samplers import drawn
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """DDPM's network: its 1,000 steps; those without the first 70 %; and few steps, even or where they are needed."""
     whole, model = drawn(lab, "DDPM"), lab.model("001-ddpm")
     process, n, steps = model.denoiser.process, len(whole.x), lab.count(1000, least=20)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
-from undrift.study.three import WAYS, drawn
+from undrift.study.p001_samplers import WAYS, drawn
 
 PAPER = {  # Table 1
     "SMLD": ("σ 0.01 to 1, T = 10", "40", "Langevin"),
@@ -15,7 +15,7 @@ PAPER = {  # Table 1
 FIGURES = {"frechet": "Fréchet", "kernel": "KID x 1000", "precision": "precision", "recall": "recall", "coverage": "coverage"}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     train, found, x = lab.data[0], {}, {}
     for name, (recipe, _) in WAYS.items():
         run = drawn(lab, name)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 import undrift as ud
-from undrift.evaluate.distance import Energy
+from undrift.metrics.distance import Energy
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import cloud, panels
-from undrift.study.lab import Lab
-from undrift.study.printed import BAR, BETA, CHAIN, TILDE, Step, law, posterior_mean, reached, run, said
+from undrift.study.slide_algorithms import BAR, BETA, CHAIN, TILDE, Step, law, posterior_mean, reached, run, said
 
 LADDER, KNOWN = ud.SMLD(10, 0.05, 3.0), torch.tensor([True, False])
 
@@ -67,7 +67,7 @@ def inpainted(n: int, moves: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(KNOWN, fixed + last, fixed), fixed, law(LADDER).conditional(value[0], KNOWN).sample(n, noise.fold("exact"))
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     n, m, moves = lab.count(1000, least=40), law(CHAIN), lab.count(100)
     distance = Energy(m.sample(5 * n, ud.Noise(range(5 * n)).fold("truth")))
     clouds = {name: run(step, n) for name, step in WAYS.items()}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import ENOUGH, StudyContext
 from undrift.study.figure import digits
-from undrift.study.four import LEVELS, annealed, drawn
-from undrift.study.lab import ENOUGH, Lab
+from undrift.study.p003_samplers import LEVELS, annealed, drawn
 
 SEARCH = [(levels, snr) for levels in (10, 30) for snr in (0.1, 0.16, 0.25, 0.4)]  # T follows: 300 evaluations in all
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     run, budget, few = drawn(lab, "annealed Langevin", 1000), lab.count(300, least=30), lab.count(ENOUGH, 500, ENOUGH)
     found = {}
     for levels, snr in SEARCH:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits
-from undrift.study.four import drawn
-from undrift.study.lab import Lab
+from undrift.study.p003_samplers import drawn
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     return {
         "sde": drawn(lab, "reverse SDE", 1000), "langevin": drawn(lab, "annealed Langevin", 1000), "floor": lab.floor,
         "spec": lab.data[0].spec,

@@ -6,12 +6,12 @@ import torch
 
 import undrift as ud
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits
-from undrift.study.four import PROCESS, drawn
-from undrift.study.lab import Lab
+from undrift.study.p003_samplers import PROCESS, drawn
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """A black box: `Adaptive`, at the tolerance of the tutorials (1e-3 here, per sample), its calls counted."""
     model, n = lab.model("003-score"), lab.samples
     counted = ud.Counted(model.denoiser.given(None).using(PROCESS))

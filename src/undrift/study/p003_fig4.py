@@ -6,17 +6,17 @@ from functools import partial
 
 from PIL import Image
 
-from undrift.evaluate.chart import Point, chart
+from undrift.plot.chart import Point, chart
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.four import BUDGETS, WAYS, drawn
-from undrift.study.lab import Lab
+from undrift.study.p003_samplers import BUDGETS, WAYS, drawn
 
 BEST = "predictor-corrector"
 FIGURES = {"frechet": "Fréchet", "kernel": "KID x 1000", "precision": "precision", "recall": "recall", "coverage": "coverage"}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     runs = {(way, budget): drawn(lab, way, budget) for way in WAYS for budget in BUDGETS}
     return {"runs": runs, "floor": lab.floor, "spec": lab.data[0].spec}
 

@@ -6,19 +6,19 @@ import torch
 
 import undrift as ud
 from undrift import times as grids
-from undrift.classifier import save_classifier
-from undrift.config import read_recipe
+from undrift.noisy_classifier import save_classifier
+from undrift.recipe.recipe import read_recipe
 from undrift.study.base import Claim, Measured, Seen, Study, plus_minus, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.four import PROCESS
-from undrift.study.lab import Lab
-from undrift.train.classifier import train_classifier
+from undrift.study.p003_samplers import PROCESS
+from undrift.training.noisy_classifier import train_classifier
 
 CLASS, SCALES, STRONG = 4, (1.0, 3.0, 10.0), 10.0
 FEW: tuple[ud.Sampler, ...] = (ud.ABM(), ud.DPM2M(), ud.Heun())  # 20 steps of the flow
 
 
-def guide(lab: Lab) -> ud.NoisyClassifier:
+def guide(lab: StudyContext) -> ud.NoisyClassifier:
     """The classifier of noisy digits, trained once into the lab's folder."""
     model, folder = lab.model("003-score"), lab.out / "models" / "003-classifier"
     if not (folder / "noisy_classifier.json").is_file():
@@ -28,7 +28,7 @@ def guide(lab: Lab) -> ud.NoisyClassifier:
     return ud.load_classifier(folder, model)
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """The score network without a class by the reverse SDE, as it is and with the classifier's gradient at three scales; and by few steps."""
     classifier, model = guide(lab), lab.model("003-score")
     n, steps = lab.count(100, 500, 20), lab.count(300, 1000, 20)

@@ -11,22 +11,22 @@ from torch import Tensor
 
 import undrift as ud
 from undrift import times as grids
-from undrift.evaluate.recognition import fit, predict, shifted
-from undrift.guidance.known import Known, Method
-from undrift.guidance.masks import named_mask
-from undrift.inverse.known import by_particles, measured
+from undrift.imputation.known import Known, Method
+from undrift.imputation.masks import named_mask
+from undrift.imputation.measured import by_particles, measured
+from undrift.metrics.recognition import fit, predict, shifted
 from undrift.nn import Classifier
 from undrift.study.base import Claim, Measured, Seen, Study, share
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.four import PROCESS
-from undrift.study.lab import Lab
+from undrift.study.p003_samplers import PROCESS
 
 MASKS = ("middle-vertical", "middle-horizontal", "random:0.5")
 REPLACED, OURS = "003: replaced, reverse SDE", "RePaint x 40"
 Fill = Callable[[ud.AnyDenoiser, Tensor, Tensor], Tensor]  # denoiser, digits, mask to digits
 
 
-def ways(lab: Lab) -> dict[str, Fill]:
+def ways(lab: StudyContext) -> dict[str, Fill]:
     """The paper's way, and those of the library; all but two on the first mask alone."""
 
     def walk(sampler: ud.Sampler, steps: int, method: Method = Known) -> Fill:
@@ -45,7 +45,7 @@ def ways(lab: Lab) -> dict[str, Fill]:
     }
 
 
-def perfect(lab: Lab, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def perfect(lab: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """p(own class | what is left), `(B,)`, by a classifier trained behind the mask: what draws of the exact posterior score."""
     train = lab.data[0]
     with lab.preparing("a classifier behind a mask"), torch.random.fork_rng():
@@ -60,7 +60,7 @@ def perfect(lab: Lab, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return predict(network, torch.where(mask, x, -1.0)).softmax(1)[torch.arange(len(y)), y]
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """Held-out digits, ten of each class and thirty ones, filled in once each; the class is not told."""
     model, held_out = lab.model("003-score"), lab.data[1]
     assert held_out.labels is not None
@@ -82,7 +82,7 @@ def measure(lab: Lab) -> Measured:
     return {"y": y, "right": found, "x": pictures, "spec": model.spec}
 
 
-def _right(lab: Lab, pictures: Tensor, y: Tensor) -> Tensor:
+def _right(lab: StudyContext, pictures: Tensor, y: Tensor) -> Tensor:
     """`(B,)`: whether the judge sees the digit that it was; a picture without a bright pixel is never right."""
     return ((lab.judge.classify(pictures) == y) & (pictures.amax((1, 2, 3)) > 0)).double()
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 import undrift as ud
-from undrift.evaluate.distance import Energy
+from undrift.metrics.distance import Energy
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import cloud, panels
-from undrift.study.lab import Lab
-from undrift.study.printed import BETA, CHAIN, TILDE, Renoise, law, posterior_mean, reached, run, said, variance_left
+from undrift.study.slide_algorithms import BETA, CHAIN, TILDE, Renoise, law, posterior_mean, reached, run, said, variance_left
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 LADDER = ud.SMLD(200, 0.02, 10.0)
@@ -43,7 +43,7 @@ def beta_step(x: Tensor, p: ud.Prediction, t: int) -> tuple[Tensor, Tensor]:
     return posterior_mean(x, p, t), BETA[t].sqrt()
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     n, m = lab.count(1000, least=40), law(CHAIN)
     many = ud.Noise(range(5 * n)).fold("truth")
     distance, of_class = Energy(m.sample(5 * n, many)), Energy(m.draw(torch.zeros(5 * n).long(), many))

@@ -10,8 +10,8 @@ from undrift.data import digits as embedded
 from undrift.data.spec import Spec
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
 from undrift.study.p001_fig4 import langevin
 
 
@@ -68,7 +68,7 @@ def digits_by_langevin(n: int = 100, moves: int = 1000, steps: int = 600) -> dic
     return {"data": points[:n].float(), "start": start, "plain": plain, "annealed": last.x}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """Median distance to the nearest digit; digits lie about 2 from one another."""
     r, (data, _) = digits_by_langevin(lab.count(100, least=20), lab.count(1000), lab.count(600)), raw_digits()
     far = {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from undrift.evaluate.chart import Point, chart
+from undrift.plot.chart import Point, chart
 from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
-from undrift.study.lab import Lab
 
 SCALES = (1.0, 2.0, 4.0)  # the slide's labels are w = scale - 1: none, 1, 3
 FIGURES = {"precision": "precision", "diversity": "diversity", "recall": "recall", "coverage": "coverage", "frechet": "Fréchet"}
 
 
-def measure(lab: Lab) -> Measured:
+def measure(lab: StudyContext) -> Measured:
     """The same noise and classes at every scale: those of the held-out digits that the floor is of."""
     model, labels, found, x = lab.model("000-conditional"), lab.classes, {}, {}
     for scale in SCALES:

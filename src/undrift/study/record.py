@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from undrift.picture import save_image
+from undrift.plot.picture import save_image
 from undrift.schema import parse_json
 from undrift.storage import open_file, read_text, write_text
 from undrift.study.base import VERDICTS, Finding, Result

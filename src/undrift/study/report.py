@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 
 from undrift import __version__
-from undrift.evaluate import sheet
+from undrift.report import html as sheet
 from undrift.study.base import VERDICTS, Result, Study
 from undrift.study.catalogue import OUT_OF_REACH, STUDIES
 

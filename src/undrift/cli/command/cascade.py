@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from undrift import picture
 from undrift.cascade import Cascade, load_cascade
 from undrift.cli.parser import parse
 from undrift.cli.shared import affordable, check_outputs, class_per_sample, usual_place, write_arrays
 from undrift.error import OutputError, UndriftError
-from undrift.model import load
+from undrift.model_file import load
+from undrift.plot import picture
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from undrift import demo as demonstration
 from undrift.cli.command.sample import film
 from undrift.cli.shared import console, usual_place
-from undrift.config import add_override, parse_overrides
 from undrift.error import UndriftError
-from undrift.train.session import Stopped
+from undrift.recipe.recipe import add_override, parse_overrides
+from undrift.training.session import Stopped
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from undrift import picture
 from undrift.cli.shared import affordable, console, picture_and_numbers
-from undrift.evaluate.budget import diagnose, report
-from undrift.evaluate.budget.picture import draw
-from undrift.evaluate.budget.run import other_weights, smaller_runs
-from undrift.model import load
+from undrift.diagnosis import diagnose, report
+from undrift.diagnosis.picture import draw
+from undrift.diagnosis.run import other_weights, smaller_runs
+from undrift.model_file import load
+from undrift.plot import picture
 from undrift.storage import write_text
 
 

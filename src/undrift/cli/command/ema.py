@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from undrift.config import read_recipe
 from undrift.description import read_description
 from undrift.error import UndriftError
-from undrift.train.averages import adopt, candidates, settled
-from undrift.train.plan import plan, prepare
+from undrift.recipe.recipe import read_recipe
+from undrift.training.averages import adopt, candidates, settled
+from undrift.training.setup import plan, prepare
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from undrift.cli.shared import affordable, check_outputs, console, guidance_options, said, sampling_options, usual_place
 from undrift.error import UndriftError
-from undrift.evaluate import page, report
-from undrift.evaluate.captions import judge_captions
-from undrift.evaluate.generative_classifier import classify_held_out
-from undrift.evaluate.judgement import ground, judge
-from undrift.evaluate.likelihood import likelihood_of_run, notes, table
-from undrift.model import Model, load
+from undrift.evaluation import page, report
+from undrift.evaluation.judgement import ground, judge
+from undrift.evaluation.likelihood import likelihood_of_run, notes, table
+from undrift.metrics.captions import judge_captions
+from undrift.metrics.generative_classifier import classify_held_out
+from undrift.model import Model
+from undrift.model_file import load
 from undrift.storage import write_text
 
 

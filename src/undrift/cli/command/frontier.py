@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
-from undrift import picture
 from undrift.cli.shared import affordable, console, picture_and_numbers
 from undrift.error import UndriftError
-from undrift.evaluate import frontier_report as report
-from undrift.evaluate.frontier import frontier, sampling_of
-from undrift.model import load, save_sampling
+from undrift.model_file import load, save_sampling
+from undrift.plot import picture
 from undrift.storage import write_text
-from undrift.train.plan import hold
+from undrift.training.setup import hold
+from undrift.tuning import report
+from undrift.tuning.frontier import frontier, sampling_of
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

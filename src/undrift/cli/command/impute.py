@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from undrift import picture
 from undrift.cli.shared import affordable, check_drawable, check_outputs, class_per_sample, examples, usual_place, write_arrays
-from undrift.config import IMPUTATIONS, SAMPLERS
 from undrift.data.files import read_mask
 from undrift.error import UndriftError, nearest
-from undrift.guidance.masks import NAMES, named_mask
-from undrift.inverse.known import PARTICLES
-from undrift.model import Model, load
+from undrift.imputation.masks import NAMES, named_mask
+from undrift.imputation.measured import PARTICLES
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.plot import picture
+from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS
 from undrift.storage import Place
 
 

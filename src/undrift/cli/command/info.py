@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from undrift.model import load
+from undrift.model_file import load
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from undrift import picture
 from undrift.cli.shared import check_outputs, console, usual_place
-from undrift.evaluate.likelihood import likelihood_of_run, notes, table
-from undrift.model import load
+from undrift.evaluation.likelihood import likelihood_of_run, notes, table
+from undrift.model_file import load
+from undrift.plot import picture
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

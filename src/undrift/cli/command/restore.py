@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from undrift import picture
 from undrift.cli.shared import (
     affordable,
     check_drawable,
@@ -20,9 +19,11 @@ from undrift.cli.shared import (
     write_arrays,
 )
 from undrift.error import UndriftError
-from undrift.evaluate.restore import Restored, read_measured, read_noise, sheet, simulated
-from undrift.model import Model, load
-from undrift.recipe_operator import named_method, named_operator
+from undrift.evaluation.restore import Restored, read_measured, read_noise, sheet, simulated
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.plot import picture
+from undrift.recipe.operators import named_method, named_operator
 from undrift.storage import Place
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from undrift import picture
 from undrift.cli.command import cascade
 from undrift.cli.shared import (
     affordable,
@@ -25,8 +24,10 @@ from undrift.cli.shared import (
 from undrift.data.files import read_examples
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold
-from undrift.model import Model, load
+from undrift.model import Model
+from undrift.model_file import load
 from undrift.noise import Noise
+from undrift.plot import picture
 from undrift.sampler import State
 from undrift.storage import Place
 

@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 from undrift.cli.shared import check_outputs
-from undrift.config import read_recipe
 from undrift.error import ModelError
-from undrift.picture import save_image
-from undrift.train.curves import lines, picture
-from undrift.train.log import NAME, damaged_lines, read_log
-from undrift.train.status import status_of
+from undrift.plot.picture import save_image
+from undrift.recipe.recipe import read_recipe
+from undrift.training.curves import lines, picture
+from undrift.training.log import NAME, damaged_lines, read_log
+from undrift.training.status import status_of
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

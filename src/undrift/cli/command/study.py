@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from undrift.cli.shared import check_outputs, console, free, usual_place
-from undrift.config import read_recipe
 from undrift.error import DataError, OutputError
+from undrift.recipe.recipe import read_recipe
 from undrift.storage import write_text
-from undrift.study import Lab, Result, record, report
+from undrift.study import Result, StudyContext, record, report
 from undrift.study.catalogue import STUDIES, named
-from undrift.train.session import Stopped
+from undrift.training.session import Stopped
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     page = usual_place(arguments, out / "report.html", ".md")
     check_outputs(arguments, (page, ".html"), (page.with_suffix(".md"), ".md"))
     talk = console()
-    lab = Lab(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
+    lab = StudyContext(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
     if not all(study.toy for study in studies):
         _ = lab.data  # says what is wrong with the data or the run before anything is done
     for study in studies:
@@ -57,7 +57,7 @@ def _kind(arguments: argparse.Namespace) -> str:
     return f"{kind}-paper" if arguments.paper_settings else kind
 
 
-def _report(lab: Lab, out: Path, page: Path) -> None:
+def _report(lab: StudyContext, out: Path, page: Path) -> None:
     """One page of all results of these settings that the folder holds."""
     kept = [record.read(study.name, out) for study in STUDIES.values()]
     found: list[Result] = [r for r in kept if r is not None and r.key == lab.key(STUDIES[r.study].toy)]

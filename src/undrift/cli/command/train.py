@@ -8,9 +8,9 @@ from pathlib import Path
 
 from undrift.cli.recipe_keys import keys, recipes
 from undrift.cli.shared import console
-from undrift.config import add_override, parse_overrides, run_named
-from undrift.processes import Left
-from undrift.train.session import Stopped, train_run
+from undrift.distributed.processes import Left
+from undrift.recipe.recipe import add_override, parse_overrides, run_named
+from undrift.training.session import Stopped, train_run
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from undrift.classifier import NAME, save_classifier
 from undrift.cli.shared import check_writable, console
-from undrift.config import read_recipe
-from undrift.evaluate.noisy import by_level, table
-from undrift.evaluate.verdict import data_of
-from undrift.model import load
-from undrift.train.classifier import train_classifier
+from undrift.evaluation.classifier_calibration import by_level, table
+from undrift.evaluation.verdict import data_of
+from undrift.model_file import load
+from undrift.noisy_classifier import NAME, save_classifier
+from undrift.recipe.recipe import read_recipe
+from undrift.training.noisy_classifier import train_classifier
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -1,0 +1,5 @@
+"""The error budget: read `budget` first, then `repair` (the figure), `prior` and `score` (nats), `field`, `report`."""
+
+from undrift.diagnosis.budget import Budget, diagnose
+
+__all__ = ["Budget", "diagnose"]

@@ -1,6 +1,0 @@
-"""Judging samples: recognition by a classifier, nearest training neighbours."""
-
-from undrift.evaluate.neighbours import nearest_neighbours
-from undrift.evaluate.recognition import Judge, train_judge
-
-__all__ = ["Judge", "nearest_neighbours", "train_judge"]

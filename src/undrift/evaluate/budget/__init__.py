@@ -1,5 +1,0 @@
-"""The error budget: read `budget` first, then `repair` (the figure), `prior` and `score` (nats), `field`, `report`."""
-
-from undrift.evaluate.budget.budget import Budget, diagnose
-
-__all__ = ["Budget", "diagnose"]

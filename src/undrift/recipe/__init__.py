@@ -1,0 +1,1 @@
+"""Recipes: what decides a run, written down, checked, and built."""

@@ -1,0 +1,251 @@
+"""What studies share: the data, models that are trained once, the judge, and how much is to be drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from undrift import __version__
+from undrift.data import Dataset, load_split
+from undrift.error import DataError, UndriftError
+from undrift.evaluation.gauge import Gauge, gauge
+from undrift.evaluation.verdict import data_of_model
+from undrift.metrics.distance import Estimate
+from undrift.metrics.recognition import Judge
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.training.session import train_run
+
+T = TypeVar("T")
+
+ENOUGH = 200  # samples for the Frechet distance in the 128 features of the judge
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a model of a paper is trained: the paper's recipe is its name; `changes` make the library's own recipes into it.
+
+    Attributes:
+        changes: Overrides of the recipes `digits` and `mnist`.
+        digits, mnist: Overrides of the one or the other; where the training ends.
+        classes: Whether any class-conditional run can stand in for it.
+    """
+
+    changes: dict[str, Any]
+    digits: dict[str, Any]
+    mnist: dict[str, Any]
+    classes: bool = False
+
+
+# 001's networks predict the noise of pictures without labels, at uniform times: L_simple.
+_PLAIN = {"data.labels": False, "target": "noise", "objective": {"kind": "denoising"}}
+_SMALL = {
+    "network": {"kind": "unet", "widths": [32, 64], "blocks": 1, "attention": [1]},
+    "steps": 2000,
+}  # a thousand steps draw a sample
+_LADDER = {"kind": "smld", "levels": 10, "sigma_min": 0.02, "sigma_max": 2.0}  # 0.01 to 1 on pictures from 0 to 1
+MODELS = {
+    "000-conditional": Trained({"label_dropout": 0.2}, {"steps": 2000}, {"minutes": 10}, True),
+    "001-smld": Trained({"process": _LADDER, **_PLAIN}, _SMALL, {"minutes": 6}),
+    "001-ddpm": Trained({"process": {"kind": "ddpm"}, **_PLAIN}, _SMALL, {"minutes": 6}),
+    "001-sde": Trained({"process": {"kind": "vp", "t_min": 1e-3}, **_PLAIN}, _SMALL, {"minutes": 6}),
+    "003-score": Trained(
+        {"process": {"kind": "ve", "sigma_min": 0.02, "sigma_max": 20.0}, "label_dropout": 0.5}, _SMALL, {"minutes": 6}, True
+    ),
+}
+
+
+@dataclass
+class StudyContext:
+    """Where studies are made.
+
+    Args:
+        out: A folder of its own: trained models, the judge, results.
+        data_dir: The folder of MNIST; None: the embedded 8 x 8 digits.
+        paper: The papers' own settings, on MNIST.
+        run: A run of a class-conditional model to sample in place of training one.
+        effort: Share of samples and steps that is drawn; below 1 for a quick look at how it goes.
+        changes: Overrides of every training, such as `{"steps": 100}`.
+        console: Where training speaks.
+        tell: Called with a line on what is being done.
+    """
+
+    out: Path
+    data_dir: str | None = None
+    paper: bool = False
+    run: Path | None = None
+    effort: float = 1.0
+    changes: dict[str, Any] = field(default_factory=dict)
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    tell: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        self.begin()
+        self._models, self._done = dict[str, Model](), dict[Hashable, Any]()
+
+    def begin(self) -> None:
+        """A new study begins: forget what the last one used."""
+        self.used, self._prepared, self._begun = list[str](), [0.0, 0.0], _clock()
+
+    def spent(self) -> tuple[float, float]:
+        """Seconds since then, by the wall and of the processor, without those that prepared what studies share."""
+        now = _clock()
+        wall, processor = (a - b - c for a, b, c in zip(now, self._begun, self._prepared, strict=True))
+        return wall, processor
+
+    @contextmanager
+    def preparing(self, what: str) -> Iterator[None]:
+        """While something is made that studies share: its seconds are not the study's."""
+        self.tell(what)
+        start = _clock()
+        try:
+            yield
+        finally:
+            self._prepared = [p + b - a for p, a, b in zip(self._prepared, start, _clock(), strict=True)]
+
+    def count(self, fast: int, paper: int | None = None, least: int = 1) -> int:
+        """How many: the fast number, or the paper's, scaled by the effort."""
+        wanted = fast if paper is None or not self.paper else paper
+        return max(min(least, wanted), round(self.effort * wanted))
+
+    @property
+    def samples(self) -> int:
+        """How many samples are held against as many held-out digits; with any effort enough for the Frechet distance."""
+        return self.count(300, 1000, ENOUGH)
+
+    @property
+    def settings(self) -> str:
+        """In words."""
+        size = "the papers' settings" if self.paper else "fast settings"
+        return size if self.effort == 1 else f"{size}, {100 * self.effort:g} % of it"
+
+    def key(self, toy: bool) -> str:
+        """What the result of a study depends on, besides the code: results of another key are not taken for this one's."""
+        parts = [__version__, self.settings]
+        if not toy:
+            train, _ = self.data
+            parts += [train.content_hash()[:12], "" if self.run is None else str(self.run.absolute())]
+        return " / ".join(parts)
+
+    @cached_property
+    def data(self) -> tuple[Dataset, Dataset]:
+        """Training and held-out digits.
+
+        Raises:
+            UndriftError: they are not there, or not those of the run.
+        """
+        if self.run is not None:
+            model = load(self.run)
+            if len(model.spec.classes) != 10 or len(model.spec.shape) != 3:
+                raise UndriftError(f"{self.run} is no class-conditional model of pictures of ten digits; the studies need one")
+            return data_of_model(model, self.run, self.data_dir)
+        if self.paper and self.data_dir is None:
+            raise DataError("the papers' settings are for MNIST; give --data-dir with its four IDX files")
+        return load_split("digits" if self.data_dir is None else "mnist", self.data_dir)
+
+    @cached_property
+    def gauge(self) -> Gauge:
+        """The figures of quality for samples of these data, and the judge's classifier.
+
+        Raises:
+            UndriftError: too few held-out digits for the Frechet distance.
+        """
+        with self.preparing("the classifier that judges"):
+            self.out.mkdir(parents=True, exist_ok=True)
+            found = gauge(*self.data, self.samples, cache=self.out)
+        if (why := found.spaces[0].missing.get("frechet")) is not None:
+            raise UndriftError(
+                f"the studies judge by the Fréchet distance: {why.partition(';')[0]}; give a run that holds out more"
+            )
+        return found
+
+    @property
+    def judge(self) -> Judge:
+        """The classifier of the training data."""
+        assert self.gauge.judge is not None
+        return self.gauge.judge
+
+    def model(self, name: str) -> Model:
+        """A model of `MODELS`: the run that stands in for it, or the one in `out/models`, trained now unless it was."""
+        if name not in self._models:
+            folder = self.folder(name)
+            with self.preparing(f"the model {name}"):
+                if folder != self.run:
+                    train_run(*self._recipe(name), folder, False, self.console, time.perf_counter())
+                self._models[name] = load(folder)
+        model = self._models[name]
+        said = model.trained
+        source = f"recipe {said['recipe']}" if self.folder(name) != self.run else f"run {self.run.name}"
+        line = (
+            f"{name}: {source}, "
+            f"{model.parameters:,} parameters, {said['steps']:,} steps, {said['examples']:,} examples, {said['seconds']:.0f} s"
+        )
+        if line not in self.used:
+            self.used.append(line)
+        return model
+
+    def folder(self, name: str) -> Path:
+        """Where a model is: the run that stands in for it, or `out/models`."""
+        return self.run if self.run is not None and MODELS[name].classes else self.out / "models" / name
+
+    def _recipe(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The recipe of a model and its overrides."""
+        place = {} if self.data_dir is None else {"data_dir": self.data_dir}
+        if self.paper:
+            return name, place | self.changes
+        way = MODELS[name]
+        recipe, own = ("digits", way.digits) if self.data_dir is None else ("mnist", way.mnist)
+        return recipe, {**way.changes, **own, **place, **self.changes}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once for all studies of this lab."""
+        if key not in self._done:
+            self._done[key] = make()
+        return self._done[key]
+
+    def shown(self, y: Tensor) -> Tensor:
+        """Samples as a user gets them: clipped and rounded, in model space."""
+        spec = self.data[0].spec
+        return spec.to_model(spec.from_model(y.cpu()))
+
+    @property
+    def floor(self) -> dict[str, Estimate]:
+        """What as many held-out digits get, by figure."""
+        return self.gauge.spaces[0].floor
+
+    @property
+    def classes(self) -> Tensor:
+        """`(samples,)` those of these held-out digits."""
+        assert self.gauge.classes is not None
+        return self.gauge.classes
+
+    def figures(self, y: Tensor, labels: Tensor | None = None) -> dict[str, Estimate]:
+        """Every figure of quality of samples as they are shown; as many of them as the gauge measures."""
+        m = self.gauge.samples
+        return self.gauge.spaces[0].figures(y[:m], None if labels is None else labels[:m])
+
+    def recognised(self, y: Tensor, labels: Tensor) -> float:
+        """Share of samples that the judge sees as the class asked for."""
+        return float((self.judge.classify(y) == labels).double().mean())
+
+    def contrast(self, y: Tensor) -> float:
+        """Mean difference of neighbouring pixels, over that of held-out digits: 1 is as sharp, below blurred, above grainy."""
+        real, _ = self.data[1].batch(torch.arange(min(len(self.data[1]), 1000)))
+        return float(_edges(y) / _edges(real))
+
+
+def _clock() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _edges(y: Tensor) -> Tensor:
+    return y.diff(dim=-1).abs().mean() + y.diff(dim=-2).abs().mean()

@@ -1,0 +1,68 @@
+"""003's four samplers on one network, at as many evaluations, for the studies of its Figs 1 to 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+import undrift as ud
+from undrift import times as grids
+from undrift.study.context import StudyContext
+
+PROCESS = ud.VE(
+    0.02, 20.0
+)  # the paper's dx = 25^t dw ends at a standard deviation of 9.9 on pictures from 0 to 1, half as wide as ours
+LEVELS = 10
+BUDGETS = (100, 300, 1000)
+WAYS: dict[str, ud.Sampler] = {
+    "annealed Langevin": ud.AnnealedLangevin(),
+    "reverse SDE": ud.EulerMaruyama(),
+    "probability flow": ud.RungeKutta(),
+    "predictor-corrector": ud.PredictorCorrector(ud.ReverseDiffusion(), ud.Langevin(0.16)),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples with their figures; `evaluations` is what one cost."""
+
+    x: Tensor
+    figures: dict[str, Any]
+    contrast: float
+    evaluations: int
+
+
+def ladder(levels: int = LEVELS) -> ud.SMLD:
+    """The noise levels of annealed Langevin: geometric, from the process's largest to 0.02."""
+    return ud.SMLD(levels, 0.02, PROCESS.sigma_max)
+
+
+def drawn(lab: StudyContext, way: str, budget: int) -> Drawn:
+    """Samples by one of `WAYS` at about a number of evaluations, drawn once for all studies of a lab."""
+    return lab.once(("003", way, budget), lambda: _drawn(lab, way, budget))
+
+
+def _drawn(lab: StudyContext, way: str, budget: int) -> Drawn:
+    lab.tell(f"sampling by {way}, {budget} evaluations")
+    budget = lab.count(budget, least=20)
+    if way == "annealed Langevin":
+        return annealed(lab, LEVELS, max(1, budget // LEVELS))
+    sampler = WAYS[way]
+    steps = sampler.steps_within(budget)
+    return _judged(lab, PROCESS, sampler, grids.uniform(PROCESS, steps))
+
+
+def annealed(lab: StudyContext, levels: int, moves: int, snr: float = 0.16, n: int | None = None) -> Drawn:
+    """Annealed Langevin with `moves` at each of the levels."""
+    process = ladder(levels)
+    sampler = ud.AnnealedLangevin(corrector=ud.Langevin(snr), corrections=moves)
+    return _judged(lab, process, sampler, process.levels, n)
+
+
+def _judged(lab: StudyContext, process: ud.Process, sampler: ud.Sampler, times: Tensor, n: int | None = None) -> Drawn:
+    """Samples of the score network seen through a process, without a class."""
+    model, n = lab.model("003-score"), n or lab.samples
+    y = lab.shown(ud.sample(model.denoiser.given(None).using(process), (n, *model.spec.shape), sampler, times))
+    return Drawn(y, lab.figures(y), lab.contrast(y), sampler.evaluations(len(times) - 1) or 0)

@@ -1,0 +1,80 @@
+"""The slides' loop on a mixture whose every answer is known: what the studies of 002's and 004's algorithms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+import undrift as ud
+from undrift.metrics.distance import Estimate
+from undrift.sampler import Sampler, State
+
+CHAIN = ud.DDPM(200, 5e-4, 0.1)
+BETA = torch.cat([torch.zeros(1).double(), torch.linspace(5e-4, 0.1, 200, dtype=torch.float64)])  # of t = 0 (clean) to 200
+BAR = (1 - BETA).cumprod(0)
+TILDE = (
+    ((1 - BAR.roll(1)) * BETA / (1 - BAR)).clamp(min=0).sqrt()
+)  # standard deviation of q(x_{t-1} | x_t, x_0); of t = 0 meaningless
+
+Step = Callable[
+    [Tensor, ud.Prediction, int], tuple[Tensor, Tensor | float]
+]  # x_t, prediction and t to mean and standard deviation
+
+
+def law(process: ud.Process) -> ud.GaussianMixture:
+    """Two components of unequal weight and shape in the plane."""
+    covs = [[[0.30, 0.12], [0.12, 0.15]], [[0.10, -0.05], [-0.05, 0.40]]]
+    return ud.GaussianMixture([[1.5, 0.5], [-1.0, -0.5]], covs, [0.3, 0.7], process)
+
+
+def posterior_mean(x: Tensor, p: ud.Prediction, t: int) -> Tensor:
+    """Algorithm 2's `(x_t - beta/sqrt(1 - bar) noise) / sqrt(1 - beta)`."""
+    return (x - BETA[t] / (1 - BAR[t]).sqrt() * p.noise) / (1 - BETA[t]).sqrt()
+
+
+def run(step: Step, n: int, last_noise: bool = False) -> Tensor:
+    """x_T ~ N(0, I), then for t = T..1 a draw from the Gaussian of `step`, without noise at t = 1 unless it is asked for."""
+    m, noise = law(CHAIN), ud.Noise(range(n)).fold("sample", 0)
+    x = CHAIN.prior(torch.empty(n, 2, dtype=torch.float64), noise)
+    for t in range(CHAIN.steps, 0, -1):
+        mean, std = step(x, m(x, t / CHAIN.steps), t)
+        z = noise.fold("step", CHAIN.steps - t).normal(x) if t > 1 or last_noise else 0.0
+        x = mean + std * z
+    return x
+
+
+@dataclass(frozen=True)
+class Renoise(Sampler):
+    """004's first Algorithm 2: guess the data, add fresh noise, `x_s = alpha_s data + sigma_s z`: x_t's noise is forgotten."""
+
+    stochastic: ClassVar[bool] = True
+
+    def step(self, denoiser: ud.AnyDenoiser, state: State, s: Tensor, noise: ud.Noise) -> State:
+        data = denoiser(state.x, state.t).data
+        return state.next(denoiser.process.perturb(data, s, noise.normal(data)), s, data)
+
+
+def variance_left(ladder: ud.SMLD, variance: float = 0.5) -> float:
+    """What `Renoise` with the exact guess makes of a Gaussian on a ladder: the share of its variance that is left, in closed form.
+
+    The guess is v/(v + sigma²) x, so a level takes the variance V to `(v/(v + sigma²))² V`, and the next adds its own sigma².
+    """
+    assert ladder.levels is not None
+    sigmas, now = ladder.sigma(ladder.levels)[:-1].tolist(), variance
+    for sigma in sigmas:
+        now = (variance / (variance + sigma**2)) ** 2 * (now + sigma**2)
+    return float(now / variance)
+
+
+def reached(e: Estimate, slack: float = 0.01) -> bool:
+    """Whether samples are of the law: an energy distance of nothing, within three standard errors and a little for the steps."""
+    return e.value < 3 * e.standard_error + slack
+
+
+def said(e: Estimate) -> str:
+    """The distance with its error, or that it is out of all measure."""
+    return f"{e.value:.3f} ± {e.standard_error:.3f}" if e.value < 100 else f"{e.value:.0e}"

@@ -1,0 +1,228 @@
+"""What is done after each step of a training: logs, looks, previews, saves, and the question whether it is enough."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from undrift.data import Dataset
+from undrift.error import ModelError
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.plot.picture import drawable, grid, save_image
+from undrift.training.checkpoint import steps_of
+from undrift.training.divergence import Diverged
+from undrift.training.log import Log
+from undrift.training.monitor import Monitor, number
+from undrift.training.quality import Quality
+from undrift.training.status import Status, status_of
+from undrift.training.trainer import WATCHED, Report, Trainer
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+WORSE = 3.0  # times the loss of fresh weights
+
+
+class Watch:
+    """Looks after a trainer.
+
+    Args:
+        trainer: Whose `run` is being stepped through.
+        held_out: Examples that it does not see.
+        tell: Given every record of the log, as it is written.
+    """
+
+    def __init__(self, trainer: Trainer, held_out: Dataset, tell: Callable[[dict[str, Any]], None] = lambda record: None) -> None:
+        self.trainer, self.recipe, self.tell = trainer, trainer.recipe, tell
+        self.log = Log(trainer.folder, trainer.progress.step)
+        self.monitor = Monitor(trainer, held_out) if self.recipe.monitor_every else None
+        self.quality = Quality(trainer, held_out) if self.recipe.quality_every else None
+        self.first, self.start, self.speed = trainer.progress.step, time.perf_counter(), 0.0
+        self._status: Status | None = None
+        self._enough: str | None = None
+        self._said: str | None = None
+
+    @property
+    def status(self) -> Status:
+        """The verdict on the log so far."""
+        if self._status is None:
+            self._status = status_of(self.log.records, self.recipe)
+        return self._status
+
+    @property
+    def enough(self) -> str:
+        """Why the run may stop before its end: "" if it may not. A function of the looks so far, asked after every step."""
+        if self._enough is None:
+            self._enough = self._why_enough()
+        return self._enough
+
+    def _why_enough(self) -> str:
+        looks = self.looks
+        if self.recipe.patience and looks:
+            best = min(range(len(looks)), key=lambda i: looks[i]["held_out"])
+            if len(looks) - 1 - best >= self.recipe.patience:
+                return f"no better held-out loss for {self.recipe.patience} looks"
+        if self.recipe.until == "converged" and self.status.verdict in ("converged", "memorising"):
+            return f"the verdict is {self.status.verdict}"
+        return ""
+
+    @property
+    def looks(self) -> list[dict[str, Any]]:
+        """The looks so far, but for those that were not finite."""
+        return [r for r in self.log.records if r.get("held_out") is not None]
+
+    @property
+    def best(self) -> int | None:
+        """Of the steps with a state, counting this one, that with the lowest held-out loss."""
+        saved = {*steps_of(self.trainer.folder), self.trainer.progress.step}
+        seen = {r["step"]: r["held_out"] for r in self.looks if r["step"] in saved}
+        return min(seen, key=lambda step: (seen[step], step), default=None)
+
+    def before(self) -> None:
+        """The floors, and a look before the first step: what the losses are to be held against. Nothing, later on."""
+        if self.monitor is not None and self.trainer.progress.step == 0 and not self.log.records:
+            if floor := self.monitor.floor():
+                self.add(floor)
+            self.look()
+
+    def after(self, report: Report) -> None:
+        """All that is due after a step. Whatever is logged comes before the save of the same step, so that a state has its log.
+
+        Raises:
+            Diverged: the look shows that the loss has gone far above where it began; nothing is saved.
+        """
+        recipe, step = self.recipe, report.step
+        self.trainer.snapshots.take(step, self.trainer.whole("averages"))
+        self.speed = (step - self.first) * recipe.batch_size / max(1e-9, time.perf_counter() - self.start)
+        if step % recipe.log_every == 0:
+            self.add(self.facts(report))
+        if self.monitor is not None and self.monitor.due(step):
+            self.look()
+            if (what := self.worse_than_nothing()) is not None:
+                raise self.trainer.diverged(what)
+        if self.quality is not None and step % recipe.quality_every == 0 and (record := self.quality.measure()):
+            self.add(record)
+        if step % recipe.checkpoint_every == 0 and report.fraction < 1:
+            self.save()
+        if recipe.sample_every and step % recipe.sample_every == 0:
+            self.preview()
+
+    def facts(self, report: Report) -> dict[str, Any]:
+        """The record of one step."""
+        scaler = self.trainer.precision.scaler
+        scale = {} if scaler is None else {"loss_scale": scaler.get_scale(), "skipped": self.trainer.progress.skipped}
+        return {
+            "step": report.step, "loss": number(self.trainer.progress.loss), "batch_loss": number(report.loss),
+            "grad_norm": number(report.grad_norm), "weight_norm": number(self.trainer.weight_norm()),
+            "learning_rate": report.learning_rate, **scale,
+            "clock": {
+                "seconds": round(report.seconds, 2), "examples_per_second": round(self.speed, 1),
+                "peak_memory_mib": peak_memory(self.trainer.device),
+            },
+        }  # fmt: skip
+
+    def look(self) -> None:
+        """Measure the held-out loss of the weights as they are, once."""
+        step = self.trainer.progress.step
+        if self.monitor is not None and not any("held_out" in r and r["step"] == step for r in self.log.records):
+            self.add(self.monitor.look())
+
+    def worse_than_nothing(self) -> str | None:
+        """Whether the raw weights are far worse than they were before training: on the same questions, so not by chance."""
+        looks = [r for r in self.log.records if "held_out_raw" in r]
+        if self.recipe.objective.kind not in WATCHED or looks[0]["step"] > 0 or looks[0]["held_out_raw"] is None:
+            return None
+        first, now = looks[0]["held_out_raw"], looks[-1]["held_out_raw"]
+        if now is not None and now <= WORSE * first:
+            return None
+        return f"the held-out loss is {'not finite' if now is None else f'{now:.4g}'}, before the first step it was {first:.4g}"
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Write a record to the log, and tell it on."""
+        self._status = self._enough = self._said = None
+        self.log.add(record)
+        self.tell(record)
+
+    def save(self) -> None:
+        """Save the state and the model. Raises OutputError if that cannot be done; what was saved before is kept."""
+        self.log.flush()
+        self.trainer.save(self.best)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all that is due at the end of the run is done."""
+        return any("ended" in r and r["step"] == self.trainer.progress.step for r in self.log.records)
+
+    def lost(self) -> str | None:
+        """Why the model of a run that has ended cannot be loaded; None where it can."""
+        try:
+            if self.ended:
+                load(self.trainer.folder)
+        except ModelError as error:
+            return str(error)
+        return None
+
+    def write(self) -> None:
+        """Save the state and the model that is to be kept: of the best state, where the run ended because it was enough."""
+        self.save()
+        step, best = self.trainer.progress.step, self.best
+        if self.enough and best is not None and best < step:
+            self.trainer.publish(best, step)
+
+    def finish(self) -> None:
+        """The last look, the last save, the last preview; and then a record that all this is done, so that it is done once."""
+        step = self.trainer.progress.step
+        if self.ended:
+            return
+        self.look()
+        enough = self.enough
+        self.write()
+        self.preview()
+        self.add({"step": step, "ended": enough or "its end"})
+
+    def diverged(self, error: Diverged) -> None:
+        """Note what went wrong. The log is cut back to the last good state when the run is taken up again."""
+        cause = error.cause
+        about = {"what": error.what, "log_snr": number(cause.log_snr), "layer": cause.layer, "of": cause.what}
+        self.add({"step": error.step, "diverged": about})
+
+    def preview(self) -> None:
+        """A picture of what the averaged weights draw now, where the data can be drawn."""
+        if drawable(self.trainer.model.spec):
+            path = self.trainer.folder / "samples" / f"step-{self.trainer.progress.step:07d}.png"
+            save_image(self.trainer.averaged(preview), path)
+
+    def said(self) -> str:
+        """The last look in a few words, for the progress line."""
+        if self._said is None:
+            looks = self.looks
+            self._said = f"  held out {looks[-1]['held_out']:.4f} ({self.status.verdict})" if looks else ""
+        return self._said
+
+
+def preview(model: Model) -> Any:
+    """A small picture of what the model makes now: one column per class or text, or 64 samples."""
+    examples = model.examples
+    columns = min(len(examples), 10) or 8
+    n = 6 * columns if len(model.spec.shape) > 1 else 1000
+    labels = [examples[i % len(examples)] for i in range(n)] if examples else None
+    return grid(model.draw(n, labels, seed=0), model.spec, columns)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory that this process has held so far, in MiB: on the GPU where it trains there, else of the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device) / 2**20)
+    if resource is None:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)

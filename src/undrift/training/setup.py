@@ -1,0 +1,309 @@
+"""Setting a run up, or taking it up again: its recipe, its data, its model, and its folder on the disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+import torch
+import yaml
+from torch import Tensor
+
+from undrift.data import Dataset, Spec, as_trained, load_split
+from undrift.description import check_description, read_description
+from undrift.device import choose_device
+from undrift.distributed.processes import Processes
+from undrift.error import DataError, ModelError, OutputError, RecipeError, short
+from undrift.model import Model
+from undrift.model_file import build_model
+from undrift.noise import Noise
+from undrift.objective import DenoisingScoreMatching
+from undrift.recipe.conditions import describe_condition
+from undrift.recipe.objectives import build_objective
+from undrift.recipe.recipe import Recipe, build_process, check_memory, default_network, load_recipe, make_recipe, read_recipe
+from undrift.storage import open_to_lock, reason, write_text
+from undrift.training.checkpoint import FOLDER, described, steps_of
+from undrift.training.loggers import check_packages
+from undrift.training.teacher import begin_with, teacher_of, weights_hash
+from undrift.training.trainer import Trainer, parts_of
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
+
+_SCHEDULE = "the schedule of the rate is stretched or cut to the new end, and goes on from where the run is on it"
+_NUMERICS = "sums are rounded otherwise from here on: as good, but not bit for bit what it would have been"
+_READING = "how the data are read; what is read must be the same: that is checked"
+_LOOKS = "weights are not touched by it"
+
+# What may change between two sessions of one run, and what that means. Everything else decides what is learnt, and stays.
+_MAY_CHANGE = {
+    "steps": _SCHEDULE, "minutes": _SCHEDULE,
+    "learning_rate": "every step from here on is scaled by it; what was learnt stays",
+    "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
+    "data.axes": _READING, "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
+    "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS, "compile": _NUMERICS,
+    "shard": _NUMERICS,
+    "recompute": "memory is traded for time; gradients are the same",
+    "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
+    "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,
+    "wandb": _LOOKS, "checkpoint_every": "at most so many steps are lost by a crash", "keep": "so many states stay on the disk",
+    "sampling": "samples are drawn so from now on; the training does not see it",
+    "data_dir": "the data must be the same: that is checked",
+}  # fmt: skip
+
+_PLACES = ("data_dir", "start", "objective.teacher", "objective.guide")
+
+
+def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[Recipe, list[str]]:
+    """The recipe of a session: a new run's, or that of the run found in `out` with what may be changed.
+
+    Returns:
+        The recipe, and one line for each change to a run taken up again.
+
+    Raises:
+        RecipeError: the run in `out` is of another recipe, or a change would make it another run.
+    """
+    wanted = load_recipe(name, overrides)
+    said, given = _flat(wanted.model_dump(mode="json")), {key.partition(".")[0] for key in overrides}
+    for key in _PLACES:  # made absolute, however they were given: commands may be run from elsewhere later
+        place = said.get(key) if key.partition(".")[0] in given else None
+        if place and place != "classifier" and not place.isdecimal() and Path(place).exists():
+            overrides = {**overrides, key: str(Path(place).absolute())}
+            if fresh and key != "data_dir" and Path(place).resolve() == out.resolve():
+                raise RecipeError(f"{key}={place} is the run that --fresh would put aside; choose another --out")
+    wanted = load_recipe(name, overrides)
+    check_packages(wanted)
+    if not (out / "config.yaml").is_file():
+        if steps_of(out):
+            raise OutputError(f"{out} has states, but no config.yaml; restore it, or choose another --out")
+        if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
+            raise OutputError(f"{out} is not empty and holds no run; choose another --out")
+        return wanted, []
+    if fresh:
+        return wanted, []
+    saved = read_recipe(out / "config.yaml")
+    if saved.recipe != wanted.recipe:
+        raise RecipeError(f"{out} holds a run of recipe {saved.recipe}; choose another --out, or --fresh to put that one aside")
+    if (before := known(out)) is not None:  # how the model samples may have been chosen since: `undrift frontier`
+        saved = make_recipe(saved.model_dump(mode="json") | {"sampling": before[0]["sampling"]}, {})
+    recipe = make_recipe(saved.model_dump(mode="json"), overrides)
+    old, new = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
+    changed = [k for k in {**old, **new} if old.get(k) != new.get(k)]
+    frozen = [k for k in changed if _meaning(k) is None]
+    if frozen:
+        k = frozen[0]
+        raise RecipeError(
+            f"{out} was trained with {k}={short(old.get(k))}, not {short(new.get(k))}: that would be another run; "
+            "choose another --out, or --fresh to put the old one aside"
+        )
+    return recipe, [f"{k} is now {short(new.get(k))} (was {short(old.get(k))}): {_meaning(k)}" for k in changed]
+
+
+def known(out: Path) -> tuple[dict[str, Any], Spec] | None:
+    """What the model of a run is, with the spec of its data: by model.json, or where that is lost or damaged by the newest state.
+
+    Returns:
+        None where the run has neither, having saved nothing yet.
+
+    Raises:
+        ModelError: model.json is damaged and there is no state, or states that do not say it, as those of earlier versions.
+    """
+    try:
+        return read_description(out)
+    except ModelError as error:
+        if (found := described(out)) is not None:
+            return check_description(found, out / FOLDER)
+        lost = not (out / "model.json").exists()
+        if lost and not steps_of(out):
+            return None
+        if lost:
+            raise ModelError(
+                f"{out} has states, but no model.json, and they do not say on which data they were trained; restore it, or --fresh"
+            ) from None
+        raise error
+
+
+def _meaning(key: str) -> str | None:
+    """What a change of this key means for a run; None where it would be another run."""
+    return _MAY_CHANGE.get(key) or _MAY_CHANGE.get(key.partition(".")[0])
+
+
+def put_aside(out: Path) -> Path:
+    """Rename a folder to `out.1`, `out.2`, ...: nothing is deleted."""
+    number = 1
+    while (aside := out.with_name(f"{out.name}.{number}")).exists():
+        number += 1
+    try:
+        return out.rename(aside)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be put aside: {reason(error)}") from None
+
+
+def prepare(
+    recipe: Recipe, out: Path, fresh: bool = False, processes: Processes | None = None
+) -> tuple[Trainer, Recipe, Dataset, Dataset]:
+    """Data, model and trainer of a run, and its folder on the disk, which only the first process touches.
+
+    Raises:
+        UndriftError: data that are missing or damaged, a recipe that does not fit them, a folder that cannot be written.
+    """
+    device = choose_device(recipe.device)  # before minutes are spent on the data
+    options = {k: v for k, v in recipe.data.items() if k != "kind"}
+    train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
+    if recipe.network is None:
+        recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
+    build_process(recipe.model_dump(mode="json")["process"])
+    processes = processes or Processes()
+    there = (out / "config.yaml").is_file()
+    lock, aside, past, empty = None, None, {}, out.is_dir()
+    before = known(out) if there and not fresh else None
+    if before is not None:
+        train, held_out = as_trained(train, held_out, before[0]["trained"].get("data_hash"))
+    told, digest = describe_condition(recipe.condition, train), train.content_hash()
+    if there and not fresh and processes.first:
+        lock = hold(out)
+        sweep(out)
+    if before is not None:
+        (description, spec), past = before, before[0]["trained"]
+        sigma_data = description["sigma_data"]
+        if past.get("data_hash", digest) != digest:
+            raise ModelError(f"{out} was trained on other data than {train.name}; give the same --data-dir, or --fresh")
+    else:
+        spec, sigma_data = train.spec, measure(train)
+        if not sigma_data:
+            raise DataError(f"{train.name}: all values are the same, so there is nothing to learn; give other data")
+    parts = parts_of(recipe, sigma_data, told)
+    # In this memory: weights, gradient, two moments and the average; on a GPU or in parts only the weights, while they are built.
+    copies = 5 if device.type == "cpu" and not recipe.shard else 1
+    check_memory(parts["network"], spec.shape, len(spec.classes), parts.get("condition"), copies)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        model = build_model(parts, spec, recipe.sampling, {"data_hash": digest})
+    if recipe.start is not None and (fresh or not steps_of(out)):
+        begin_with(recipe.start, model)
+    teacher = teacher_of(recipe, model)
+    if teacher is not None:
+        model.trained["teacher_hash"] = weights_hash(teacher)
+        if past.get("teacher_hash", model.trained["teacher_hash"]) != model.trained["teacher_hash"]:
+            raise ModelError(
+                f"{out} learnt from other weights of {recipe.objective.teacher} or its guide; restore them, or --fresh"
+            )
+    objective = build_objective(recipe.objective, sigma_data, teacher)
+    check_times(objective, model)
+    if processes.first and (fresh or not there):  # only now that all is known to be good
+        if there:
+            hold(out).close()  # a training that is at work there would go on in the new folder
+            aside = put_aside(out)
+        lock = hold(out)
+        if (out / "config.yaml").is_file():
+            raise OutputError(f"another training has begun in {out} meanwhile; run the command again to go on with it")
+    reached = past.get("steps", 0)
+    try:
+        trainer = Trainer(recipe, model, objective, train, out, processes)
+    except BaseException:
+        if lock is not None and not (out / "config.yaml").is_file():
+            _undo(out, aside, empty)
+        raise
+    trainer.lock = lock
+    if trainer.progress.step == 0 < reached:
+        raise ModelError(
+            f"{out} holds a model of step {reached}, but no state to go on from ({out / FOLDER} has none); the model can be used "
+            "as it is, and --fresh starts over, keeping it aside"
+        )
+    saved = read_recipe(out / "config.yaml") if there and not fresh else recipe
+    at = trainer.progress
+    if (saved.steps, saved.minutes) != (recipe.steps, recipe.minutes) and trainer.fraction(at.step, at.seconds) > 1:
+        goal = f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}"
+        raise RecipeError(f"{out} is past {goal} already: {at.step} steps in {at.seconds / 60:.3g} minutes; give a larger one")
+    if trainer.progress.step < reached and not trainer.notes:
+        trainer.notes.append(
+            f"the newest state is gone: the model is of step {reached}; going on from the state of step {trainer.progress.step}"
+        )
+    if processes.first:  # only now: a change that was refused must not be there when the run is taken up again
+        write_text(out / "config.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    return trainer, recipe, train, held_out
+
+
+def _undo(out: Path, aside: Path | None, stays: bool) -> None:
+    """Leave the place of a run that did not begin as it was found: a run put aside back, an empty folder if it `stays`, or nothing."""
+    with suppress(OSError):
+        (out / ".lock").unlink()
+        if aside is not None or not stays:
+            out.rmdir()
+        if aside is not None:
+            aside.rename(out)
+
+
+def check_times(objective: Callable[..., Tensor], model: Model) -> None:
+    """Draw a noise level as the training will. Raises RecipeError for an objective that cannot, with this process."""
+    try:
+        if isinstance(objective, DenoisingScoreMatching):
+            objective.draw_times(model.denoiser, Noise([0]))
+    except ValueError as error:
+        raise RecipeError(f"objective: {error}") from None
+
+
+def sweep(out: Path) -> None:
+    """Remove what a killed session left half-written; the folder is ours, so nobody is still at it."""
+    names = ("model.safetensors", "model.json", "config.yaml", "log.jsonl")
+    left = [p for name in names for p in out.glob(f".{name}.*.tmp")] + list((out / FOLDER).glob(".*.tmp"))
+    for path in left:
+        with suppress(OSError):
+            path.unlink()
+
+
+def hold(out: Path) -> BinaryIO:
+    """Take the folder for this process, for as long as the returned file is open.
+
+    Raises:
+        OutputError: another training holds it, or it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {reason(error)}") from None
+    try:
+        handle = open_to_lock(out / ".lock")
+    except OSError as error:
+        raise OutputError(f"{out / '.lock'} cannot be opened ({reason(error)}); move it away") from None
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise OutputError(
+                f"another training is at work in {out}, or a frontier that will write to it; wait for it, or choose another folder"
+            ) from None
+    return handle
+
+
+def measure(train: Dataset) -> float:
+    """Standard deviation of the data in model space, over all entries of at most 10,000 examples, or fewer large ones.
+
+    A few at a time: sixty-four large pictures at once would take more memory than the training.
+    """
+    size = train.spec.size
+    rows = torch.linspace(0, len(train) - 1, min(len(train), 10_000, max(64, 2**23 // size)), dtype=torch.float64).long()
+    total = square = 0.0
+    for some in torch.split(rows, max(1, 2**20 // size)):
+        x = train.batch(some)[0].double()
+        total, square = total + float(x.sum()), square + float(x.square().sum())
+    count = len(rows) * size
+    return round(math.sqrt(max(0.0, square - total**2 / count) / (count - 1)), 4)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Tuning: which sampler, which grid, how many steps."""
