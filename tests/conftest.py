@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run two at a time on two cores
 
@@ -14,6 +15,8 @@ from undrift.process import Monotone
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored, in processes that tests start, too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what it runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci")
 
@@ -203,3 +206,17 @@ def judged_copy(judged_run, tmp_path):
     import shutil
 
     return shutil.copytree(judged_run, tmp_path / "judged")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the fast tier (`fast.py`)."""
+    import pytest
+
+    from fast import chosen
+
+    root = Path(__file__).parent
+    names = {item: f"{item.path.relative_to(root).as_posix()}::{item.nodeid.partition('::')[2]}" for item in items}
+    fast = chosen(list(names.values()))
+    for item, name in names.items():
+        if name in fast:
+            item.add_marker(pytest.mark.fast)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 import undrift as ud
 from conftest import undrift
 from undrift.error import ModelError, UndriftError
-from undrift.model_file import save
+from undrift.model_file import write_model
 from undrift.tensorfile import save_tensors
 
 
@@ -28,7 +28,7 @@ def test_load_gives_back_what_was_trained(tiny_run):
 
 def test_saving_and_loading_changes_no_sample(tiny_run, tmp_path):
     model = ud.load(tiny_run)
-    save(model, {"raw": model.denoiser.state_dict(), "ema": model.denoiser.state_dict()}, tmp_path)
+    write_model(model, {"raw": model.denoiser.state_dict(), "ema": model.denoiser.state_dict()}, tmp_path)
     assert torch.equal(ud.load(tmp_path).draw(4, 3, seed=5), model.draw(4, 3, seed=5))
 
 
@@ -261,7 +261,7 @@ def test_a_page_of_zeros_anywhere_is_noticed(copied_run):
 def test_a_save_that_was_killed_between_its_two_files_leaves_a_model(copied_run, tmp_path):
     """model.safetensors is then newer than model.json; each is whole."""
     model = ud.load(copied_run)
-    save(model, {k: {n: v + 1 for n, v in model.denoiser.state_dict().items()} for k in ("raw", "ema")}, tmp_path)
+    write_model(model, {k: {n: v + 1 for n, v in model.denoiser.state_dict().items()} for k in ("raw", "ema")}, tmp_path)
     (copied_run / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes())
     assert ud.load(copied_run).trained["steps"] == 25
 

@@ -4,8 +4,7 @@ import time
 from typing import Annotated, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from pydantic import Field, ValidationError
 
 from undrift.error import ModelError, printable, short

@@ -13,20 +13,22 @@ from undrift.error import OutputError, UndriftError
 from undrift.storage import (
     Named,
     NotAFile,
+    append,
     memory,
     open_file,
-    open_to_append,
     open_to_lock,
     read_bytes,
     read_text,
     unpacked,
     whole,
+    write_array,
     write_atomically,
     write_bytes,
     write_text,
+    writing_nothing,
 )
 
-OPEN = {"read": open_file, "lock": open_to_lock, "append": open_to_append}
+OPEN = {"read": open_file, "lock": open_to_lock, "append": lambda path: append(path, b"x")}
 
 
 @pytest.fixture
@@ -73,8 +75,7 @@ def test_what_the_user_names_may_be_a_link_but_is_a_file(odd):
 def test_locking_and_appending_keep_what_is_there(tmp_path):
     (tmp_path / "x").write_bytes(b"one")
     open_to_lock(tmp_path / "x").close()
-    with open_to_append(tmp_path / "x") as file:
-        file.write(b", two")
+    append(tmp_path / "x", b", two")
     assert (tmp_path / "x").read_bytes() == b"one, two"
 
 
@@ -182,3 +183,26 @@ def test_a_few_bytes_cannot_claim_all_memory(tmp_path):
 def test_numpy_arrays_are_written_by_their_name(tmp_path):
     write_atomically(tmp_path / "x.npy", lambda path: np.lib.format.open_memmap(path, "w+", np.float32, (3,)).flush())
     assert np.load(tmp_path / "x.npy").shape == (3,)
+
+
+def test_a_process_that_does_not_write_leaves_everything_as_it_is(tmp_path):
+    drawn = []
+    with writing_nothing():
+        write_text(tmp_path / "folder" / "x", "text")
+        append(tmp_path / "log", b"line")
+        assert write_array(tmp_path / "x.npy", (2,), (drawn.append(i) or np.zeros(1) for i in range(2))) is None
+    assert drawn == [0, 1]  # others may wait for its share of the batches
+    assert not list(tmp_path.iterdir())
+    write_text(tmp_path / "x", "text")
+    assert (tmp_path / "x").read_text() == "text"
+
+
+def test_what_goes_wrong_in_writing_but_is_no_fault_of_the_file_is_not_called_one(tmp_path):
+    def lost(path):
+        raise UndriftError("another process is gone")
+
+    with pytest.raises(UndriftError, match=r"^another process is gone"):
+        write_atomically(tmp_path / "x", lost)
+    with pytest.raises(OutputError, match="x cannot be written: another"):
+        write_atomically(tmp_path / "x", lambda path: None, lost)
+    assert not list(tmp_path.iterdir())

@@ -19,12 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undrift.argument import LARGEST, instance, real, whole
-from undrift.argument import path as place_of
+from undrift.argument import LARGEST, instance, path as place_of, real, whole
 from undrift.data.spec import Spec
 from undrift.error import ModelError, UndriftError
 from undrift.model import Model
-from undrift.model_file import load, save
+from undrift.model_file import load, write_model
 from undrift.noise import Noise
 from undrift.schema import Facts, read_json
 from undrift.storage import write_text
@@ -130,7 +129,7 @@ class Cascade:
         """
         folder = Path(folder)
         for name, model in (("low", self.low), ("high", self.high)):
-            save(model, {"ema": model.denoiser.state_dict()}, folder / name)
+            write_model(model, {"ema": model.denoiser.state_dict()}, folder / name)
         write_text(folder / "cascade.json", json.dumps({"format": FORMAT, "augment": self.augment}) + "\n")
 
     def _check(self, level: float) -> None:

@@ -69,6 +69,17 @@ class AnyDenoiser(nn.Module):
         """
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        """One line; the layers of a network are shown by `print(denoiser.net)`."""
+        return f"{type(self).__name__}({self.about()})"
+
+    def about(self) -> str:
+        """What it is made of, in a few words: the denoisers that it asks, or its process."""
+        inner = [child for child in self.children() if isinstance(child, AnyDenoiser)]
+        process = getattr(self, "process", None)
+        other = [repr(process)] if all(child.process != process for child in inner) else []
+        return ", ".join([*dict.fromkeys(map(repr, inner)), *other])
+
     def given(self, cond: Any) -> AnyDenoiser:
         """This denoiser with its condition bound. A bound condition stays: see `Given`."""
         return Given(self, cond)
@@ -167,6 +178,10 @@ class Denoiser(AnyDenoiser):
                 f"this target tells nothing about the data at t_max = {process.t_max:g} of {process}, where alpha = 0. "
                 "Use the target v, karras, data or velocity, or a smaller t_max."
             )
+
+    def about(self) -> str:
+        count = sum(p.numel() for p in self.parameters())
+        return f"{type(self.net).__name__} with {count:,} parameters, {self.process!r}"
 
     def output(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Tensor:
         """The network's own output, `(B, *D)`, an estimate of `a x_0 + b eps`."""

@@ -57,6 +57,13 @@ class ReadText(Facts):
     examples: Annotated[list[Text], Field(min_length=1, max_length=1024)]
 
 
+class Own(Facts):
+    """A part that is the user's own: the name of its class, for people to read."""
+
+    kind: Literal["own"]
+    name: Text
+
+
 class Description(Facts):
     """A model: its parts, the spec of its data, how it is sampled, and its training.
 
@@ -64,8 +71,8 @@ class Description(Facts):
     """
 
     format: Literal[1]
-    network: NetworkOptions  # type: ignore[valid-type]
-    process: ProcessOptions  # type: ignore[valid-type]
+    network: Annotated[NetworkOptions | Own, Field(discriminator="kind")]  # type: ignore[valid-type]
+    process: Annotated[ProcessOptions | Own, Field(discriminator="kind")]  # type: ignore[valid-type]
     target: Text
     sigma_data: Annotated[float, Field(gt=0, le=1e9)]
     spec: dict[str, Any]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -43,6 +44,15 @@ class GaussianMixture(AnyDenoiser):
     Attributes:
         sigma_data: Standard deviation about the mean, over all entries: the root of the covariance's trace over d; 1 for one point.
     """
+
+    def about(self) -> str:
+        count, shape = len(self.means), " x ".join(map(str, self.shape or ()))
+        what = "points" if isinstance(self, Empirical) else "component" if count == 1 else "components"
+        return f"{count:,} {what} of shape {shape}, {self.process!r}"
+
+    def _repr_png_(self) -> bytes | None:  # what a notebook shows; drawing is no part of the core
+        found: bytes | None = import_module("undrift.plot.show").of_law(self)
+        return found
 
     def __init__(
         self,

@@ -6,41 +6,55 @@ versions) and `model.safetensors` (raw and EMA weights).
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from undrift.argument import choice, instance, real, said, tensor, whole
+from undrift.argument import choice, instance, real, said, whole
+from undrift.asked import (
+    Asked,
+    Guidance,
+    GuidanceWords,
+    OtherModel,
+    Sampling,
+    Words,
+    as_numbers,
+    as_sampler,
+    each_of,
+    guidance_of,
+    named,
+    none_left,
+    sampling_of,
+)
 from undrift.condition import Condition, for_samples
 from undrift.data.spec import Spec
 from undrift.denoiser import AnyDenoiser, Denoiser, numbers_like
 from undrift.description import FORMAT
 from undrift.distributed.processes import here
-from undrift.error import UndriftError, nearest, short
+from undrift.error import UndriftError
 from undrift.guidance import DataEdit, Edit, Interval, Mix, NoisyClassifier, Tilt, guidance_scale
 from undrift.imputation import impute
 from undrift.imputation.measured import by_particles
-from undrift.inverse import Observation, Operator, Posterior, smc
+from undrift.inverse import Operator
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
+from undrift.plot.show import Samples
 from undrift.recipe.conditions import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
-from undrift.recipe.operators import named_method, named_operator
-from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS, SamplingOptions
-from undrift.sampler import Sampler, State, as_grid, batches, sample
-from undrift.sampler.run import Part, write_array
+from undrift.recipe.recipe import IMPUTATIONS, SamplingOptions
+from undrift.restoration import restored
+from undrift.sampler import Sampler, State, batches
+from undrift.sampler.run import to_file
 
-# A class (by name or number) or a text for all, one for each, or a `Condition`. Numbers may be NumPy's, or tensors.
-Asked = int | str | Sequence[int | str] | Tensor | np.ndarray | Condition | None
+_OPTIONS = ("callback", "batch_size", "first", "start", "strength", "edit", "seed")  # of `undrift.sample`, besides `edit`
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """A denoiser with its data spec.
 
@@ -58,20 +72,57 @@ class Model:
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     trained: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shape, classes = " x ".join(map(str, self.spec.shape)), len(self.spec.classes)
+        told = f", {classes} classes" * bool(classes)
+        usual = f"{self.sampling.sampler} in {self.sampling.steps} steps"
+        return (
+            f"Model: {self.trained.get('data', 'data')} of shape {shape}{told}; {self.parameters:,} parameters, "
+            f"{type(self.denoiser.process).__name__}, {self.trained.get('steps', 0):,} steps of training; samples by {usual}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(v)}</td></tr>" for k, v in self.about().items())
+        return f"<table>{rows}</table>"
+
+    def about(self) -> dict[str, str]:
+        """What it is, by name: data, classes, network, process, training, sampling."""
+        spec, parts, trained, usual = self.spec, self.parts, self.trained, self.sampling
+        bounds = "unbounded" if spec.low is None else f"{spec.low:g} to {spec.high:g}{' (integers)' if spec.integer else ''}"
+        network = ", ".join(f"{k}={v}" for k, v in parts["network"].items() if k != "kind")
+        reads = {}
+        if self.reads_text:
+            told = parts["condition"]
+            reads = {"reads": f"text of up to {told['length']} words of {len(told['words'])}: {', '.join(told['words'])}"}
+        elif (up := self.upscale) is not None:
+            reads = {"reads": f"the picture {up.factor} times smaller, with noise of up to {up.augment:g}, and the class"}
+        elif (seen := self.measures) is not None:
+            also = ", and the class" * bool(spec.classes)
+            reads = {"reads": f"{seen.operator} of the picture, with noise of {seen.noise:g}{also}"}
+        rows = {
+            "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
+            "classes": ", ".join(spec.named()) or "none",
+            **reads,
+            "network": f"{parts['network']['kind']} ({network}), {self.parameters:,} parameters",
+            "process": str(self.denoiser.process),
+            "target": f"{parts['target']}, sigma_data {parts['sigma_data']:g}",
+            "trained": f"{trained.get('steps', 0)} steps, {trained.get('examples', 0):,} examples, "
+                       f"{trained.get('seconds', 0):.0f} s, recipe {trained.get('recipe', '?')}",
+            "samples with": f"{usual.sampler}, {usual.steps} steps on the {usual.grid} grid, "
+                            f"guidance scale {usual.scale:g} (w = {usual.scale - 1:g})",
+        }  # fmt: skip
+        if usual.fitted is not None:
+            steps = ", ".join(str(len(levels)) for levels in usual.fitted)
+            rows["fitted grid"] = f"measured for {steps} steps; other numbers are interpolated from the nearest"
+        return rows
+
     def sample(
         self,
         n: int,
         cond: Asked = None,
         *,
-        scale: float | None = None,
-        w: float | None = None,
-        guide: NoisyClassifier | Model | None = None,
-        interval: tuple[float, float] | None = None,
-        rescale: float = 0.0,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: str | None = None,
-        seed: int = 0,
+        guidance: Guidance | None = None,
+        sampling: Sampling | None = None,
         callback: Callable[[State], None] | None = None,
         batch_size: int = 256,
         first: int = 0,
@@ -79,89 +130,67 @@ class Model:
         strength: float = 1.0,
         edit: DataEdit | None = None,
         out: str | Path | None = None,
-    ) -> Tensor:
+        **words: Unpack[Words],
+    ) -> Samples:
         """Draw samples in data units.
 
         Args:
             n: How many.
             cond: A class (name or number) or a text for all, or one for each; or a `Condition`. None: whatever the data hold.
-            scale: Guidance scale: 0 ignores the condition, 1 is Bayes, above 1 sharpens. Default: the model's own.
-            w: `scale - 1`, the convention of Ho & Salimans 2022; give one of the two.
-            guide: What the scale weighs. None: this model with the class against itself without (classifier-free guidance); a
-                `NoisyClassifier`: its gradient on this model without the class; another `Model`: this one against that weaker
-                one, both with the class if there is one (autoguidance).
-            interval: Guide only where sigma/alpha lies between these two (`undrift.Interval`). Default: everywhere.
-            rescale: Share, 0 to 1, of the way back to the contrast without guidance (`undrift.Mix`).
-            sampler: A name or a `Sampler`; default: the model's own, as for `steps` and `grid`.
-            steps, grid: A number and a name.
+            guidance, sampling: Towards what and how strongly, and in which steps; or the same in words:
+            words: `scale`, `w`, `guide`, `interval` and `rescale` as `undrift.Guidance` has them; `sampler`, `steps`, `grid` and `seed`
+                as `undrift.Sampling` has them. Default: the model's own.
             start: `(n, *shape)` data in data units to start from, with `strength` the share of the steps that is run: image to
                 image. Default: pure noise.
             edit: What to do to every prediction of the data, in model space: `undrift.guidance.clip(-1, 1)`, `dynamic_threshold()`.
             out: A `.npy` file to write the samples to, batch by batch, so that memory does not grow with n.
-            seed, callback, batch_size, first: See `undrift.sample`.
+            callback, batch_size, first: See `undrift.sample`.
 
         Returns:
-            `(n, *shape)` in the dtype of the data (uint8 for 8-bit images), clipped to their range.
+            `(n, *shape)` in the dtype of the data (uint8 for 8-bit images), clipped to their range. A tensor that shows itself as a
+            picture in a notebook (`undrift.show`).
 
         Raises:
             UndriftError: unknown class, sampler or grid; a class asked of a model without classes.
-            ValueError: numbers that make no sense.
+            ValueError: numbers that make no sense; a value and words for the same.
         """
         n = whole(n, "n", 1)
         if out is not None:
             instance(out, "out", (str, Path), "name a .npy file")
         if start is not None:
             start = self.to_model(start, "start")
-        options = dict(
-            seed=seed, callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit,
-            interval=interval, rescale=rescale,
-        )  # fmt: skip
-        parts = self._batches(n, cond, scale, w, guide, sampler, steps, grid, options)
+        options = dict(callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit)
+        parts = self._batches(n, guidance_of(cond, guidance, words), sampling_of(sampling, words), options, words)
         shape, done = (n, *self.spec.shape), (self.spec.from_model(part) for part in parts)
-        return torch.cat(list(done)) if out is None else write_array(Path(out), shape, done)
+        return Samples.of(torch.cat(list(done)) if out is None else to_file(Path(out), shape, done), self.spec)
 
     def draw(
         self,
         n: int,
         cond: Asked = None,
         *,
-        scale: float | None = None,
-        w: float | None = None,
-        guide: NoisyClassifier | Model | None = None,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: str | None = None,
+        guidance: Guidance | None = None,
+        sampling: Sampling | None = None,
         **options: Any,
     ) -> Tensor:
         """As `sample`, but in model space, unclipped float32."""
-        return torch.cat(list(self._batches(n, cond, scale, w, guide, sampler, steps, grid, options)))
+        asked, walk = guidance_of(cond, guidance, options), sampling_of(sampling, options)
+        return torch.cat(list(self._batches(n, asked, walk, options)))
 
     def _batches(
-        self,
-        n: int,
-        cond: Any,
-        scale: float | None,
-        w: float | None,
-        guide: NoisyClassifier | Model | None,
-        sampler: str | Sampler | None,
-        steps: int | None,
-        grid: str | None,
-        options: dict[str, Any],
+        self, n: int, guidance: Guidance, sampling: Sampling, options: dict[str, Any], strange: Mapping[str, Any] | None = None
     ) -> Iterator[Tensor]:
         n = whole(n, "n", 1)
-        limits = {name: options.pop(name) for name in ("interval", "rescale") if name in options}
-        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale, guide, **limits)
+        none_left(dict(strange or {}), _OPTIONS)
+        none_left({k: v for k, v in options.items() if k not in _OPTIONS}, _OPTIONS)
+        denoiser, labels = self._guided(n, guidance, self.sampling.scale)
         if (edit := options.pop("edit", None)) is not None:
             denoiser = Edit(denoiser, edit)
-        chosen = _sampler(self.sampling.sampler if sampler is None else sampler)
-        count = self.sampling.steps if steps is None else steps
-        layout, shape = self.sampling.layout(grid), (n, *self.spec.shape)
-        crew = here()
-        if not crew.sharing or n < crew.size or "callback" in options:
-            return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, **options)
-        job = Part(denoiser, shape, chosen, as_grid(denoiser, layout, count), labels, options)
-        many = crew.size * int(options.get("batch_size", 256))
-        return (crew.spread(job, slice(low, min(low + many, n))) for low in range(0, n, many))
+        chosen = as_sampler(self.sampling.sampler if sampling.sampler is None else sampling.sampler)
+        count = self.sampling.steps if sampling.steps is None else sampling.steps
+        layout, shape = self.sampling.layout(sampling.grid), (n, *self.spec.shape)
+        options["seed"] = sampling.seed
+        return batches(denoiser, shape, chosen, count, cond=labels, grid=layout, processes=here(), **options)
 
     def guided(
         self,
@@ -169,9 +198,12 @@ class Model:
         cond: Asked = None,
         scale: float | None = None,
         w: float | None = None,
+        *,
+        guidance: Guidance | None = None,
     ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
         """The denoiser that `sample` would use for these classes and this guidance, bound to them; and what is bound."""
-        denoiser, labels = self._guided(n, cond, scale, w, self.sampling.scale)
+        words = {name: value for name, value in (("scale", scale), ("w", w)) if value is not None}
+        denoiser, labels = self._guided(n, guidance_of(cond, guidance, words), self.sampling.scale)
         return (denoiser if labels is None else denoiser.given(labels)), labels
 
     def impute(
@@ -182,13 +214,10 @@ class Model:
         cond: Asked = None,
         *,
         method: str = "repaint",
-        scale: float | None = None,
-        w: float | None = None,
-        sampler: str | Sampler | None = None,
-        steps: int | None = None,
-        grid: str | None = None,
+        guidance: Guidance | None = None,
+        sampling: Sampling | None = None,
         **options: Any,
-    ) -> Tensor:
+    ) -> Samples:
         """Fill in what is missing, several times, in data units.
 
         Args:
@@ -198,10 +227,8 @@ class Model:
             cond: A class or a text for all, or one for each; or a `Condition`. None: whatever fits.
             method: "repaint", "particles", "mmps" (a gradient at every step), "replace" or "langevin"; `undrift.imputation.known` and
                 `undrift.imputation.measured` say how far each is to be trusted.
-            scale, w: Guidance scale, for a class; default: the model's own.
-            sampler, steps: A name or a `Sampler`, and a number; default: the method's own.
-            grid: A name; default: the model's own.
-            options: Of `undrift.impute`: seed, first, batch_size, callback; of particles: seed, first, particles, noise_std.
+            guidance, sampling: As for `sample`, or the same in words; the default of the sampler and the steps is the method's own.
+            options: Of `undrift.impute`: first, batch_size, callback; of particles: first, particles, noise_std.
 
         Returns:
             `(draws, B, *shape)`: known values as in `x`, bit for bit; integers in the dtype of the data, floats in that of `x`.
@@ -224,11 +251,12 @@ class Model:
         legal = self.spec.from_model(torch.zeros(self.spec.shape, dtype=torch.float64))
         filled = torch.where(mask, x, legal) if tuple(x.shape[1:]) == self.spec.shape else x
         y = self.to_model(filled)
-        way = _named("method", method, IMPUTATIONS)
-        denoiser, labels = self._guided(len(y), cond, scale, w, self.sampling.scale)
-        chosen = None if sampler is None else _sampler(sampler)
-        layout = self.sampling.layout(grid)
-        shared = {"steps": way.steps if steps is None else steps, "cond": labels, "grid": layout, **options}
+        way = named("method", method, IMPUTATIONS)
+        asked, walk = guidance_of(cond, guidance, options), sampling_of(sampling, options)
+        denoiser, labels = self._guided(len(y), asked, self.sampling.scale)
+        chosen = None if walk.sampler is None else as_sampler(walk.sampler)
+        steps, layout = way.steps if walk.steps is None else walk.steps, self.sampling.layout(walk.grid)
+        shared = {"steps": steps, "cond": labels, "grid": layout, "seed": walk.seed, **options}
         if way.method is None:
             if chosen is not None:
                 raise UndriftError(
@@ -238,15 +266,14 @@ class Model:
         else:
             drawn = impute(denoiser, y, mask, draws, method=way.method, sampler=way.sampler(chosen), **shared)
         kind = x.dtype if x.is_floating_point() and not self.spec.integer else self.spec.dtype
-        return torch.where(mask, filled.to(kind), self.spec.from_model(drawn.cpu()).to(kind))
+        return Samples.of(torch.where(mask, filled.to(kind), self.spec.from_model(drawn.cpu()).to(kind)), self.spec)
 
     def log_likelihood(
         self,
         x: Tensor,
         cond: Asked = None,
         *,
-        scale: float | None = None,
-        w: float | None = None,
+        guidance: Guidance | None = None,
         unit: Literal["nats", "bits/dim"] = "nats",
         dequantize: int | None = None,
         **options: Any,
@@ -256,7 +283,8 @@ class Model:
         Args:
             x: `(B, *shape)` in data units.
             cond: A class for all, or one for each: log p(x | y). None: log p(x).
-            scale, w: Guidance scale; default 1, which is Bayes. Above it, the density of the sharpened flow.
+            guidance: As for `sample`, or the same in words (`scale`, `w`, `guide`, ...). The default is scale 1, which is Bayes. Above it,
+                the density of the sharpened flow.
             unit: "nats" or "bits/dim", both of the data's own scale (0..255 for 8-bit images).
             dequantize: K draws of uniform noise, for integer data: log P of the integers. 0: the density at the integers, as
                 if they were points. Default: 1 for integer data, else 0.
@@ -275,7 +303,7 @@ class Model:
             raise UndriftError("these data are not integers, so there is nothing to dequantise; leave `dequantize` out")
         choice(unit, "unit", ("nats", "bits/dim"))
         step = None if draws == 0 else Dequantize(1 / self.spec.units(self.spec.scale, y.double()), draws)
-        denoiser, labels = self._guided(len(y), cond, scale, w)
+        denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
         found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options)
         value = found.value if draws else found.value + self.spec.log_abs_det()
         if unit == "nats":
@@ -296,7 +324,10 @@ class Model:
         sampler: str | Sampler = "ancestral",
         steps: int = 100,
         seed: int = 0,
-    ) -> Tensor:
+        guidance: Guidance | None = None,
+        sampling: Sampling | None = None,
+        **options: Unpack[GuidanceWords],
+    ) -> Samples:
         """Samples of what a measurement may have been of: `p(x | y)`, `y = operator(x) + noise_std n`, all in data units.
 
         A model that was trained to be told what an operator measures (`condition.kind=measured`) is told y; any other is steered
@@ -311,7 +342,8 @@ class Model:
             method: A name (mmps, tmpd, pigdm, dps, diffpir) or a method of `undrift.inverse`.
             cond: A class for all, or one for each measurement.
             particles: Above 0, `smc` with so many for each measurement and the method as twist (the sampler is not used).
-            sampler, steps, seed: How samples are drawn. The stochastic samplers forgive more of a method's errors.
+            sampler, steps, seed: How samples are drawn, or `sampling`. The stochastic samplers forgive more of a method's errors.
+            guidance: As for `sample`, or the same in words; for the methods and for a model that is told what was measured.
 
         Returns:
             `(N, draws, *shape)` in the dtype of the data, clipped to their range.
@@ -320,87 +352,23 @@ class Model:
             UndriftError: unknown names; an operator that does not fit the model, y that does not fit the operator, NaN,
                 noise that is not positive.
         """
-        walk, draws, particles = _sampler(sampler), whole(draws, "draws"), whole(particles, "particles")
-        if self.measures is not None:
-            if operator not in (None, self.measures.operator) or noise_std is not None or method != "mmps" or particles:
-                raise UndriftError(
-                    f"this model was trained to be told {self.measures.operator}; leave out another operator, the noise, the method "
-                    "and particles, or restore with a model that was not"
-                )
-            return self._told(as_numbers(y, "y"), self.measures.build(self.spec.shape), draws, cond, walk, steps, seed)
-        if operator is None or noise_std is None:
-            raise UndriftError("an operator and the standard deviation of its noise are needed: how was it measured?")
-        chosen = named_operator(operator, self.spec.shape) if isinstance(operator, str) else operator
-        instance(chosen, "operator", Operator, 'give an `Operator`, or a name such as "blur:2"')
-        how = named_method(method) if isinstance(method, str) else method
-        if isinstance(how, type) or not hasattr(how, "through"):
-            raise TypeError(f"`method` is {said(how)}: give a method of undrift.inverse, such as MMPS(), or the name of one.")
-        if draws < 1 or particles < 0:
-            raise UndriftError(f"ask for at least one draw and no negative number of particles, not {draws} and {particles}")
-        like = numbers_like(self.denoiser)
-        # What is measured keeps its digits until its shift is taken away.
-        wide = as_numbers(y, "y").to(like.device, torch.float64)
-        shift, scale = (self.spec.units(v, wide) for v in (self.spec.shift, self.spec.scale))
-
-        def moved(m: Tensor) -> Tensor:
-            """A measurement of model space, less that of its middle."""
-            if chosen.linear:
-                return chosen(scale.to(m) * m)
-            return chosen((shift + scale * m.double()).to(m)) - base.to(m)
-
-        try:
-            seen = Observation(chosen, wide, noise_std)
-            base = _of_middle(chosen, shift)
-            inner = Operator(moved, self.spec.shape, chosen.linear)
-        except ValueError as error:
-            raise UndriftError(str(error).rstrip(".")) from None
-        rest = (seen.y - base).to(like)
-        if not bool(torch.isfinite(rest).all()):
-            bad = ~torch.isfinite(rest)
-            raise UndriftError(
-                f"{int(bad.sum()):,} of {rest.numel():,} values of `y` are too large for these data, such as {seen.y[bad][0]:g}; "
-                "give it in data units"
-            )
-        labels = self.labels(len(rest), cond)
-        if labels is None:
-            self._must_know_without()
-        if particles:
-            found = smc(self.denoiser, inner, rest, noise_std, how, particles, steps, seed, labels).draw(draws, seed)
-        else:
-            posterior = Posterior(self.denoiser, inner, rest.repeat_interleave(draws, 0), noise_std, how)
-            each = None if labels is None else labels.repeat_interleave(draws)
-            found = sample(posterior, len(rest) * draws, walk, steps, seed, each, batch_size=len(rest) * draws)
-        return self.spec.from_model(found.view(len(rest), draws, *self.spec.shape))
-
-    def _told(self, y: Tensor, operator: Operator, draws: int, cond: Any, sampler: Sampler, steps: int, seed: int) -> Tensor:
-        """`restore` by a model that is told y: conditional samples."""
-        like = numbers_like(self.denoiser)
-        y = y.to(like.device, torch.float64)
-        y = y[None] if y.shape == operator.measured else y
-        if draws < 1 or tuple(y.shape[1:]) != operator.measured or not len(y) or not bool(torch.isfinite(y).all()):
-            raise UndriftError(
-                f"ask for at least one draw of finite measurements of shape (N, {', '.join(map(str, operator.measured))}), "
-                f"not {draws} of {tuple(y.shape)}"
-            )
-        shift, scale = (self.spec.units(v, y) for v in (self.spec.shift, self.spec.scale))
-        image = ((y - _of_middle(operator, shift)) / scale).to(like).repeat_interleave(draws, 0)
-        labels = self.labels(len(y), cond)
-        told = Condition(label=None if labels is None else labels.repeat_interleave(draws), image=image)
-        found = sample(self.denoiser, (len(image), *self.spec.shape), sampler, steps, seed, told)
-        return self.spec.from_model(found.view(len(y), draws, *self.spec.shape))
+        asked = guidance_of(cond, guidance, options)
+        walk = sampling_of(sampling, {"sampler": sampler, "steps": steps, "seed": seed} if sampling is None else {})
+        none_left(options)
+        found = restored(self, y, operator, noise_std, draws, method, asked, particles, walk)
+        return Samples.of(found, self.spec)
 
     def encode(
         self,
         x: Tensor,
         cond: Asked = None,
         *,
-        scale: float | None = None,
-        w: float | None = None,
+        guidance: Guidance | None = None,
         **options: Any,
     ) -> Tensor:
         """Data in data units to latents `(B, *shape)`, on the scale of the prior. Options of `undrift.encode`."""
         y = self.to_model(x)
-        denoiser, labels = self._guided(len(y), cond, scale, w)
+        denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
         return encode(denoiser, y, cond=labels, **options)
 
     def decode(
@@ -408,8 +376,7 @@ class Model:
         z: Tensor,
         cond: Asked = None,
         *,
-        scale: float | None = None,
-        w: float | None = None,
+        guidance: Guidance | None = None,
         **options: Any,
     ) -> Tensor:
         """Latents to data in data units, of the dtype of the data, clipped to their range. Options of `undrift.decode`."""
@@ -418,13 +385,14 @@ class Model:
             raise UndriftError(
                 f"`z` has shape {tuple(z.shape)} and is of {z.dtype}; give floats (B, *shape), as `encode` makes them"
             )
-        denoiser, labels = self._guided(len(z), cond, scale, w)
-        return self.spec.from_model(decode(denoiser, z, cond=labels, **options))
+        denoiser, labels = self._guided(len(z), guidance_of(cond, guidance, options))
+        return Samples.of(self.spec.from_model(decode(denoiser, z, cond=labels, **options)), self.spec)
 
-    def round_trip(self, x: Tensor, cond: Asked = None, **options: Any) -> Tensor:
+    def round_trip(self, x: Tensor, cond: Asked = None, *, guidance: Guidance | None = None, **options: Any) -> Tensor:
         """`(B,)`: the largest error of an entry by `encode` and `decode`, in model space and before rounding."""
         y = self.to_model(x)
-        return round_trip(self.denoiser, y, cond=self.condition(len(y), cond), **options)
+        denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
+        return round_trip(denoiser, y, cond=labels, **options)
 
     def interpolate(
         self,
@@ -478,32 +446,23 @@ class Model:
         assert moved is not None
         return moved.to(numbers_like(self.denoiser).device)
 
-    def _guided(
-        self,
-        n: int,
-        cond: Any,
-        scale: float | None,
-        w: float | None,
-        usual: float = 1.0,
-        guide: NoisyClassifier | Model | None = None,
-        interval: tuple[float, float] | None = None,
-        rescale: float = 0.0,
-    ) -> tuple[AnyDenoiser, Tensor | Condition | None]:
-        """The denoiser of a question with its guidance, and the condition to bind."""
-        labels = self.condition(n, cond)
+    def _guided(self, n: int, asked: Guidance, usual: float = 1.0) -> tuple[AnyDenoiser, Tensor | Condition | None]:
+        """The denoiser of a question with its guidance, and the condition to bind; `usual` is the scale if none is given."""
+        labels = self.condition(n, asked.cond)
         if labels is None:
-            self._must_know_without()
-        if labels is None and not isinstance(guide, Model):
-            if not (guide is None and scale is None and w is None and interval is None and not rescale):
+            self.must_know_without()
+        plain = asked.guide is None and asked.scale is None and asked.w is None and asked.interval is None and not asked.rescale
+        if labels is None and not isinstance(asked.guide, Model):
+            if not plain:
                 raise UndriftError("guidance (a scale, an interval) needs a class to be guided to; name one (cond, --class)")
             return self.denoiser, None
-        strength = usual if scale is None and w is None else guidance_scale(scale, w)
-        return self.leaning(strength, guide, interval, rescale), labels
+        strength = usual if asked.scale is None and asked.w is None else guidance_scale(asked.scale, asked.w)
+        return self.leaning(strength, asked.guide, asked.interval, asked.rescale), labels
 
     def leaning(
         self,
         scale: float | Tensor,
-        guide: NoisyClassifier | Model | None = None,
+        guide: NoisyClassifier | OtherModel | None = None,
         interval: tuple[float, float] | None = None,
         rescale: float = 0.0,
     ) -> AnyDenoiser:
@@ -523,7 +482,7 @@ class Model:
         if interval is not None and (not isinstance(interval, (tuple, list)) or len(interval) != 2):
             raise ValueError(f"`interval` must be two noise levels sigma/alpha, such as (0.3, 5.0), got {said(interval)}.")
         if isinstance(guide, NoisyClassifier) or (guide is None and (isinstance(scale, Tensor) or scale != 1)):
-            self._must_know_without()
+            self.must_know_without()
         if isinstance(guide, Model):
             if guide.spec != self.spec or guide.parts.get("condition") != self.parts.get("condition"):
                 raise UndriftError(
@@ -545,7 +504,7 @@ class Model:
         """Whether it was ever trained without what it is told, or is told nothing."""
         return self.trained.get("label_dropout") != 0 or not self.examples
 
-    def _must_know_without(self) -> None:
+    def must_know_without(self) -> None:
         """Raises UndriftError if the model was always told its class, or text, and so knows nothing without."""
         if not self.knows_without:
             raise UndriftError(
@@ -561,7 +520,7 @@ class Model:
             raise UndriftError("this model enlarges small pictures and was given none; put it behind another: undrift.Cascade")
         if not self.spec.classes:
             raise UndriftError("this model was trained without classes; leave the class out")
-        return torch.tensor([self.spec.class_index(c) for c in _each(cond, n, "classes")])
+        return torch.tensor([self.spec.class_index(c) for c in each_of(cond, n, "classes")])
 
     def condition(self, n: int, cond: Asked) -> Tensor | Condition | None:
         """What was asked for, as the network wants it: class numbers `(n,)`, the words of texts, or a `Condition` as it is.
@@ -577,7 +536,7 @@ class Model:
             raise UndriftError(f"this model is told {self.measures.operator} and not a class alone; use undrift restore")
         if known is None:
             return self.labels(n, cond)
-        each = _each(cond, n, "texts")
+        each = each_of(cond, n, "texts")
         texts = [text for text in each if isinstance(text, str)]
         if len(texts) < n:
             raise UndriftError(f'this model reads text, not class numbers; ask for one like "{self.examples[0]}"')
@@ -619,63 +578,3 @@ class Model:
     def parameters(self) -> int:
         """Number of trained numbers."""
         return sum(p.numel() for p in self.denoiser.parameters())
-
-
-def as_numbers(x: Any, name: str = "x") -> Tensor:
-    """Data as a user has them, a tensor of a type that torch computes with.
-
-    Raises:
-        UndriftError: they are no numbers, complex ones, or too large whole ones (`undrift.argument.tensor`).
-    """
-    try:
-        return tensor(x, name)
-    except (TypeError, ValueError) as error:
-        raise UndriftError(str(error).rstrip(".")) from None
-
-
-def _named(what: str, name: str, table: dict[str, Any]) -> Any:
-    if not isinstance(name, str) or name not in table:
-        raise UndriftError(f'{what} "{short(name)}" is unknown{nearest(short(name), table)}')
-    return table[name]
-
-
-def _sampler(sampler: Any) -> Sampler:
-    """A sampler, given itself or by name."""
-    if isinstance(sampler, str):
-        return _named("sampler", sampler, SAMPLERS)
-    return instance(sampler, "sampler", Sampler, "give a sampler, such as undrift.ABM(), or the name of one")
-
-
-def _of_middle(operator: Operator, shift: Tensor) -> Tensor:
-    """What is measured of the middle of model space, `(1, *Y)` float64; by operators of float32 alone as well as they can."""
-    middle = shift.expand(1, *operator.shape)
-    try:
-        return operator(middle).double()
-    except RuntimeError:
-        return operator(middle.float()).double()
-
-
-def _each(cond: Any, n: int, what: str) -> list[Any]:
-    """What was asked for, one for each sample.
-
-    Raises:
-        UndriftError: it is neither one nor a row of them.
-        TypeError: a set, which has no order.
-        ValueError: another number of them than there are samples.
-    """
-    if isinstance(cond, (Tensor, np.ndarray)):
-        cond = as_numbers(cond, "cond") if isinstance(cond, Tensor) else cond
-        if cond.ndim > 1:
-            raise UndriftError(
-                f"`cond` has shape {tuple(cond.shape)}; give one of the {what} for all samples, or one each: ({n},)"
-            )
-        cond = cond.tolist()
-    if isinstance(cond, (set, frozenset)):
-        raise TypeError(f"`cond` is a {type(cond).__name__}, which has no order: give the {what} in a list.")
-    if isinstance(cond, (str, bytes, Mapping)) or not isinstance(cond, Iterable):
-        return [cond] * n
-    each = list(islice(cond, n + 1))
-    if len(each) != n:
-        found = len(each) if len(each) < n else len(cond) if isinstance(cond, Sized) else f"more than {n}"
-        raise ValueError(f"`cond` names {found} {what} for {n} samples: give one for all, or one each.")
-    return each

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from undrift.argument import path as place_of
+from undrift.argument import instance, path as place_of
 from undrift.data.spec import Spec
+from undrift.denoiser import Denoiser
 from undrift.description import CURE, read_description, write_description
 from undrift.device import choose_device
-from undrift.error import ModelError, UndriftError, nearest, short
+from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
-from undrift.recipe.recipe import SamplingOptions, build_denoiser, build_network
+from undrift.own import OWN, buildable, is_own, shapes_of
+from undrift.process import Process
+from undrift.recipe.objectives import build_target
+from undrift.recipe.recipe import SamplingOptions, build_denoiser, build_network, build_process
 from undrift.storage import reason
+from undrift.target import Target
 from undrift.tensorfile import Damaged, TensorFile, save_tensors
 
 WEIGHTS = "model.safetensors"
@@ -39,7 +44,33 @@ def build_model(parts: dict[str, Any], spec: Spec, sampling: SamplingOptions, tr
     return Model(denoiser, spec, parts, sampling, trained)
 
 
-def save(model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None) -> None:
+def save(model: Model, folder: str | Path) -> None:
+    """Write a model to a folder: `model.json`, which describes it, and `model.safetensors`, its weights.
+
+    A network that is not one of undrift's is named in the description; `load(folder, net=...)` wants it back.
+
+    Args:
+        model: As `fit`, `train` and `load` return it.
+        folder: A new folder, or one that holds a model and nothing of a training.
+
+    Raises:
+        OutputError: the folder holds a run, which has weights of its own, or it cannot be written.
+    """
+    instance(model, "model", Model, "give a Model, as undrift.fit, train or load returns it")
+    place = place_of(folder, "folder", "name a folder")
+    if any((place / name).exists() for name in ("config.yaml", "settings.json", "state", "cascade.json")):
+        raise OutputError(f"{place} holds a run, which keeps its own weights; name another folder")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {reason(error)}") from None
+    state = model.denoiser.state_dict()
+    write_model(model, {"raw": state, "ema": state}, place)
+
+
+def write_model(
+    model: Model, weights: dict[str, dict[str, Tensor]], folder: Path, whole: Callable[[str], Tensor] | None = None
+) -> None:
     """Write `model.safetensors`, sealed, and `model.json`, which holds the seal.
 
     Args:
@@ -62,16 +93,27 @@ def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
     write_description(folder, {**description, "sampling": sampling.model_dump(mode="json")})
 
 
-def load(path: str | Path, weights: str = "ema", device: str | torch.device = "cpu") -> Model:
+def load(
+    path: str | Path,
+    weights: str = "ema",
+    device: str | torch.device = "cpu",
+    *,
+    net: nn.Module | None = None,
+    process: Process | None = None,
+    target: Target | None = None,
+) -> Model:
     """Load a model. Executes nothing: the files are JSON and safetensors.
 
     Args:
         path: A run's folder.
         weights: "ema" (the averaged ones) or "raw".
         device: Where to put it; see `undrift.device.choose_device`.
+        net: The network, where it is not one of undrift's: an object of the class that was trained, made with the same arguments. The
+            weights are put into it.
+        process, target: Those of a model whose process or target is not one of undrift's.
 
     Raises:
-        ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other.
+        ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other or the network.
         UndriftError: a device that is not there.
     """
     folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
@@ -82,12 +124,19 @@ def load(path: str | Path, weights: str = "ema", device: str | torch.device = "c
     parts = {k: description[k] for k in ("network", "process", "target", "sigma_data")}
     if description.get("condition") is not None:
         parts["condition"] = description["condition"]
+    sealed = description.get("weights") is not None
+    sampling, trained = SamplingOptions(**description["sampling"]), dict(description["trained"])
     try:
-        with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
-            network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
-            shapes = {f"net.{k}": v.shape for k, v in network.state_dict().items()}
-        state = read_weights(folder / WEIGHTS, weights, shapes, description.get("weights") is not None)
-        model = build_model(parts, spec, SamplingOptions(**description["sampling"]), dict(description["trained"]))
+        if net is not None or process is not None or target is not None or not buildable(parts):
+            denoiser = handed_in(folder, parts, spec, net, process, target)
+            state = read_weights(folder / WEIGHTS, weights, shapes_of(denoiser), sealed, net)
+            model = Model(denoiser, spec, parts, sampling, trained)
+        else:
+            with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
+                network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
+                shapes = {f"net.{k}": v for k, v in shapes_of(network).items()}
+            state = read_weights(folder / WEIGHTS, weights, shapes, sealed)
+            model = build_model(parts, spec, sampling, trained)
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
@@ -100,7 +149,34 @@ def load(path: str | Path, weights: str = "ema", device: str | torch.device = "c
     return model
 
 
-def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool) -> dict[str, Tensor]:
+def handed_in(
+    folder: Path, parts: dict[str, Any], spec: Spec, net: nn.Module | None, process: Process | None, target: Target | None
+) -> Denoiser:
+    """A denoiser of parts that undrift cannot build, or that were handed in all the same.
+
+    Raises:
+        ModelError: one that is the user's own and was not handed in.
+    """
+    wanted = {"net": (net, parts["network"]), "process": (process, parts["process"])}
+    for name, (given, description) in wanted.items():
+        if given is None and is_own(description):
+            raise ModelError(
+                f"{folder}: its {'network' if name == 'net' else name} is a class of your own, {description['name']}; load it in Python "
+                f'and hand it in: undrift.load("{folder}", {name}={description["name"]}(...))'
+            )
+    if target is None and parts["target"] == OWN:
+        raise ModelError(f'{folder}: its target is a function of your own; hand it in: undrift.load("{folder}", target=...)')
+    if net is None:
+        net = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
+    instance(net, "net", nn.Module, "hand in an object of the network's class, such as Net()")
+    built = build_process(parts["process"]) if process is None else process
+    meant = build_target(parts["target"], parts["sigma_data"]) if target is None else target
+    return Denoiser(net, built, meant, parts["sigma_data"], spec.shape)
+
+
+def read_weights(
+    path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool, net: nn.Module | None = None
+) -> dict[str, Tensor]:
     """The tensors `kind.*` of a safetensors file, of exactly these names and shapes, checked before they are read, and finite.
 
     Args:
@@ -108,6 +184,7 @@ def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: b
         kind: "raw" or "ema".
         shapes: By name, without the kind.
         sealed: Whether the file must have a seal; one that it has is always checked.
+        net: The network that was handed in, for the message where it is not the one that was trained.
 
     Raises:
         ModelError: no such file, or one that is damaged, has lost its seal, does not fit, or holds NaN or infinities.
@@ -121,6 +198,13 @@ def read_weights(path: Path, kind: str, shapes: dict[str, torch.Size], sealed: b
     if sealed and not file.mark:
         raise ModelError(f"{path} is not what was saved: it has lost its seal; {CURE}")
     found = {k.removeprefix(f"{kind}."): v for k, v in file.shapes.items() if k.startswith(f"{kind}.")}
+    if found != shapes and net is not None:
+        odd = next(iter(sorted({*found} ^ {*shapes}) or [k for k in shapes if shapes[k] != found[k]]))
+        told = [f"{tuple(each[odd])}" if odd in each else "nothing" for each in (found, shapes)]
+        raise ModelError(
+            f"{path}: the weights are not those of this {type(net).__name__}: {odd.removeprefix('net.')} is {told[0]} in the file and "
+            f"{told[1]} in the network; hand in the class that was trained, made with the same arguments"
+        )
     if found != shapes:
         raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
     state = {k: file.tensor(f"{kind}.{k}") for k in shapes}

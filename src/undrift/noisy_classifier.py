@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from undrift.argument import instance
-from undrift.argument import path as place_of
+from undrift.argument import instance, path as place_of
 from undrift.denoiser import numbers_like
 from undrift.error import ModelError, short
 from undrift.guidance import NoisyClassifier

@@ -6,6 +6,9 @@
                a file that the user names may be a link, and is followed
 
 A file that the user names for output may also be a pipe or a device such as /dev/stdout: that is written to, and never replaced.
+
+Where several processes run the same program, only the first writes a run's files and those that the user named: in the others
+`write_atomically`, `write_array` and `append` do nothing. Caches of data are each process's own affair.
 """
 
 from __future__ import annotations
@@ -15,13 +18,16 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from undrift.error import OutputError, UndriftError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TEXT = 2**26  # bytes: the most that a description or a log may have
 
@@ -57,6 +63,25 @@ class Named:
 
 
 Place = Path | Named
+
+
+_writes = True  # whether this process is the one that writes
+
+
+@contextmanager
+def writing_nothing() -> Iterator[None]:
+    """Inside, this process writes no file of a run: another process, which runs the same program, does."""
+    global _writes
+    before, _writes = _writes, False
+    try:
+        yield
+    finally:
+        _writes = before
+
+
+def writes() -> bool:
+    """Whether this process is the one that writes."""
+    return _writes
 
 
 def path_of(place: Place) -> Path:
@@ -104,9 +129,11 @@ def reason(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
 
 
-def open_to_append(path: Path) -> BinaryIO:
-    """A run's own file, made if there is none, open to add to its end. Raises as `open_file`."""
-    return os.fdopen(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY, True), "ab")
+def append(path: Path, content: bytes) -> None:
+    """Add to the end of a run's own file, made if there is none. Raises as `open_file`."""
+    if _writes:
+        with os.fdopen(_opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _BINARY, True), "ab") as file:
+            file.write(content)
 
 
 def open_to_lock(path: Path) -> BinaryIO:
@@ -166,18 +193,65 @@ def write_atomically(place: Place, write: Callable[[Path], object], check: Calla
     Raises:
         OutputError: it cannot be written.
     """
+    if not _writes:
+        return
     path = path_of(place)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(place, check) as part:
+        with beside(place, None if check is None else lambda part: _sound(part, check)) as part:
             write(part)
-    except (OSError, UndriftError) as error:
+    except OSError as error:  # what `write` raises for other reasons is no fault of the file's
         raise OutputError(f"{path} cannot be written: {reason(error)}") from None
+
+
+def _sound(part: Path, check: Callable[[Path], object]) -> None:
+    try:
+        check(part)
+    except UndriftError as error:
+        raise OSError(str(error)) from None
 
 
 def write_text(place: Place, text: str) -> None:
     """A text in UTF-8, whole or not at all. Raises OutputError."""
     write_atomically(place, lambda path: path.write_bytes(text.encode()))
+
+
+def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> NDArray[Any] | None:
+    """Write batches to one `.npy` file as they come, under another name until it is complete.
+
+    Args:
+        path: The file; or a pipe or a device.
+        shape: Of all batches together.
+        parts: The batches.
+
+    Returns:
+        What the file holds, mapped; None in a process that does not write.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    import numpy as np
+
+    if path.suffix != ".npy" and not is_stream(path):
+        raise OutputError(f"{path}: samples are written as a numpy array; name a .npy file")
+    if not _writes:
+        for _ in parts:  # the first process waits for this one's share
+            pass
+        return None
+    row, array = 0, None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside(Named(path)) as part:
+            for values in parts:
+                if array is None:
+                    array = np.lib.format.open_memmap(part, "w+", values.dtype, shape)
+                array[row : row + len(values)] = values
+                row += len(values)
+            assert array is not None
+            array.flush()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {reason(error)}") from None
+    return array
 
 
 @contextmanager

@@ -5,8 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from undrift.data.dataset import Dataset
 from undrift.data.spec import Spec

@@ -111,7 +111,7 @@ from undrift.distributed.processes import joined
 import torch
 with joined() as processes:
     import torch.distributed.nn.functional  # as torch's compiler does, which an optimiser imports
-    processes.agree()
+    processes.barrier()
 here = f"/proc/{os.getpid()}/task"
 print([name for task in os.listdir(here) if "gloo" in (name := open(f"{here}/{task}/comm").read())])
 """
@@ -250,9 +250,12 @@ def test_a_process_that_is_stopped_does_not_keep_the_first_one_from_ending(alone
 def test_one_process_stops_politely_at_any_of_the_three_signals(tmp_path, ask):
     out = tmp_path / "run"
     [process] = start(1, out, "steps=100000", "checkpoint_every=100000")
-    wait_for(out / "log.jsonl", '"step": 30,')
-    process.send_signal(ask)
-    said, error = process.communicate(timeout=60)
+    try:
+        wait_for(out / "log.jsonl", '"step": 30,')
+        process.send_signal(ask)
+        said, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130 and "everything is saved" in said, said + error
     assert list((out / "state").glob("step-*.safetensors"))
 

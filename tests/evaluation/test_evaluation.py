@@ -1,7 +1,13 @@
 """The judge and the neighbours."""
 
+import json
+import shutil
+
+import pytest
 import torch
 
+import undrift as ud
+from undrift.cli import main
 from undrift.data import digits
 from undrift.metrics.neighbours import nearest_neighbours
 from undrift.metrics.recognition import accuracy, shifted, train_judge
@@ -41,3 +47,23 @@ def test_nearest_neighbours_by_brute_force():
     whole = torch.nn.functional.normalize(data.batch(torch.arange(len(data)))[0].flatten(1) + 1, dim=1)
     direct = torch.nn.functional.normalize(y.clamp(-1, 1).flatten(1) + 1, dim=1) @ whole.T
     torch.testing.assert_close(similarity, direct.max(1).values)
+
+
+def test_evaluate_from_python_is_the_command(tiny_run, tmp_path, capsys):
+    """Of a run's folder, and of a model with its data: the same numbers as `undrift evaluate`, and one line as `repr`."""
+    folder = shutil.copytree(tiny_run, tmp_path / "run")
+    found = ud.evaluate(folder, 40, seed=3)
+    assert main(["evaluate", str(folder), "-n", "40", "--seed", "3"]) == 0
+    told = json.loads((folder / "report.json").read_text())["runs"][0]
+    assert {k: f.own.value for k, f in found.figures.items()} == pytest.approx(
+        {k: v["samples"]["value"] for k, v in told["figures"].items()}, rel=1e-6
+    )
+    assert repr(found).startswith("Judgement of 40 samples:") and "\n" not in repr(found)
+    assert "nearest training example" in str(found)
+    train, held_out = ud.data.load_split("digits")
+    again = ud.evaluate(ud.load(folder), 40, train, held_out, seed=3)
+    assert {k: f.own.value for k, f in again.figures.items()} == {k: f.own.value for k, f in found.figures.items()}
+    with pytest.raises(ValueError, match="does not carry its data"):
+        ud.evaluate(ud.load(folder), 40)
+    with pytest.raises(ud.UndriftError, match="is of other data than the model"):
+        ud.evaluate(ud.load(folder), 40, ud.data.moons(100), ud.data.moons(100))

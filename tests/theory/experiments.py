@@ -15,12 +15,9 @@ from torch import Tensor
 import undrift as ud
 from undrift.sampler.ancestral import bridge
 from undrift.sampler.base import State
-from undrift.study.p001_fig3 import clean_score as clean_score
-from undrift.study.p001_fig3 import score_field as score_field
-from undrift.study.p001_fig4 import langevin as langevin
-from undrift.study.p001_fig4 import slow_mixing as slow_mixing
-from undrift.study.p004_langevin import digits_by_langevin as digits_by_langevin
-from undrift.study.p004_langevin import raw_digits as raw_digits
+from undrift.study.p001_fig3 import clean_score as clean_score, score_field as score_field
+from undrift.study.p001_fig4 import langevin as langevin, slow_mixing as slow_mixing
+from undrift.study.p004_langevin import digits_by_langevin as digits_by_langevin, raw_digits as raw_digits
 
 
 class Scripted:

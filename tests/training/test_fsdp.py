@@ -92,7 +92,8 @@ with joined() as processes:
     lists = [list(trainer.denoiser.parameters()), [p.grad for p in trainer.denoiser.parameters()]]
     lists += [[s[k] for s in trainer.optimizer.state.values()] for k in ("exp_avg", "exp_avg_sq")]
     lists += [list(a.weights.values()) for a in trainer.averages.values()]
-    print(trainer.model.parameters, *(sum(map(part, tensors)) for tensors in lists))
+    found = [trainer.model.parameters, *(sum(map(part, tensors)) for tensors in lists)]
+print(*found)
 """
 
 

@@ -23,7 +23,7 @@ from undrift.training.log import read_log
 from undrift.training.loggers import Boards, flat
 from undrift.training.monitor import Monitor, Outputs
 from undrift.training.quality import Quality
-from undrift.training.session import run, train_run
+from undrift.training.session import Session, run, train_run
 from undrift.training.setup import plan, prepare
 from undrift.training.status import status_of
 
@@ -121,7 +121,7 @@ def test_shuffled_labels_tell_nothing_and_true_ones_do(tmp_path):
     for part, seed in ((trainer.data, 1), (held_out, 2)):
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
         part.labels = part.labels[order.numpy()]
-    run(trainer, held_out, QUIET, time.perf_counter())
+    run(Session(trainer, held_out), QUIET)
     status = status_of(read_log(tmp_path / "bad"), recipe)
     assert status.warnings == ("labels",) and "check the labels" in status.advice[0]
 
@@ -210,10 +210,10 @@ def test_nan_is_traced_to_its_layer_and_its_noise_level(tmp_path, way):
         layer.weight.register_hook(lambda slope: slope / 0)
         message = rf"the gradient norm (nan|inf).*first gradient that is not finite is that of layer {names[1]}\.weight"
     with pytest.raises(Diverged, match=message) as caught:
-        run(trainer, held_out, QUIET, time.perf_counter())
+        run(Session(trainer, held_out), QUIET)
     trainer.lock.close()
     assert "the last good state, of step 40, is kept" in str(caught.value) and "learning_rate=0.0007" in str(caught.value)
-    assert status_of(read_log(folder), trainer.recipe).verdict == "diverged"
+    assert status_of(read_log(folder), trainer.settings).verdict == "diverged"
     trained(folder, steps=60, learning_rate=7e-4)  # goes on from the good state
     assert ud.load(folder).trained["steps"] == 60 and not any("diverged" in r for r in read_log(folder))
 
@@ -230,7 +230,7 @@ def test_an_explosion_is_stopped_and_states_from_within_it_are_put_aside(tmp_pat
     with pytest.raises(
         Diverged, match=r"the loss has exploded: .*its lowest was .*The run was stopped and the last good state, of step (\d+)"
     ):
-        run(trainer, held_out, QUIET, time.perf_counter())
+        run(Session(trainer, held_out), QUIET)
     losses = {r["step"]: r["loss"] for r in read_log(tmp_path / "run") if "loss" in r}
     lowest = min(v for s, v in losses.items() if s > 20)
     kept = sorted(int(p.stem[5:]) for p in (tmp_path / "run" / "state").glob("step-*.safetensors"))

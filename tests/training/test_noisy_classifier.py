@@ -21,7 +21,7 @@ from undrift.recipe.recipe import load_recipe
 from undrift.tensorfile import save_tensors
 from undrift.training.noisy_classifier import train_classifier
 from undrift.training.session import train_run
-from undrift.training.trainer import parts_of
+from undrift.training.setup import parts_of
 
 OPTIONS = {"data.name": "mixture", "network": {"kind": "mlp", "width": 8, "depth": 1}, "process": {"kind": "rectified"}}
 

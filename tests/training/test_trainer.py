@@ -17,7 +17,7 @@ from undrift.error import ModelError, OutputError, RecipeError, UndriftError
 from undrift.recipe.recipe import load_recipe, make_recipe
 from undrift.training.ema import EMA
 from undrift.training.log import read_log
-from undrift.training.session import Stopped, run, train_run
+from undrift.training.session import Session, Stopped, run, train_run
 from undrift.training.setup import plan, prepare, put_aside
 from undrift.training.trainer import learning_rate
 
@@ -117,7 +117,7 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch, number):
 
     monkeypatch.setattr(trainer, "run", interrupted)
     with pytest.raises(Stopped, match=r"stopped at step \d+; everything is saved in"):
-        run(trainer, held_out, QUIET, time.perf_counter())
+        run(Session(trainer, held_out), QUIET)
     step = ud.load(tmp_path / "run").trained["steps"]
     assert 9 <= step <= 10
     trainer.lock.close()
@@ -236,7 +236,7 @@ def test_an_explosion_stops_the_run_and_keeps_the_last_good_state(tmp_path):
     with torch.no_grad():
         next(trainer.denoiser.parameters()).fill_(math.inf)
     with pytest.raises(UndriftError, match=r"step 31: the loss is .*last good state, of step 30, is kept.*learning_rate=0.0007"):
-        run(trainer, held_out, QUIET, time.perf_counter())
+        run(Session(trainer, held_out), QUIET)
     after = tensors(folder)
     assert all(torch.equal(good[k], after[k]) for k in good)
 

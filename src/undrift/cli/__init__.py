@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments = parse(argv)
                 keep_freed_memory()
                 command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
-                if place().size == 1 or arguments.command == "train":
+                if place().size == 1:
                     command.run(arguments, started)
                 else:
                     share = import_module("undrift.cli.several").share

@@ -22,7 +22,14 @@ from undrift.recipe.recipe import (
     run_named,
 )
 
-_FROM_DATA = ("channels_in", "rank", "shape", "classes", "vector", "image", "sequence")
+Row = tuple[str, str, str, str]  # key, value, type, what it is for
+# Arguments that many classes have, and none explains.
+_COMMON = {
+    "t_min": "the first time, where data are (almost) clean",
+    "t_max": "the last time, where sampling starts from noise",
+    "energy": "the score is the gradient of a scalar, so that it is conservative; training differentiates twice",
+}
+FROM_DATA = ("channels_in", "rank", "shape", "classes", "vector", "image", "sequence")
 
 
 def recipes() -> list[str]:
@@ -60,14 +67,47 @@ def keys(name: str) -> list[str]:
     lines += ["", f"objective, of objective.kind={o.kind} (others: {_others(OBJECTIVES, o.kind)}):"]
     lines += _table([row for row in _of_options(ObjectiveOptions, o, "objective.") if row[0].split(".")[1] in OBJECTIVES[o.kind]])
     lines += ["", "sampling:", *_table(_of_options(SamplingOptions, recipe.sampling, "sampling."))]
-    return [*lines, "", f"condition: none, or condition.kind={', '.join(CONDITIONS)}; see docs/conditioning.md"]
+    if recipe.condition is None:
+        return [*lines, "", f"condition: none, or condition.kind={', '.join(CONDITIONS)}; see docs/conditioning.md"]
+    chosen = recipe.condition
+    lines += ["", f"condition, of condition.kind={chosen.kind} (others: {_others(CONDITIONS, chosen.kind)}):"]
+    return [*lines, *_table(_of_options(type(chosen), chosen, "condition."))]
+
+
+def every() -> dict[str, list[Row]]:
+    """All keys of all kinds, by where they belong, each with its default: what the page of the docs shows."""
+    told = {"A recipe": _of_defaults(Recipe)}
+    told |= {f"data.kind={kind}": _of_data(kind, {}) for kind in DATA}
+    for part, table in (("process", PROCESSES), ("network", NETWORKS)):
+        told |= {f"{part}.kind={kind}": _of_signature(part, made) for kind, made in table.items()}
+    for kind, read in OBJECTIVES.items():
+        rows = [row for row in _of_defaults(ObjectiveOptions, "objective.") if row[0].split(".")[1] in read]
+        told[f"objective.kind={kind}"] = rows
+    told |= {f"condition.kind={kind}": _of_defaults(options, "condition.") for kind, options in CONDITIONS.items()}
+    return told | {"sampling": _of_defaults(SamplingOptions, "sampling.")}
+
+
+def _of_defaults(cls: type[Options], prefix: str = "") -> list[Row]:
+    """A row for each field with the default of the class."""
+    rows = []
+    for name, field in cls.model_fields.items():
+        if isinstance(field.default, Options) or name in ("recipe", "data", "process", "network", "condition", "kind"):
+            continue
+        value = "needed" if field.is_required() else _value(field.default)
+        rows.append((prefix + name, value, _type(field.annotation), field.description or ""))
+    return rows
+
+
+def _of_signature(prefix: str, cls: type) -> list[Row]:
+    """A row for each argument of a class with its default."""
+    hints, parameters = get_type_hints(cls.__init__), inspect.signature(cls).parameters  # type: ignore[misc]
+    names = [n for n in parameters if n not in FROM_DATA]
+    said = _COMMON | described(cls, names)
+    return [(f"{prefix}.{n}", _value(parameters[n].default), _type(hints[n]), said.get(n, "")) for n in names]
 
 
 def _others(table: Any, chosen: str) -> str:
     return ", ".join(name for name in table if name != chosen)
-
-
-Row = tuple[str, str, str, str]  # key, value, type, what it is for
 
 
 def _table(rows: list[Row]) -> list[str]:
@@ -88,8 +128,8 @@ def _of_options(cls: type[Options], options: Options, prefix: str = "") -> list[
 
 def _of_class(prefix: str, cls: type, options: Options) -> list[Row]:
     hints = get_type_hints(cls.__init__)  # type: ignore[misc]
-    names = [n for n in inspect.signature(cls).parameters if n not in _FROM_DATA]
-    said = described(cls, names)
+    names = [n for n in inspect.signature(cls).parameters if n not in FROM_DATA]
+    said = _COMMON | described(cls, names)
     return [(f"{prefix}.{n}", _value(getattr(options, n)), _type(hints[n]), said.get(n, "")) for n in names]
 
 

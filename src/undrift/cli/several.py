@@ -1,4 +1,4 @@
-"""A command under `torchrun`: the first process runs it, the others draw their share of the samples."""
+"""A command under `torchrun`: all processes run it, each drawing its share of the samples; the first one writes and speaks."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from undrift.distributed.processes import Left, joined
 from undrift.error import UndriftError
 from undrift.signals import Leaving
 
-SHARED = ("sample", "evaluate", "frontier", "diagnose")
+SHARED = ("train", "sample", "evaluate", "frontier", "diagnose")
 
 
 def share(command: ModuleType, arguments: argparse.Namespace, started: float) -> int:
-    """Run a command in all processes; returns this one's exit code.
+    """Run a command in this process, one of several; returns its exit code.
 
     Raises:
-        UndriftError: a command that does not sample; or what the command raises, in the first process.
+        UndriftError: a command that does not sample.
+        Exception: what the command raises, unless the first process says it.
+        KeyboardInterrupt: the first process was interrupted.
     """
     if arguments.command not in SHARED:
         raise UndriftError(
-            f"undrift {arguments.command} is not shared out over processes (train, {', '.join(SHARED)} are); run it without torchrun"
+            f"undrift {arguments.command} is not shared out over processes ({', '.join(SHARED)} are); run it without torchrun"
         )
+    first = True
     try:
         with joined() as processes, Leaving(processes, lambda: "interrupted"):
-            if processes.first:
-                with processes.helped():
-                    command.run(arguments, started)
-            else:
-                processes.serve()
+            first = processes.first
+            command.run(arguments, started)
     except Left:
         return 2
+    except KeyboardInterrupt:
+        if first:
+            raise
+        return 130
     return 0

@@ -23,10 +23,9 @@ from undrift.metrics.memorization import Memory
 from undrift.metrics.registry import KINDS
 from undrift.metrics.vectors import Column, columns
 from undrift.model import Model
-from undrift.recipe.recipe import read_recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judgement:
     """What was found about one run.
 
@@ -62,6 +61,17 @@ class Judgement:
     likelihood: list[str]
     samples: Tensor
     seconds: float
+
+    def __repr__(self) -> str:
+        """One line; `str` is the report."""
+        worse = [f.kind.name for f in self.figures.values() if f.verdict == "worse than real data"]
+        named = f": {', '.join(worse)}" * bool(worse)
+        return f"Judgement of {self.n:,} samples: {len(worse)} of {len(self.figures)} metrics are worse than real data{named}"
+
+    def __str__(self) -> str:
+        from undrift.evaluation.report import lines
+
+        return "\n".join(lines([self]))
 
 
 @dataclass(frozen=True)
@@ -139,8 +149,8 @@ def judge(model: Model, folder: Path, on: Ground, n: int, drawn: str, likelihood
         by_class = {c: Share(int(right[labels == k].sum()), int((labels == k).sum())) for k, c in enumerate(classes)}
         floor = Share(round(ruler.judge.accuracy * known), known)
         recognised = Recognised(Share(int(right.sum()), n), {c: s for c, s in by_class.items() if s.n}, floor)
-        if read_recipe(folder / "config.yaml").label_dropout > 0:
-            plain = {k: v for k, v in options.items() if k in ("sampler", "steps", "grid", "seed")}
+        if model.trained.get("label_dropout") != 0:
+            plain = {k: v for k, v in options.items() if k in ("sampling", "sampler", "steps", "grid", "seed")}
             free = ruler.judge.classify(_shown(model, model.draw(n, None, **plain)))
             shares = torch.from_numpy(on.train.labels)
             unseen = ruler.judge.classify(pick(on.held_out, len(on.held_out), 0)[0])

@@ -28,8 +28,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from undrift import condition
-from undrift import times as grids
+from undrift import condition, times as grids
 from undrift.argument import LARGEST, fits, function, instance, tensor, whole
 from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser, numbers_like
 from undrift.guidance.edit import noise_left

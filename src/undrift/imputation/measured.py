@@ -7,14 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undrift import condition
-from undrift import times as grids
+from undrift import condition, times as grids
 from undrift.argument import LARGEST, real, whole
 from undrift.denoiser import AnyDenoiser
 from undrift.imputation import Known
 from undrift.inverse.method import MMPS, DiffPIR
-from undrift.inverse.operator import Operator
-from undrift.inverse.operator import mask as seen
+from undrift.inverse.operator import Operator, mask as seen
 from undrift.inverse.particles import smc
 from undrift.inverse.posterior import Posterior
 from undrift.noise import Noise

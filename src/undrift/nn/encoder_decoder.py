@@ -19,10 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.condition import Condition
+from undrift.nn.arguments import remembered
 from undrift.nn.channels import InputChannels
 from undrift.nn.embed import check_batch, check_condition
 
 
+@remembered
 class EncoderDecoder(nn.Module):
     """000's U-Net on (B, channels_in, H, W), for any H, W of at least 1.
 

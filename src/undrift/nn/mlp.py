@@ -11,6 +11,7 @@ import math
 from torch import Tensor, nn
 
 from undrift.condition import Condition
+from undrift.nn.arguments import remembered
 from undrift.nn.embed import Conditioning, check_batch, check_condition, zero
 
 
@@ -30,6 +31,7 @@ class MLPBlock(nn.Module):
         return out
 
 
+@remembered
 class MLP(nn.Module):
     """Residual multilayer perceptron for samples of any fixed shape; blind to geometry, so for small ones.
 

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.condition import Condition
+from undrift.nn.arguments import remembered
 from undrift.nn.channels import InputChannels
 from undrift.nn.embed import check_batch, check_condition
 
 ACTIVATIONS = {"relu": F.relu, "logsigmoid": F.logsigmoid}
 
 
+@remembered
 class PlainMLP(nn.Module):
     """Multilayer perceptron for samples of any fixed shape; level, one-hot class and vector are numbers beside the sample's.
 

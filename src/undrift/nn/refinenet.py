@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.condition import Condition
+from undrift.nn.arguments import remembered
 from undrift.nn.embed import check_batch, check_condition
 from undrift.nn.inject import Instance
 
@@ -128,6 +129,7 @@ class Refine(nn.Module):
         return out
 
 
+@remembered
 class RefineNet(nn.Module):
     """RefineNet with conditional instance norm++ on (B, channels_in, H, W), for any H, W of at least 1.
 

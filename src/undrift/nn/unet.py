@@ -38,6 +38,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from undrift.condition import Condition
+from undrift.nn.arguments import remembered
 from undrift.nn.attend import CONVOLUTION
 from undrift.nn.block import Block, Told
 from undrift.nn.channels import InputChannels
@@ -67,6 +68,7 @@ class Stage(nn.ModuleList):
         return h
 
 
+@remembered
 class UNet(nn.Module):
     """Noise-conditional U-Net on (B, channels_in, H, W) for any H, W of at least 1; with `rank` on one or three such sides.
 

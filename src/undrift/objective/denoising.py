@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -73,6 +73,9 @@ class DenoisingScoreMatching:
     Raises:
         ValueError: an unknown name; "importance" for a weight whose integral diverges (give the process a t_min > 0).
     """
+
+    has_floor: ClassVar[bool] = True  # far above zero: an exact denoiser loses that much, and divergence is told by it
+    second_order: ClassVar[bool] = False  # whether the network is differentiated in its input
 
     space: Target | None = None
     weight: str | Weight = "simple"

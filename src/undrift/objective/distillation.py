@@ -10,7 +10,7 @@ models", for one scale.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class Distillation(DenoisingScoreMatching):
     Raises:
         ValueError: as there; when called, a teacher of another process.
     """
+
+    has_floor: ClassVar[bool] = False  # a student may begin as its teacher, at zero
 
     teacher: AnyDenoiser = field(kw_only=True)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class _ScoreObjective:
     `weight`: "simple" (1), "sigma2" (sigma^2, so that all noise levels count alike), "likelihood" (g^2), "bound" (g^2/2), or a
     function (process, t) -> weight of the squared score error. `times`: as in `DenoisingScoreMatching`, without "importance".
     """
+
+    has_floor: ClassVar[bool] = False
+    second_order: ClassVar[bool] = True
 
     weight: str | Weight = field(default="simple", kw_only=True)
     times: str | Quantile = field(default="uniform", kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ class VariationalBound:
         variance: "beta", "tilde", "learned", an `AnalyticVariance` or a tensor.
         bins: For integer data, the bins of the discretised decoder.
     """
+
+    has_floor: ClassVar[bool] = True
+    second_order: ClassVar[bool] = False
 
     steps: int | Tensor | None = None
     variance: Any = "beta"
@@ -67,6 +70,9 @@ class HybridObjective:
     Raises:
         ValueError: when called with a network without a variance head (`learned_variance=True`).
     """
+
+    has_floor: ClassVar[bool] = True
+    second_order: ClassVar[bool] = False
 
     weight: float = 1e-3
     steps: int | Tensor | None = None

@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
@@ -72,6 +73,10 @@ class Process:
             real(getattr(self, name), name)
         if not 0 <= self.t_min < self.t_max:
             raise ValueError(f"{type(self).__name__} needs 0 <= t_min < t_max, got {self.t_min} and {self.t_max}.")
+
+    def _repr_png_(self) -> bytes:  # what a notebook shows; drawing is no part of the core
+        found: bytes = import_module("undrift.plot.show").of_process(self)._repr_png_()
+        return found
 
     def alpha(self, t: Tensor) -> Tensor:
         """Signal scale, in [0, 1]; `()` or `(B,)` to the same shape."""

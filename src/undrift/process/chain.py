@@ -69,6 +69,12 @@ class DDPM(_Chain):
     `schedule`: "linear" betas (Ho et al. 2020, sec. 4), "sigmoid" betas (Xu et al. 2022), both from `beta_min` to `beta_max`
     per step, or "cosine" (Nichol & Dhariwal 2021, eq. 17, betas at most 0.999), which ignores the two. Betas are per step and
     not rescaled with N: for the chain whose limit is `VP(b, c)` pass `beta_min=b/N, beta_max=c/N`.
+
+    Args:
+        steps: N, the length of the chain.
+        beta_min: First beta of the linear schedule.
+        beta_max: Last beta of it.
+        schedule: linear, cosine or sigmoid.
     """
 
     steps: int = 1000
@@ -113,6 +119,11 @@ class SMLD(_Chain):
     t = i/L is level i, sigma_i = sigma_min (sigma_max/sigma_min)^((i-1)/(L-1)) and sigma_0 = 0; between levels the variance
     is linear in t, which is the chain `x_i = x_{i-1} + sqrt(sigma_i^2 - sigma_{i-1}^2) z` (Song & Ermon 2019, sec. 4.2;
     Song et al. 2021, eq. 20). The limit for many levels is `VE`.
+
+    Args:
+        levels: Noise levels of the ladder.
+        sigma_min: Smallest noise of it.
+        sigma_max: Largest noise of it.
     """
 
     count: int

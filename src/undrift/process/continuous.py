@@ -17,6 +17,10 @@ class VP(Process):
     """Variance preserving: `dx = -beta(t)/2 x dt + sqrt(beta(t)) dw`, beta linear from `beta_min` to `beta_max`.
 
     alpha = exp(-1/2 int beta), sigma^2 = 1 - alpha^2. The limit of DDPM for many steps (Song et al. 2021, eq. 11, 33).
+
+    Args:
+        beta_min: Rate of the noise at t = 0.
+        beta_max: Rate at t = 1.
     """
 
     beta_min: float = 0.1
@@ -56,7 +60,12 @@ class VP(Process):
 
 @dataclass(frozen=True)
 class SubVP(VP):
-    """Sub-variance preserving: the drift of VP with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eq. 12, 29)."""
+    """Sub-variance preserving: the drift of VP with less noise, `sigma = 1 - alpha^2` (Song et al. 2021, eq. 12, 29).
+
+    Args:
+        beta_min: Rate of the noise at t = 0.
+        beta_max: Rate at t = 1.
+    """
 
     def sigma(self, t: Tensor) -> Tensor:
         return -torch.expm1(2 * self.log_alpha(t))
@@ -75,7 +84,12 @@ class SubVP(VP):
 
 @dataclass(frozen=True)
 class VE(Process):
-    """Variance exploding: alpha = 1, sigma geometric from `sigma_min` to `sigma_max` (Song et al. 2021, eq. 9, 31)."""
+    """Variance exploding: alpha = 1, sigma geometric from `sigma_min` to `sigma_max` (Song et al. 2021, eq. 9, 31).
+
+    Args:
+        sigma_min: Smallest noise, at the data.
+        sigma_max: Largest noise, at the prior.
+    """
 
     sigma_min: float = 0.01
     sigma_max: float = 50.0
@@ -106,6 +120,9 @@ class Cosine(Process):
     """alpha = cos(pi/2 (t + s)/(1 + s)) / cos(pi/2 s/(1 + s)), sigma^2 = 1 - alpha^2 (Nichol & Dhariwal 2021, eq. 17).
 
     `offset` is their s. Pure noise at t = 1: alpha is exactly zero there.
+
+    Args:
+        offset: Moves the schedule off zero noise at t = 0.
     """
 
     offset: float = 0.008

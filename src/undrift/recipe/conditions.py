@@ -28,15 +28,19 @@ class TextOptions(Options):
     """The caption of each example is told, embedded in `width` numbers a word."""
 
     kind: Literal["text"] = "text"
-    width: Annotated[int, Field(ge=1, le=4096)] = 64
+    width: Annotated[int, Field(ge=1, le=4096)] = Field(default=64, description="numbers in which a word is embedded")
 
 
 class UpscaleOptions(Options):
     """The picture itself is told, `factor` times smaller and with noise of a level up to `augment`, that level, and the class."""
 
     kind: Literal["upscale"] = "upscale"
-    factor: Annotated[int, Field(ge=2, le=64)] = 2
-    augment: Annotated[float, Field(ge=0, le=10)] = 0.5
+    factor: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=2, description="how many times smaller the picture that is told is"
+    )
+    augment: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.5, description="largest noise that is added to it, a standard deviation"
+    )
 
 
 PICTURES = ("greyscale", "blur", "downsample")  # operators whose measurement is a picture, and that read no file
@@ -49,8 +53,10 @@ class MeasuredOptions(Options):
     """
 
     kind: Literal["measured"] = "measured"
-    operator: str = "greyscale"
-    noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+    operator: str = Field(default="greyscale", description="what is measured: greyscale, blur:STD or downsample:FACTOR")
+    noise: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0, description="standard deviation of the noise that is added to it"
+    )
 
     @field_validator("operator")
     @classmethod

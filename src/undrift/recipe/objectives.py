@@ -50,23 +50,44 @@ class ObjectiveOptions(Options):
     "classifier"; None: itself without the class. scale, interval: how much, and where (sigma/alpha).
     """
 
-    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound", "distillation"] = "denoising"
-    space: TargetName | None = None
-    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = "simple"
-    times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = "uniform"
-    mean: float = -1.2
-    std: Annotated[float, Field(gt=0)] = 1.2
-    exact_up_to: Annotated[int, Field(ge=0, le=10**6)] = 32
-    probes: Annotated[int, Field(ge=1, le=10**4)] = 1
-    law: Literal["rademacher", "gaussian", "sphere"] = "rademacher"
-    reduced_variance: bool = True
-    bound_weight: Annotated[float, Field(gt=0)] = 1e-3
-    levels: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    variance: Literal["beta", "tilde", "learned"] = "beta"
-    teacher: Annotated[str, Field(min_length=1)] | None = None
-    guide: Annotated[str, Field(min_length=1)] | None = None
-    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
-    interval: tuple[Annotated[float, Field(ge=0)], float] | None = None
+    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound", "distillation"] = Field(
+        default="denoising", description="what is trained: one of the objectives"
+    )
+    space: TargetName | None = Field(default=None, description="the target whose error is squared; none: the network's own")
+    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = Field(
+        default="simple", description="what the squared error is multiplied by at each noise level"
+    )
+    times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = Field(
+        default="uniform", description="how noise levels are drawn"
+    )
+    mean: float = Field(default=-1.2, description="of log(sigma/alpha), where times are lognormal")
+    std: Annotated[float, Field(gt=0)] = Field(default=1.2, description="of log(sigma/alpha), where times are lognormal")
+    exact_up_to: Annotated[int, Field(ge=0, le=10**6)] = Field(
+        default=32, description="samples of at most so many entries get the exact trace"
+    )
+    probes: Annotated[int, Field(ge=1, le=10**4)] = Field(default=1, description="random directions for each sample")
+    law: Literal["rademacher", "gaussian", "sphere"] = Field(default="rademacher", description="of the random directions")
+    reduced_variance: bool = Field(default=True, description="the squared score itself instead of its projection")
+    bound_weight: Annotated[float, Field(gt=0)] = Field(
+        default=1e-3, description="weight of the variational bound beside the simple loss"
+    )
+    levels: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
+        default=None, description="steps of the chain that the bound is of; none: those of the process"
+    )
+    variance: Literal["beta", "tilde", "learned"] = Field(
+        default="beta", description="of the reverse step: beta, beta-tilde, or learned"
+    )
+    teacher: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="the run to learn from")
+    guide: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="what the teacher is guided by: another run, a step of its own, or classifier; none: itself without the class",
+    )
+    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = Field(
+        default=1.0, description="guidance scale of the teacher"
+    )
+    interval: tuple[Annotated[float, Field(ge=0)], float] | None = Field(
+        default=None, description="noise levels sigma/alpha between which the teacher is guided; none: all"
+    )
 
     @field_validator("guide", mode="before")
     @classmethod

@@ -120,7 +120,7 @@ IMPUTATIONS: dict[str, Imputation] = {
     "langevin": Imputation(Known, lambda s: AnnealedLangevin() if s is None else AnnealedLangevin(s), 20),
 }
 
-_FROM_DATA = (
+FROM_DATA = (
     "channels_in",
     "rank",
     "shape",
@@ -138,7 +138,7 @@ def _part(kind: str, cls: type) -> type[Options]:
     if kind in NETWORKS:
         fields["energy"] = (bool, False)
     for name, parameter in list(inspect.signature(cls).parameters.items()):
-        if name not in _FROM_DATA:
+        if name not in FROM_DATA:
             fields[name] = (hints[name], parameter.default)
     return create_model(f"{cls.__name__}Options", __base__=Options, **fields)
 
@@ -159,11 +159,15 @@ class SamplingOptions(Options):
     `fitted` holds the noise levels of the grid of that name, where one was measured (`undrift frontier`).
     """
 
-    sampler: SamplerName = "dpm2m"
-    steps: Annotated[int, Field(ge=1, le=10**6)] = 20
-    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = 1.0
-    grid: GridName = "straight"
-    fitted: tuple[tuple[float, ...], ...] | None = None
+    sampler: SamplerName = Field(default="dpm2m", description="by name")
+    steps: Annotated[int, Field(ge=1, le=10**6)] = Field(default=20, description="of the sampler")
+    scale: Annotated[float, Field(ge=-LARGEST_SCALE, le=LARGEST_SCALE)] = Field(
+        default=1.0, description="guidance scale: 0 ignores the class, 1 is the model as it was trained, above 1 sharpens"
+    )
+    grid: GridName = Field(default="straight", description="where the steps lie between noise and data")
+    fitted: tuple[tuple[float, ...], ...] | None = Field(
+        default=None, description="noise levels of the measured grid (`undrift frontier`)"
+    )
 
     @model_validator(mode="after")
     def _has_its_grid(self) -> SamplingOptions:
@@ -586,6 +590,6 @@ def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:
         chosen = [table[loc[1]]] if len(loc) > 1 and loc[0] == place and loc[1] in table else table.values()
         keys += ["network.energy"] if place == "network" else []
         for cls in chosen:
-            keys += [f"{place}.{k}" for k in inspect.signature(cls).parameters if k not in _FROM_DATA]
+            keys += [f"{place}.{k}" for k in inspect.signature(cls).parameters if k not in FROM_DATA]
         keys.append(f"{place}.kind")
     return list(dict.fromkeys(keys))

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from undrift import condition
-from undrift import times as grids
+from undrift import condition, times as grids
 from undrift.argument import LARGEST, fits, floats, function, instance, real, said, several, tensor, whole, wholes
 from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
-from undrift.error import OutputError
+from undrift.distributed.processes import Processes
 from undrift.noise import Noise
 from undrift.process import Process
 from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
-from undrift.storage import Named, beside, is_stream, reason
+from undrift.storage import write_array
 
 _FROM_PURE_NOISE = (
     " They start from pure noise, alpha = 0 at t = {t:g}, where what divides by alpha is infinite: the drift alpha'/alpha, the score's "
@@ -94,7 +91,7 @@ def sample(
         denoiser, shape, DPM2M() if sampler is None else sampler, steps, seed, cond, callback,
         grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,
     )  # fmt: skip
-    return torch.cat(list(parts)) if out is None else write_array(Path(out), shape, parts)
+    return torch.cat(list(parts)) if out is None else to_file(Path(out), shape, parts)
 
 
 def batches(
@@ -112,8 +109,14 @@ def batches(
     like: Tensor | None = None,
     start: Tensor | None = None,
     strength: float = 1.0,
+    processes: Processes | None = None,
 ) -> Iterator[Tensor]:
-    """The batches of `sample`, one after the other: arguments are checked at once, samples drawn as they are asked for."""
+    """The batches of `sample`, one after the other: arguments are checked at once, samples drawn as they are asked for.
+
+    Args:
+        processes: Those that run this same call, to draw a batch each at a time and give all of them to all. For a denoiser that
+            treats every row alike, given its condition; one that is bound to the rows of a batch is drawn from alone. Default: alone.
+    """
     n, seed, batch_size = whole(shape[0], "n", 1), whole(seed, "seed", 0), whole(batch_size, "batch_size", 1)
     if isinstance(sampler, str):
         raise TypeError(f"`sampler` is an object, such as undrift.ABM(); names like {sampler!r} are for `Model.sample`.")
@@ -133,35 +136,54 @@ def batches(
     times = _truncated(times, strength, start, shape)
     cond = condition.for_samples(cond, n, like.device)
 
-    def draw() -> Iterator[Tensor]:
-        for low in range(0, n, batch_size):
-            rows = slice(low, min(low + batch_size, n))
-            noise = Noise(numbers[rows]).fold("sample", seed)
-            bound = denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
-            x = like.new_empty(rows.stop - rows.start, *shape[1:])
-            if start is None:
-                x = _prior(denoiser.process, times[0], x, noise)
-            else:
-                x = denoiser.process.perturb(start[rows].to(x), times[0], noise.fold("prior").normal(x))
-            state = State(x, times[0])
-            try:
-                for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
-                    if callback is not None:
-                        callback(state)
-            except StopIteration:
-                pass
-            bad = int((~torch.isfinite(state.x.flatten(1))).any(1).sum())
-            if bad:
-                alpha, sigma = denoiser.process(times[0])
-                pure = alpha * denoiser.unit < PURE_NOISE * sigma
-                raise RuntimeError(
-                    f"{type(sampler).__name__} made {bad} of {len(x)} samples that are not finite; "
-                    "try more steps, a lower guidance scale, or check the denoiser's own output."
-                    f"{_FROM_PURE_NOISE.format(t=float(times[0])) if pure else ''}"
-                )
-            yield state.x
+    if processes is None or callback is not None or (processes.in_parts and sampler.evaluations(len(times) - 1) is None):
+        processes = (
+            Processes()
+        )  # a network in parts is asked equally often by all, so no sampler may take as many steps as it likes
 
-    return draw()
+    def draw(rows: slice) -> Tensor:
+        noise = Noise(numbers[rows]).fold("sample", seed)
+        bound = denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
+        x = like.new_empty(rows.stop - rows.start, *shape[1:])
+        if start is None:
+            x = _prior(denoiser.process, times[0], x, noise)
+        else:
+            x = denoiser.process.perturb(start[rows].to(x), times[0], noise.fold("prior").normal(x))
+        state = State(x, times[0])
+        try:
+            for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
+                if callback is not None:
+                    callback(state)
+        except StopIteration:
+            pass
+        bad = int((~torch.isfinite(state.x.flatten(1))).any(1).sum())
+        if bad:
+            alpha, sigma = denoiser.process(times[0])
+            pure = alpha * denoiser.unit < PURE_NOISE * sigma
+            raise RuntimeError(
+                f"{type(sampler).__name__} made {bad} of {len(x)} samples that are not finite; "
+                "try more steps, a lower guidance scale, or check the denoiser's own output."
+                f"{_FROM_PURE_NOISE.format(t=float(times[0])) if pure else ''}"
+            )
+        return state.x
+
+    def drawn(low: int, high: int) -> Tensor:
+        return processes.shared(high - low, lambda rows: draw(slice(low + rows.start, low + rows.stop)))
+
+    many = batch_size * processes.size
+    return (drawn(low, min(low + many, n)) for low in range(0, n, many))
+
+
+def to_file(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> Tensor:
+    """Write batches to one `.npy` file as they come; returns it, mapped.
+
+    In a process that does not write (`storage.writing_nothing`) what is returned has no numbers (device "meta").
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    array = write_array(path, shape, (part.cpu().numpy() for part in parts))
+    return torch.empty(shape, device="meta") if array is None else torch.from_numpy(array)
 
 
 def as_grid(denoiser: AnyDenoiser, grid: grids.Grid, steps: int | Tensor) -> Tensor:
@@ -201,33 +223,6 @@ def laid_out(denoiser: AnyDenoiser, grid: grids.Grid, steps: int) -> Tensor:
     return grid(grids.in_units(denoiser.process, denoiser.unit), steps)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some of the samples of a call of `batches`, wherever they are drawn: a function of their rows."""
-
-    denoiser: AnyDenoiser
-    shape: tuple[int, ...]
-    sampler: Sampler
-    times: Tensor
-    cond: Any
-    options: dict[str, Any]
-
-    def __call__(self, rows: slice) -> Tensor:
-        options, denoiser = dict(self.options), self.denoiser
-        device = numbers_like(denoiser).device
-        if device.type == "cuda":  # sent by another process, of another GPU
-            device = torch.device("cuda", torch.cuda.current_device())
-            denoiser = denoiser.to(device)
-        first = options.pop("first", 0)
-        numbers = numbered(first, self.shape[0])
-        if options.get("start") is not None:
-            options["start"] = options["start"][rows]
-        cond = condition.for_samples(self.cond, self.shape[0], device)
-        shape = (rows.stop - rows.start, *self.shape[1:])
-        cond = None if cond is None else condition.rows(cond, rows)
-        return torch.cat(list(batches(denoiser, shape, self.sampler, self.times, cond=cond, first=numbers[rows], **options)))
-
-
 def _prior(process: Process, t: Tensor, like: Tensor, noise: Noise) -> Tensor:
     """Pure noise of the level at which a grid starts, which is t_max for all but `leading`."""
     x = process.prior(like, noise)
@@ -247,28 +242,3 @@ def _truncated(times: Tensor, strength: float, start: Tensor | None, shape: tupl
         raise ValueError("`start` has entries that are not finite.")
     steps = len(times) - 1
     return times[steps - max(1, round(strength * steps)) :]
-
-
-def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> Tensor:
-    """Write batches to one `.npy` file as they come, under another name until it is complete; returns it, mapped.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    if path.suffix != ".npy" and not is_stream(path):
-        raise OutputError(f"{path}: samples are written as a numpy array; name a .npy file")
-    row, array = 0, None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(Named(path)) as part:
-            for samples in parts:
-                values = samples.cpu().numpy()
-                if array is None:
-                    array = np.lib.format.open_memmap(part, "w+", values.dtype, shape)
-                array[row : row + len(values)] = values
-                row += len(values)
-            assert array is not None
-            array.flush()
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {reason(error)}") from None
-    return torch.from_numpy(array)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undrift.data import Dataset
 from undrift.error import UndriftError
-from undrift.model_file import load, save
+from undrift.model_file import load, write_model
 from undrift.training.log import read_log
 from undrift.training.monitor import Monitor, number
 from undrift.training.posthoc import LENGTHS, TRACKED, Profile, combine, gamma_of, read_snapshots
@@ -107,4 +107,4 @@ def adopt(trainer: Trainer, chosen: Candidate) -> None:
     """Make a candidate the model that is sampled; the states, and so the training, stay as they are."""
     trained = trainer.model.trained
     trained.update(trainer.facts(), average={**chosen.about, "held_out": number(chosen.held_out)})
-    save(trainer.model, {"raw": trainer.denoiser.state_dict(), "ema": chosen.weights}, trainer.folder)
+    write_model(trainer.model, {"raw": trainer.denoiser.state_dict(), "ema": chosen.weights}, trainer.folder)

@@ -100,7 +100,7 @@ def state_groups(
     """The tensors of a state, none of them copied."""
     groups: Groups = {"raw": module.state_dict(), "optimizer": {}} | {name: a.weights for name, a in averages.items()}
     for i, slots in optimizer.state_dict()["state"].items():
-        groups["optimizer"] |= {f"{i}.{k}": torch.as_tensor(v) for k, v in slots.items()}
+        groups["optimizer"] |= {f"{i}.{k}": torch.as_tensor(v) for k, v in slots.items() if v is not None}
     if scaler is not None:
         about = scaler.state_dict()
         groups["scaler"] = {k: torch.tensor(about[k], dtype=torch.float64) for k in ("scale", "_growth_tracker")}
@@ -198,9 +198,9 @@ def _restore(
         raise ModelError(f"{saved.file.path} tells of no run ({error})") from None
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     own = {k: v.shape for k, v in module.state_dict().items()}
-    slots = {f"{i}.{k}": p.shape for i, p in enumerate(parameters) for k in ("exp_avg", "exp_avg_sq")}
-    slots |= {f"{i}.step": torch.Size([]) for i in range(len(parameters))}
-    wanted = {"raw": own, "optimizer": slots if progress.step > progress.skipped else {}} | {name: own for name in averages}
+    wanted = {"raw": own, "optimizer": _slots(saved, parameters, optimizer)} | {name: own for name in averages}
+    if progress.step <= progress.skipped:
+        wanted["optimizer"] = {}
     shapes = {group: found for group, found in saved.groups.items() if group != "scaler"}
     held = {"raw": module.state_dict(), **{name: average.weights for name, average in averages.items()}}
     types = {f"{name}.{k}": TYPES[v.dtype] for name, weights in held.items() for k, v in weights.items()}
@@ -221,12 +221,28 @@ def _restore(
             for k, tensor in weights.items():
                 fill(tensor, f"{group}.{k}")
         # The fused optimiser walks through memory: its slots must be laid out as the parameter is (channels last, say).
-        for i, p in enumerate(parameters if "optimizer" in shapes else []):
-            slot = {k: fill(torch.zeros_like(p), f"optimizer.{i}.{k}") for k in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[p] = {"step": saved.tensor(f"optimizer.{i}.step").to(p.device, torch.float32), **slot}
+        for key in shapes.get("optimizer", {}):
+            index, _, slot = key.partition(".")
+            p, name = parameters[int(index)], f"optimizer.{key}"
+            if saved.groups["optimizer"][key] == p.shape and p.ndim:
+                optimizer.state[p][slot] = fill(torch.zeros_like(p), name)
+            else:
+                value = saved.tensor(name)
+                counts = slot == "step" and isinstance(optimizer, torch.optim.AdamW)
+                optimizer.state[p][slot] = value.to(p.device, torch.float32 if counts else value.dtype)
     if scaler is not None and scale is not None:
         scaler.load_state_dict(scaler.state_dict() | scale)
     return progress
+
+
+def _slots(saved: Saved, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Size]:
+    """The slots by name that a state should hold: of AdamW three for each parameter that was ever used, of others those it holds."""
+    found = saved.groups.get("optimizer", {})
+    if not isinstance(optimizer, torch.optim.AdamW):
+        return {k: v for k, v in found.items() if k.partition(".")[0].isdecimal() and int(k.partition(".")[0]) < len(parameters)}
+    used = {k.partition(".")[0] for k in found} or {str(i) for i in range(len(parameters))}
+    slots = {f"{i}.{k}": p.shape for i, p in enumerate(parameters) if str(i) in used for k in ("exp_avg", "exp_avg_sq")}
+    return slots | {f"{i}.step": torch.Size([]) for i in range(len(parameters)) if str(i) in used}
 
 
 def _scale_of(saved: Saved) -> dict[str, Any]:

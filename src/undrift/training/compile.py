@@ -64,7 +64,7 @@ def _gradients(trainer: Trainer, training: bool) -> dict[str, Tensor]:
     """Of the first step's loss, in training mode or not, by weights moved so that every layer speaks; they are put back."""
     denoiser = trainer.denoiser.train(training)
     before = {name: p.detach().clone() for name, p in denoiser.named_parameters()}
-    [part, *_] = trainer.processes.share(trainer.recipe.batch_size, trainer.recipe.accumulate)
+    [part, *_] = trainer.processes.share(trainer.settings.batch_size, trainer.settings.accumulate)
     try:
         with torch.no_grad():
             for i, p in enumerate(denoiser.parameters()):  # output layers start at zero, and would hide what is behind them

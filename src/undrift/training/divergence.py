@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from undrift.error import ModelError, UndriftError
-from undrift.recipe.recipe import Recipe
 from undrift.training.checkpoint import Saved, path_of, steps_of
+from undrift.training.settings import Settings
 
 if TYPE_CHECKING:
     from undrift.training.trainer import Trainer
@@ -49,13 +49,18 @@ class Cause:
 class Diverged(UndriftError):
     """A training that went wrong, and how to go on."""
 
-    def __init__(self, step: int, what: str, cause: Cause, last: int | None, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, step: int, what: str, cause: Cause, last: int | None, settings: Settings, folder: Path) -> None:
         self.step, self.what, self.cause = step, what, cause
-        rate = float(f"{recipe.learning_rate / 3:.1g}")
+        rate = float(f"{settings.learning_rate / 3:.1g}")
         kept = f"the last good state, of step {last}, is kept" if last is not None else "no good state was saved yet"
+        again = (
+            f'undrift.fit(..., folder="{folder}", learning_rate={rate:g})'
+            if settings.recipe == "fit"
+            else f"undrift train {settings.recipe} --out {folder} learning_rate={rate:g}"
+        )
         super().__init__(
             f"step {step}: {what}; {cause}. The run was stopped and {kept}. Go on from there with a lower rate: "
-            f"undrift train {recipe.recipe} --out {folder} learning_rate={rate:g} (now {recipe.learning_rate:g})"
+            f"{again} (now {settings.learning_rate:g})"
         )
 
 
@@ -80,8 +85,7 @@ def find_cause(trainer: Trainer, step: int) -> Cause:
             for part, weight in module.named_parameters(recurse=False):
                 back = weight.register_hook(lambda slope, name=name, part=part: note("gradient", f"{name}.{part}", slope))
                 hooks.callback(back.remove)
-        with torch.set_grad_enabled(trainer.shards is None):  # of a network in parts the first process cannot go back alone
-            losses = trainer.losses(step)
+        losses = trainer.losses(step)
         if losses.requires_grad:
             losses.mean().backward()  # type: ignore[no-untyped-call]
     trainer.optimizer.zero_grad(set_to_none=True)

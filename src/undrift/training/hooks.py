@@ -21,7 +21,7 @@ from undrift.training.log import Log
 from undrift.training.monitor import Monitor, number
 from undrift.training.quality import Quality
 from undrift.training.status import Status, status_of
-from undrift.training.trainer import WATCHED, Report, Trainer
+from undrift.training.trainer import Report, Trainer
 
 resource: ModuleType | None
 try:
@@ -42,10 +42,10 @@ class Watch:
     """
 
     def __init__(self, trainer: Trainer, held_out: Dataset, tell: Callable[[dict[str, Any]], None] = lambda record: None) -> None:
-        self.trainer, self.recipe, self.tell = trainer, trainer.recipe, tell
+        self.trainer, self.settings, self.tell = trainer, trainer.settings, tell
         self.log = Log(trainer.folder, trainer.progress.step)
-        self.monitor = Monitor(trainer, held_out) if self.recipe.monitor_every else None
-        self.quality = Quality(trainer, held_out) if self.recipe.quality_every else None
+        self.monitor = Monitor(trainer, held_out) if self.settings.monitor_every else None
+        self.quality = Quality(trainer, held_out) if self.settings.quality_every else None
         self.first, self.start, self.speed = trainer.progress.step, time.perf_counter(), 0.0
         self._status: Status | None = None
         self._enough: str | None = None
@@ -55,7 +55,7 @@ class Watch:
     def status(self) -> Status:
         """The verdict on the log so far."""
         if self._status is None:
-            self._status = status_of(self.log.records, self.recipe)
+            self._status = status_of(self.log.records, self.settings)
         return self._status
 
     @property
@@ -67,11 +67,11 @@ class Watch:
 
     def _why_enough(self) -> str:
         looks = self.looks
-        if self.recipe.patience and looks:
+        if self.settings.patience and looks:
             best = min(range(len(looks)), key=lambda i: looks[i]["held_out"])
-            if len(looks) - 1 - best >= self.recipe.patience:
-                return f"no better held-out loss for {self.recipe.patience} looks"
-        if self.recipe.until == "converged" and self.status.verdict in ("converged", "memorising"):
+            if len(looks) - 1 - best >= self.settings.patience:
+                return f"no better held-out loss for {self.settings.patience} looks"
+        if self.settings.until == "converged" and self.status.verdict in ("converged", "memorising"):
             return f"the verdict is {self.status.verdict}"
         return ""
 
@@ -88,10 +88,14 @@ class Watch:
         return min(seen, key=lambda step: (seen[step], step), default=None)
 
     def before(self) -> None:
-        """The floors, and a look before the first step: what the losses are to be held against. Nothing, later on."""
-        if self.monitor is not None and self.trainer.progress.step == 0 and not self.log.records:
-            if floor := self.monitor.floor():
-                self.add(floor)
+        """The floors, and a look before the first step: what the losses are to be held against.
+
+        Later on nothing, but for a look that was due when the other processes were lost.
+        """
+        step = self.trainer.progress.step
+        if self.monitor is not None and step == 0 and not self.log.records and (floor := self.monitor.floor()):
+            self.add(floor)
+        if self.monitor is not None and self.monitor.due(step):
             self.look()
 
     def after(self, report: Report) -> None:
@@ -100,20 +104,20 @@ class Watch:
         Raises:
             Diverged: the look shows that the loss has gone far above where it began; nothing is saved.
         """
-        recipe, step = self.recipe, report.step
+        settings, step = self.settings, report.step
         self.trainer.snapshots.take(step, self.trainer.whole("averages"))
-        self.speed = (step - self.first) * recipe.batch_size / max(1e-9, time.perf_counter() - self.start)
-        if step % recipe.log_every == 0:
+        self.speed = (step - self.first) * settings.batch_size / max(1e-9, time.perf_counter() - self.start)
+        if step % settings.log_every == 0:
             self.add(self.facts(report))
         if self.monitor is not None and self.monitor.due(step):
             self.look()
             if (what := self.worse_than_nothing()) is not None:
                 raise self.trainer.diverged(what)
-        if self.quality is not None and step % recipe.quality_every == 0 and (record := self.quality.measure()):
+        if self.quality is not None and step % settings.quality_every == 0 and (record := self.quality.measure()):
             self.add(record)
-        if step % recipe.checkpoint_every == 0 and report.fraction < 1:
+        if step % settings.checkpoint_every == 0 and report.fraction < 1:
             self.save()
-        if recipe.sample_every and step % recipe.sample_every == 0:
+        if settings.sample_every and step % settings.sample_every == 0:
             self.preview()
 
     def facts(self, report: Report) -> dict[str, Any]:
@@ -139,7 +143,7 @@ class Watch:
     def worse_than_nothing(self) -> str | None:
         """Whether the raw weights are far worse than they were before training: on the same questions, so not by chance."""
         looks = [r for r in self.log.records if "held_out_raw" in r]
-        if self.recipe.objective.kind not in WATCHED or looks[0]["step"] > 0 or looks[0]["held_out_raw"] is None:
+        if not self.trainer.watched or looks[0]["step"] > 0 or looks[0]["held_out_raw"] is None:
             return None
         first, now = looks[0]["held_out_raw"], looks[-1]["held_out_raw"]
         if now is not None and now <= WORSE * first:

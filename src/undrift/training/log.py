@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from undrift.error import OutputError
 from undrift.schema import Facts, Text, parse_json, validated
-from undrift.storage import open_file, open_to_append, read_text, reason, write_text
+from undrift.storage import append, open_file, read_text, reason, write_text
 
 NAME = "log.jsonl"
 
@@ -49,8 +49,7 @@ class Log:
         """Add a line. Raises OutputError if it cannot."""
         self.records.append(record)
         try:
-            with open_to_append(self.path) as handle:
-                handle.write(line(record).encode())
+            append(self.path, line(record).encode())
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written: {reason(error)}; make room or mend the folder, then run the same command again: "

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from undrift.error import UndriftError
-from undrift.recipe.recipe import Recipe
 from undrift.storage import read_text, reason, write_text
+from undrift.training.settings import Settings
 
 
 class Boards:
@@ -18,25 +20,26 @@ class Boards:
     Weights & Biases keeps to its own settings: `WANDB_MODE=offline` writes to RUN/wandb and sends nothing.
 
     Args:
-        recipe: What is asked for.
+        settings: What is asked for.
         folder: The run's; TensorBoard's events go there, to `tensorboard/`.
         step: Where the session goes on: what a killed one wrote beyond it does not count.
+        config: All choices of the run, for Weights & Biases; default: the settings.
 
     Raises:
         UndriftError: a package that is asked for is not there.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, step: int) -> None:
+    def __init__(self, settings: Settings, folder: Path, step: int, config: Mapping[str, Any] | None = None) -> None:
         self.writer: Any = None
         self.wandb: Any = None
-        if recipe.tensorboard:
+        if settings.tensorboard:
             tensorboard = _package("tensorboard")
             self.writer = tensorboard.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
-        if recipe.wandb:
+        if settings.wandb:
             package = _package("wandb")
             self.wandb = package.init(
                 project="undrift", name=folder.name, dir=str(folder), id=_name_for(folder / "wandb"), resume="allow",
-                config=recipe.model_dump(mode="json"),
+                config=asdict(settings) if config is None else dict(config),
             )  # fmt: skip
 
     def __enter__(self) -> Boards:
@@ -88,10 +91,10 @@ def _name_for(folder: Path) -> str:
         raise UndriftError(f"{path} cannot be read ({reason(error)}); delete it, and the run gets a new name there") from None
 
 
-def check_packages(recipe: Recipe) -> None:
+def check_packages(settings: Settings) -> None:
     """Before any work: can the packages be imported that a recipe asks for? Raises UndriftError."""
     for name in _MODULES:
-        if getattr(recipe, name):
+        if getattr(settings, name):
             _package(name)
 
 

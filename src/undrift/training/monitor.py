@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,13 +30,14 @@ import torch
 from torch import Tensor
 
 from undrift.condition import null_like, rows
-from undrift.data import Dataset, mixture_law
+from undrift.data import Dataset
 from undrift.data.stream import stream
 from undrift.denoiser import AnyDenoiser
-from undrift.exact import Empirical, GaussianMixture
+from undrift.exact import Empirical
 from undrift.noise import Noise
+from undrift.objective import DenoisingScoreMatching, Distillation
 from undrift.process import expand
-from undrift.training.trainer import NOT_NEGATIVE, Trainer
+from undrift.training.trainer import Trainer
 
 EDGES = (-math.inf, -4.0, 0.0, 4.0, math.inf)  # of the noise levels that are told apart, in log-SNR
 MOST_POINTS = 2**26  # entries of the training data up to which the empirical denoiser is asked: 0.5 GB
@@ -59,13 +61,13 @@ class Monitor:
     """
 
     def __init__(self, trainer: Trainer, held_out: Dataset, examples: int | None = None) -> None:
-        self.trainer, self.recipe, self.examples = trainer, trainer.recipe, examples or trainer.recipe.monitor_examples
+        self.trainer, self.settings, self.examples = trainer, trainer.settings, examples or trainer.settings.monitor_examples
         self.held_out, self.trained_on = self._questions(held_out), self._questions(trainer.data)
         self._levels: list[Tensor] = []
 
     def due(self, step: int) -> bool:
         """Whether to look after this step: every `monitor_every`, and whenever a state is saved, so that the best can be known."""
-        every, saved = self.recipe.monitor_every, self.recipe.checkpoint_every
+        every, saved = self.settings.monitor_every, self.settings.checkpoint_every
         return bool(every) and (step % every == 0 or step % saved == 0)
 
     def look(self) -> dict[str, Any]:
@@ -91,7 +93,7 @@ class Monitor:
     def floor(self) -> dict[str, Any] | None:
         """The record with the floors, or None where no exact denoiser is at hand."""
         trainer, data = self.trainer, self.trainer.data
-        plain = trainer.model.parts.get("condition") is None and self.recipe.objective.kind == "denoising"
+        plain = trainer.model.parts.get("condition") is None and type(trainer.objective) is DenoisingScoreMatching
         if not plain:
             return None
         floors = {}
@@ -102,33 +104,39 @@ class Monitor:
                 memoriser = Outputs(Empirical(points, trainer.denoiser.process, labels), trainer)
                 for name, asked in (("trained_on", self.trained_on), ("held_out", self.held_out)):
                     floors[f"memoriser_{name}"] = number(self.losses(asked, memoriser).mean())
-        if self.recipe.data.get("kind") == "toy" and data.name == "mixture":
-            means, std = mixture_law()
-            centres = data.spec.to_model(torch.from_numpy(means).float())
-            law = GaussianMixture(
-                centres,
-                std / float(torch.as_tensor(data.spec.scale, dtype=torch.float64).flatten()[0]),
-                process=trainer.denoiser.process,
-            )
-            floors["law"] = number(self.losses(self.held_out, Outputs(law, trainer)).mean())
+        if trainer.law is not None:
+            floors["law"] = number(self.losses(self.held_out, Outputs(trainer.law, trainer)).mean())
         return {"step": trainer.progress.step, "floor": floors} if floors else None
 
     @property
     def classes(self) -> bool:
         """Whether the network is told classes, and now and then not, and the class is no part of the answer as it is of a teacher's."""
-        asked = isinstance(self.held_out.cond, Tensor) and self.recipe.label_dropout > 0
-        return asked and self.recipe.objective.kind != "distillation"
+        asked = isinstance(self.held_out.cond, Tensor) and self.settings.label_dropout > 0
+        return asked and not isinstance(self.trainer.objective, Distillation)
 
     def losses(self, asked: Questions, denoiser: Any = None) -> Tensor:
-        """The loss of each question, `(n,)` float64 on the CPU, in batches of the training's size."""
-        trainer, found = self.trainer, []
-        denoiser = trainer.denoiser if denoiser is None else denoiser
-        for some in torch.split(torch.arange(len(asked.x0)), self.recipe.batch_size):
-            # Score matching without a target differentiates the network in its input; the others need no gradient.
-            with torch.set_grad_enabled(self.recipe.objective.kind not in NOT_NEGATIVE), trainer.precision.autocast():
-                part = some.to(asked.x0.device)
-                loss = trainer.objective(denoiser, asked.x0[part], asked.noise[part], rows(asked.cond, part))
-            found.append(loss.detach().double().cpu())
+        """The loss of each question, `(n,)` float64 on the CPU."""
+        denoiser = self.trainer.denoiser if denoiser is None else denoiser
+        return self._each(asked, lambda some: self._loss(some, denoiser).double().cpu())
+
+    def _loss(self, asked: Questions, denoiser: Any) -> Tensor:
+        """The loss of a few questions, where they are."""
+        trainer = self.trainer
+        # Score matching without a target differentiates the network in its input; the others need no gradient.
+        with torch.set_grad_enabled(getattr(trainer.objective, "second_order", True)), trainer.precision.autocast():
+            loss: Tensor = trainer.objective(denoiser, asked.x0, asked.noise, asked.cond)
+        return loss.detach()
+
+    def _each(self, asked: Questions, answer: Callable[[Questions], Tensor]) -> Tensor:
+        """The answers to all questions, in batches of the training's size, each shared out over the processes."""
+        found = []
+        for some in torch.split(torch.arange(len(asked.x0), device=asked.x0.device), self.settings.batch_size):
+
+            def job(mine: slice, some: Tensor = some) -> Tensor:
+                part = some[mine]
+                return answer(Questions(asked.x0[part], rows(asked.cond, part), asked.noise[part]))
+
+            found.append(self.trainer.processes.shared(len(some), job))
         return torch.cat(found)
 
     def bins(self) -> list[tuple[float | None, float | None, Tensor, Tensor]]:
@@ -145,23 +153,23 @@ class Monitor:
     def _level_of(self, asked: Questions) -> Tensor:
         """The log-SNR of each question `(n,)`: what the network is told of it."""
         seen: list[Tensor] = []
+
+        def level(some: Questions) -> Tensor:
+            seen.clear()
+            self._loss(some, self.trainer.denoiser)
+            return -8 * seen[0].double().cpu()
+
         hook = self.trainer.denoiser.net.register_forward_pre_hook(lambda module, given: seen.append(given[1].detach()))
-        levels = []
         try:
-            for some in torch.split(torch.arange(len(asked.x0)), self.recipe.batch_size):
-                seen.clear()
-                part = some.to(asked.x0.device)
-                self.losses(Questions(asked.x0[part], rows(asked.cond, part), asked.noise[part]))
-                levels.append(-8 * seen[0].double().cpu())
+            return self._each(asked, level)
         finally:
             hook.remove()
-        return torch.cat(levels)
 
     def _questions(self, data: Dataset) -> Questions:
         """A random choice of examples, with noise: functions of the seed."""
         n = min(len(data), self.examples)
-        chosen = torch.from_numpy(stream(self.recipe.seed, "monitor").permutation(len(data))[:n].copy())
-        noise = Noise(torch.arange(n, device=self.trainer.device)).fold("monitor", self.recipe.seed)
+        chosen = torch.from_numpy(stream(self.settings.seed, "monitor").permutation(len(data))[:n].copy())
+        noise = Noise(torch.arange(n, device=self.trainer.device)).fold("monitor", self.settings.seed)
         return Questions(*self.trainer.examples(data, chosen, noise), noise)
 
 

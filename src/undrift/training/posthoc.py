@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.error import ModelError
+from undrift.storage import writes
 from undrift.training.checkpoint import FOLDER, Groups, flat, numbered, read_groups, write_groups
 from undrift.training.ema import Average, PowerEMA
 
@@ -104,7 +105,7 @@ class Snapshots:
         Raises:
             OutputError: it cannot be written.
         """
-        if not self.most or step % (apart := self.interval(step)):
+        if not self.most or step % (apart := self.interval(step)) or not (writes() or whole):
             return
         averages = flat({name: average.weights for name, average in self.averages.items()})
         read: Callable[[str], Tensor] = averages.__getitem__ if whole is None else whole
@@ -116,7 +117,7 @@ class Snapshots:
         path = self.folder / f"average-{step:08d}.safetensors"
         write_groups(path, groups, {"step": step}, lambda name: read(name).to(types[name]))
         for old, path in snapshot_paths(self.folder.parent).items():
-            if old % apart:
+            if old % apart and writes():
                 with suppress(OSError):
                     path.unlink()
 

@@ -40,10 +40,10 @@ class Quality:
         if trainer.model.parts.get("condition") is not None:
             return None
         try:
-            yardstick = of_data(data, self.held_out, SAMPLES, trainer.recipe.seed)
+            yardstick = of_data(data, self.held_out, SAMPLES, trainer.settings.seed)
         except UndriftError:  # too few examples to judge by
             return None
-        rows = torch.from_numpy(stream(trainer.recipe.seed, "quality").integers(0, len(data), SAMPLES))
+        rows = torch.from_numpy(stream(trainer.settings.seed, "quality").integers(0, len(data), SAMPLES))
         labels = None if data.labels is None else torch.from_numpy(data.labels)[rows]
         samples = trainer.averaged(lambda model: self._draw(labels))
         found = {"energy_distance": number(yardstick.quality(samples).value), "held_out_examples": number(yardstick.floor.value)}

@@ -1,109 +1,181 @@
-"""A training session at the terminal: show how it goes, save, stop cleanly, say what came of it."""
+"""A training at work: step after step, with its log, looks, previews and saves; and the session of `undrift train`."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
+from undrift.console import Terminal
 from undrift.data import Dataset
-from undrift.distributed.processes import GO_ON, STOP, Lost, joined
+from undrift.distributed.processes import Left, Lost, joined
+from undrift.error import UndriftError
+from undrift.model import Model
+from undrift.model_file import load
+from undrift.recipe.recipe import run_named
 from undrift.signals import Leaving, Polite
 from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged
 from undrift.training.hooks import Watch, peak_memory
 from undrift.training.loggers import Boards
+from undrift.training.progress import Bar
 from undrift.training.setup import plan, prepare
 from undrift.training.trainer import Report, Trainer
+
+Logger = Callable[[dict[str, Any]], Any]
 
 
 class Stopped(Exception):
     """Training was interrupted from the keyboard; everything is saved."""
 
 
-def run(trainer: Trainer, held_out: Dataset, console: Console, started: float) -> Watch:
-    """Train to the end of the recipe with a progress line, logs, previews and checkpoints.
+class Session:
+    """A training that is stepped through: `for report in session` trains to the end, saving and looking as the settings say.
+
+    Leave the loop at any time: the state is saved, and another session goes on from there to the same bits.
+
+    Args:
+        trainer: What is trained.
+        held_out: Examples that it does not see.
+        started: `time.perf_counter()` from which the clock of the session runs; default: when the loop begins.
+        loggers: Each is given every record of the log as it is written.
+
+    Several processes go through the same loop, and share out all that takes time; the first one writes.
+
+    Attributes:
+        watch: What looks after the trainer.
+        stopped: Whether it was asked to stop before its end.
+    """
+
+    def __init__(self, trainer: Trainer, held_out: Dataset, started: float | None = None, loggers: Sequence[Logger] = ()) -> None:
+        self.trainer, self.started, self.loggers = trainer, started, loggers
+        self.watch = Watch(trainer, held_out)
+        trainer.processes.barrier()  # all have read the log before the first one adds to it
+        self.stopped = False
+        self._asked = False
+
+    def stop(self) -> None:
+        """Ask it to stop after the step in hand."""
+        self._asked = True
+
+    def __iter__(self) -> Iterator[Report]:
+        """Train.
+
+        Raises:
+            Diverged: the training went wrong; what was saved before is kept.
+            Lost: another process is gone.
+        """
+        trainer = self.trainer
+        with ExitStack() as held, Polite() as stop, Leaving(trainer.processes, self._saved):
+            if trainer.processes.first:
+                boards = held.enter_context(Boards(trainer.settings, trainer.folder, trainer.progress.step, trainer.config))
+                self.watch.tell = lambda record: self._tell([boards.add, *self.loggers], record)
+            yield from self._steps(stop)
+
+    def _tell(self, loggers: Sequence[Logger], record: dict[str, Any]) -> None:
+        for logger in loggers:
+            logger(dict(record))
+
+    def _steps(self, stop: Polite) -> Iterator[Report]:
+        """Step by step to the end, or until it is enough, or somebody asks to stop."""
+        trainer, watch, left = self.trainer, self.watch, False
+        try:
+            watch.before()
+            for report in trainer.run(self.started):
+                watch.after(report)
+                try:
+                    yield report
+                except GeneratorExit:
+                    self._asked = left = True
+                self._asked = bool(trainer.processes.largest(float(stop.asked or self._asked)))
+                if self._asked or watch.enough:
+                    break
+            if self._asked and not watch.enough and trainer.fraction(trainer.progress.step, trainer.progress.seconds) < 1:
+                self.stopped = True
+                watch.save()
+            else:
+                watch.finish()
+            trainer.processes.barrier()  # what the first one has written is there for all
+        except Diverged as error:
+            watch.diverged(error)
+            raise
+        except Lost as error:
+            raise Lost(f"{error}; {self._saved()}: go on with the same command, on any number of processes") from None
+        if left:
+            raise GeneratorExit
+
+    def _saved(self) -> str:
+        """Save what can be saved without the other processes; how far the run then is, in words."""
+        if not self.trainer.in_parts:  # a step that could not be summed has changed nothing
+            self.watch.save()
+        return f"the run is saved at step {max(steps_of(self.trainer.folder), default=0)}"
+
+    def facts(self, report: Report) -> str:
+        """How it goes, in a few words."""
+        left = report.seconds * (1 - report.fraction) / max(report.fraction, 1e-9)
+        clock = f"{int(left) // 60}:{int(left) % 60:02d}"
+        seen, watch = self.watch.said(), self.watch
+        return f"step {report.step}  loss {watch.trainer.progress.loss:.4f}{seen}  {watch.speed:.0f} examples/s  {clock} left"
+
+
+def run(session: Session, console: Console | None = None) -> None:
+    """Train to the end of the run with a bar, logs, previews and saves.
 
     Raises:
         Stopped: Ctrl-C; the state is saved first.
         Diverged: the training went wrong; what was saved before is kept.
     """
-    with Boards(trainer.recipe, trainer.folder, trainer.progress.step) as boards, Polite() as stop:
-        watch = Watch(trainer, held_out, boards.add)
-        with Leaving(trainer.processes, lambda: _saved(trainer, watch)):
-            _steps(trainer, watch, stop, console, started)
-    return watch
+    with Bar(console, session.trainer.processes.first) as bar:
+        for report in session:
+            bar.show(report.fraction, session.facts(report))
+    if session.stopped:
+        raise Stopped(f"stopped at step {session.trainer.progress.step}; everything is saved in {session.trainer.folder}")
 
 
-def _steps(trainer: Trainer, watch: Watch, stop: Polite, console: Console, started: float) -> None:
-    """Step by step to the end, or until it is enough, or somebody asks to stop."""
-    with trainer.processes.helped():
-        watch.before()
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %  {task.fields[facts]}")]
-    spoken = time.perf_counter()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("training", total=1.0, facts="")
-        try:
-            for report in trainer.run(started):
-                with trainer.processes.helped():
-                    watch.after(report)
-                facts = _facts(report, watch)
-                bar.update(task, completed=report.fraction, facts=facts)
-                if not console.is_terminal and time.perf_counter() - spoken > 15:
-                    spoken = time.perf_counter()
-                    console.print(f"training {100 * report.fraction:3.0f} %  {facts}", highlight=False)
-                stop.asked |= trainer.processes.agree(STOP if stop.asked else GO_ON) >= STOP
-                if trainer.processes.told(float(stop.asked or bool(watch.enough))):
-                    break
-        except Diverged as error:
-            watch.diverged(error)
-            raise
-        except Lost as error:
-            saved = _saved(trainer, watch)
-            raise Lost(f"{error}; {saved}: go on with the same command, on any number of processes") from None
-    at_its_end = watch.enough or trainer.fraction(trainer.progress.step, trainer.progress.seconds) >= 1
-    with trainer.processes.helped():
-        if stop.asked and not at_its_end:
-            watch.save()
-            raise Stopped(f"stopped at step {trainer.progress.step}; everything is saved in {trainer.folder}")
-        watch.finish()
+def train(
+    recipe: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path | None = None,
+    fresh: bool = False,
+    console: Console | None = None,
+    **keys: Any,
+) -> Model:
+    """`undrift train` in one call: train a model by a recipe, or go on with its run, and return it.
 
+    Args:
+        recipe: The name of a recipe ("digits", "mnist", "toy", "images", "array", ...), or the folder of a run to go on with.
+        overrides: Keys of the recipe with dots, such as `{"process.beta_max": 15}`.
+        out: The folder of the run; default `runs/RECIPE`, or that of the run to go on with.
+        fresh: Start over; a run that is there is put aside, not deleted.
+        console: Where to say how it goes; default: the terminal.
+        keys: Keys of the recipe without dots: `steps=2000, data_dir="photos", process={"kind": "vp"}`.
 
-def _saved(trainer: Trainer, watch: Watch) -> str:
-    """Save what can be saved without the other processes; how far the run then is, in words."""
-    if trainer.shards is None:  # a step that could not be summed has changed nothing
-        watch.save()
-    return f"the run is saved at step {max(steps_of(trainer.folder), default=0)}"
-
-
-def follow(trainer: Trainer, started: float) -> None:
-    """The same training in a process that is not the first: no log, no looks, no files, but help with previews.
+    Returns:
+        The model with the averaged weights, on the CPU.
 
     Raises:
-        Left: the first process failed.
-        Lost: another process is gone.
+        UndriftError: an unknown recipe or key, a value that makes no sense, data that cannot be read, a folder that holds another run.
+        KeyboardInterrupt: interrupted; everything is saved, and the same call goes on from there.
+
+    Example:
+        >>> model = train("digits", steps=2000, out="runs/digits")  # doctest: +SKIP
     """
-    trainer.serve()
-    with Polite() as stop, Leaving(trainer.processes, lambda: "this one leaves it, to be resumed from its last state"):
-        try:
-            for _ in trainer.run(started):
-                trainer.serve()
-                trainer.processes.agree(STOP if stop.asked else GO_ON)
-                if trainer.processes.told(0.0):
-                    break
-        except Lost as error:
-            raise Lost(f"{error}; go on from the last state with the same command, on any number of processes") from None
-    trainer.serve()
-
-
-def _facts(report: Report, watch: Watch) -> str:
-    left = report.seconds * (1 - report.fraction) / max(report.fraction, 1e-9)
-    clock = f"{int(left) // 60}:{int(left) % 60:02d}"
-    seen = watch.said()
-    return f"step {report.step}  loss {watch.trainer.progress.loss:.4f}{seen}  {watch.speed:.0f} examples/s  {clock} left"
+    given = {**(overrides or {}), **keys}
+    if given.get("data_dir") is not None:
+        given["data_dir"] = str(given["data_dir"])
+    folder = Path(out) if out is not None else run_named(recipe) or Path("runs") / recipe
+    try:
+        train_run(recipe, given, folder, fresh, console or Terminal(), time.perf_counter())
+    except Stopped as stop:
+        raise KeyboardInterrupt(f"{stop}; the same call goes on from there") from None
+    except Left:
+        raise UndriftError("another process of this run has failed, and says why") from None
+    return load(folder)
 
 
 def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, console: Console, started: float) -> None:
@@ -118,47 +190,51 @@ def train_run(name: str, overrides: dict[str, Any], out: Path, fresh: bool, cons
             fresh = fresh and processes.first
             recipe, changes = plan(name, overrides, out, fresh)
             trainer, _, train, held_out = prepare(recipe, out, fresh, processes)
-            if processes.first:
-                for change in changes:
-                    console.print(change)
-        processes.same("data or a run at a step", f"{train.content_hash()} {trainer.progress.step}")
-        if processes.first:
-            _lead(trainer, train, held_out, out, console, started)
-        elif processes.told(0.0):
-            trainer.serve()
-        else:
-            follow(trainer, started)
+        try:
+            processes.same("data or a run at a step", f"{train.content_hash()} {trainer.progress.step}")
+            for line in [*changes, *trainer.notes]:
+                console.print(line)
+            _train(Session(trainer, held_out, started), train, console)
+        finally:
+            trainer.close()
 
 
-def _lead(trainer: Trainer, train: Dataset, held_out: Dataset, out: Path, console: Console, started: float) -> None:
-    """The session of the first process, or of the only one."""
-    recipe = trainer.recipe
-    for note in trainer.notes:
-        console.print(note)
-    at = trainer.progress
-    watch = Watch(trainer, held_out)
-    over = trainer.fraction(at.step, at.seconds) >= 1
-    if trainer.processes.told(float(over or bool(watch.enough))):
-        with trainer.processes.helped():
-            watch.finish()  # a session may have been killed between its last step and here
-            if (lost := watch.lost()) is not None:
-                watch.write()
-                console.print(f"{lost.partition('; ')[0]}; it is written anew from the state of step {at.step}")
-        end = watch.enough or (f"steps={recipe.steps}" if recipe.steps else f"minutes={recipe.minutes:g}")
-        more = "To go on give a larger one" if over else "To go on change patience or until"
-        console.print(f"{out} is trained to its end ({at.step} steps; {end}). {more}, to start over --fresh")
+def over(session: Session) -> str | None:
+    """None where there is training left to do; else all that was left to do at the end is done, and this is what was mended, or ""."""
+    trainer, watch = session.trainer, session.watch
+    if trainer.fraction(trainer.progress.step, trainer.progress.seconds) < 1 and not watch.enough:
+        return None
+    watch.finish()  # a session may have been killed between its last step and here
+    lost = watch.lost() if trainer.processes.first else None
+    if not trainer.processes.broadcast(float(lost is not None)):
+        return ""
+    watch.write()
+    return f"{str(lost).partition('; ')[0]}; it is written anew from the state of step {trainer.progress.step}"
+
+
+def _train(session: Session, train: Dataset, console: Console) -> None:
+    """Train to the end, and say what happens. What the others say is not heard."""
+    trainer, settings, at = session.trainer, session.trainer.settings, session.trainer.progress
+    if (mended := over(session)) is not None:
+        if mended:
+            console.print(mended)
+        ended = trainer.fraction(at.step, at.seconds) >= 1
+        more = "To go on give a larger one" if ended else "To go on change patience or until"
+        console.print(
+            f"{trainer.folder} is trained to its end ({at.step} steps; {session.watch.enough or settings.end}). {more}, to start over "
+            "--fresh"
+        )
         return
-    goal = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
     verb = f"going on at step {at.step}" if at.step else "training"
     console.print(
         f"{verb}: {train.name}, {len(train):,} examples of shape {train.spec.shape}, {len(train.spec.classes)} classes; "
-        f"{trainer.model.parameters:,} parameters; {goal} on {trainer.device.type}"
+        f"{trainer.model.parameters:,} parameters; {settings.goal} on {trainer.device.type}"
         + (f", {trainer.processes.size} processes" if trainer.processes.size > 1 else "")
     )
-    watch = run(trainer, held_out, console, started)
+    run(session, console)
     at = trainer.progress
     console.print(
-        f"trained {at.step} steps in {at.seconds:.0f} s, at most {peak_memory(trainer.device):,} MiB; the model is in {out}"
+        f"trained {at.step} steps in {at.seconds:.0f} s, at most {peak_memory(trainer.device):,} MiB; the model is in {trainer.folder}"
     )
-    for line in watch.status.lines(brief=True):
+    for line in session.watch.status.lines(brief=True):
         console.print(line)

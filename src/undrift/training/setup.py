@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,23 +14,34 @@ import torch
 import yaml
 from torch import Tensor
 
-from undrift.data import Dataset, Spec, as_trained, load_split
+from undrift.data import Dataset, Spec, as_trained, load_split, mixture_law
 from undrift.description import check_description, read_description
 from undrift.device import choose_device
 from undrift.distributed.processes import Processes
-from undrift.error import DataError, ModelError, OutputError, RecipeError, short
+from undrift.error import DataError, ModelError, OutputError, RecipeError
+from undrift.exact import GaussianMixture
 from undrift.model import Model
 from undrift.model_file import build_model
 from undrift.noise import Noise
 from undrift.objective import DenoisingScoreMatching
 from undrift.recipe.conditions import describe_condition
 from undrift.recipe.objectives import build_objective
-from undrift.recipe.recipe import Recipe, build_process, check_memory, default_network, load_recipe, make_recipe, read_recipe
-from undrift.storage import open_to_lock, reason, write_text
+from undrift.recipe.recipe import (
+    Recipe,
+    build_process,
+    check_memory,
+    default_network,
+    kinds,
+    load_recipe,
+    make_recipe,
+    read_recipe,
+)
+from undrift.storage import open_to_lock, reason, write_text, writes
 from undrift.training.checkpoint import FOLDER, described, steps_of
 from undrift.training.loggers import check_packages
+from undrift.training.settings import MAY_CHANGE, NAME as SETTINGS, Settings, changes, read_settings
 from undrift.training.teacher import begin_with, teacher_of, weights_hash
-from undrift.training.trainer import Trainer, parts_of
+from undrift.training.trainer import Trainer
 
 fcntl: ModuleType | None
 try:
@@ -37,23 +49,11 @@ try:
 except ImportError:  # Windows: no lock
     fcntl = None
 
-_SCHEDULE = "the schedule of the rate is stretched or cut to the new end, and goes on from where the run is on it"
-_NUMERICS = "sums are rounded otherwise from here on: as good, but not bit for bit what it would have been"
 _READING = "how the data are read; what is read must be the same: that is checked"
-_LOOKS = "weights are not touched by it"
 
-# What may change between two sessions of one run, and what that means. Everything else decides what is learnt, and stays.
-_MAY_CHANGE = {
-    "steps": _SCHEDULE, "minutes": _SCHEDULE,
-    "learning_rate": "every step from here on is scaled by it; what was learnt stays",
-    "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
+# What else may change between two sessions of one run. Everything that is in neither table decides what is learnt, and stays.
+_MAY_CHANGE = MAY_CHANGE | {
     "data.axes": _READING, "data.cache": _READING, "data.workers": _READING, "data.skip_bad": _READING,
-    "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS, "compile": _NUMERICS,
-    "shard": _NUMERICS,
-    "recompute": "memory is traded for time; gradients are the same",
-    "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
-    "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,
-    "wandb": _LOOKS, "checkpoint_every": "at most so many steps are lost by a crash", "keep": "so many states stay on the disk",
     "sampling": "samples are drawn so from now on; the training does not see it",
     "data_dir": "the data must be the same: that is checked",
 }  # fmt: skip
@@ -79,7 +79,7 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
             if fresh and key != "data_dir" and Path(place).resolve() == out.resolve():
                 raise RecipeError(f"{key}={place} is the run that --fresh would put aside; choose another --out")
     wanted = load_recipe(name, overrides)
-    check_packages(wanted)
+    check_packages(Settings.of(wanted))
     if not (out / "config.yaml").is_file():
         if steps_of(out):
             raise OutputError(f"{out} has states, but no config.yaml; restore it, or choose another --out")
@@ -95,15 +95,8 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
         saved = make_recipe(saved.model_dump(mode="json") | {"sampling": before[0]["sampling"]}, {})
     recipe = make_recipe(saved.model_dump(mode="json"), overrides)
     old, new = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
-    changed = [k for k in {**old, **new} if old.get(k) != new.get(k)]
-    frozen = [k for k in changed if _meaning(k) is None]
-    if frozen:
-        k = frozen[0]
-        raise RecipeError(
-            f"{out} was trained with {k}={short(old.get(k))}, not {short(new.get(k))}: that would be another run; "
-            "choose another --out, or --fresh to put the old one aside"
-        )
-    return recipe, [f"{k} is now {short(new.get(k))} (was {short(old.get(k))}): {_meaning(k)}" for k in changed]
+    cure = "choose another --out, or --fresh to put the old one aside"
+    return recipe, changes(out, old, new, _MAY_CHANGE, cure)
 
 
 def known(out: Path) -> tuple[dict[str, Any], Spec] | None:
@@ -130,9 +123,18 @@ def known(out: Path) -> tuple[dict[str, Any], Spec] | None:
         raise error
 
 
-def _meaning(key: str) -> str | None:
-    """What a change of this key means for a run; None where it would be another run."""
-    return _MAY_CHANGE.get(key) or _MAY_CHANGE.get(key.partition(".")[0])
+def settings_of(folder: Path) -> Settings:
+    """How a run was last trained: by its recipe, or as `undrift.fit` was called.
+
+    Raises:
+        ModelError: there is no run.
+        RecipeError: a recipe that is damaged.
+    """
+    if (folder / "config.yaml").is_file():
+        return Settings.of(read_recipe(folder / "config.yaml"))
+    if (folder / SETTINGS).is_file():
+        return read_settings(folder)
+    raise ModelError(f"{folder} holds no run (no config.yaml); train one with `undrift train digits --out {folder}`")
 
 
 def put_aside(out: Path) -> Path:
@@ -206,12 +208,12 @@ def prepare(
             raise OutputError(f"another training has begun in {out} meanwhile; run the command again to go on with it")
     reached = past.get("steps", 0)
     try:
-        trainer = Trainer(recipe, model, objective, train, out, processes)
+        trainer = Trainer(Settings.of(recipe), model, objective, train, out, processes, _law(recipe, train))
     except BaseException:
         if lock is not None and not (out / "config.yaml").is_file():
-            _undo(out, aside, empty)
+            undo(out, aside, empty)
         raise
-    trainer.lock = lock
+    trainer.lock, trainer.config = lock, recipe.model_dump(mode="json")
     if trainer.progress.step == 0 < reached:
         raise ModelError(
             f"{out} holds a model of step {reached}, but no state to go on from ({out / FOLDER} has none); the model can be used "
@@ -231,7 +233,29 @@ def prepare(
     return trainer, recipe, train, held_out
 
 
-def _undo(out: Path, aside: Path | None, stays: bool) -> None:
+def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The parts of the model that a recipe describes; `condition` as `describe_condition` gives it."""
+    assert recipe.network is not None
+    parts = {
+        "network": kinds(recipe.network),
+        "process": kinds(recipe.process),
+        "target": recipe.target,
+        "sigma_data": sigma_data,
+    }
+    return parts if condition is None else {**parts, "condition": condition}
+
+
+def _law(recipe: Recipe, train: Dataset) -> GaussianMixture | None:
+    """The law of the data in model space, where it is known in closed form: that of the toy mixture."""
+    if recipe.data.get("kind") != "toy" or train.name != "mixture":
+        return None
+    means, std = mixture_law()
+    scale = float(torch.as_tensor(train.spec.scale, dtype=torch.float64).flatten()[0])
+    centres = train.spec.to_model(torch.from_numpy(means).float())
+    return GaussianMixture(centres, std / scale, process=build_process(kinds(recipe.process)))
+
+
+def undo(out: Path, aside: Path | None, stays: bool) -> None:
     """Leave the place of a run that did not begin as it was found: a run put aside back, an empty folder if it `stays`, or nothing."""
     with suppress(OSError):
         (out / ".lock").unlink()
@@ -260,11 +284,13 @@ def sweep(out: Path) -> None:
 
 
 def hold(out: Path) -> BinaryIO:
-    """Take the folder for this process, for as long as the returned file is open.
+    """Take the folder for this process, for as long as the returned file is open; a process that does not write takes nothing.
 
     Raises:
         OutputError: another training holds it, or it cannot be written.
     """
+    if not writes():
+        return open(os.devnull, "rb")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from undrift.recipe.recipe import Recipe
+from undrift.training.settings import Settings
 
 Verdict = Literal["too early to say", "learning", "converged", "memorising", "diverged"]
 FLAT = 0.02  # of the held-out loss: what is gained by doubling the training, below which it has converged
@@ -55,38 +55,38 @@ class Status:
         return asdict(self)
 
 
-def status_of(records: Sequence[dict[str, Any]], recipe: Recipe) -> Status:
+def status_of(records: Sequence[dict[str, Any]], settings: Settings) -> Status:
     """The verdict on a log.
 
     Args:
         records: Of the log, in order.
-        recipe: The run's, for what to change.
+        settings: The run's, for what to change.
     """
     looks = [r for r in records if r["step"] > 0 and all(r.get(k) is not None for k in ("held_out", "trained_on"))]
     figures = figures_of(records, looks)
     if (stop := diverged(records, figures)) is not None:
-        rate = float(f"{recipe.learning_rate / 3:.1g}")
+        rate = float(f"{settings.learning_rate / 3:.1g}")
         return Status("diverged", (stop,), (
             f"train again with learning_rate={rate:g}: it goes on from the last good state; or with a longer warmup and --fresh",
         ), figures=figures)  # fmt: skip
     over = any("ended" in r for r in records[-1:])
-    least = max(3 * recipe.monitor_every, 2 * recipe.warmup)
+    least = max(3 * settings.monitor_every, 2 * settings.warmup)
     more = f"the run is over: go on with more steps, at least steps={least}" if over else "wait"
     if len(looks) < 3:
         seen = f"{len(looks)} look{'s' * (len(looks) != 1)} at the held-out loss so far, at {figures['step']} steps; three are needed"
-        if not recipe.monitor_every:
+        if not settings.monitor_every:
             return Status(
                 "too early to say", ("nothing is looked at: monitor_every=0",), ("give monitor_every=250",), figures=figures
             )
         return Status("too early to say", (seen,), (f"{more}, or look more often: monitor_every",), figures=figures)
-    if looks[-1]["step"] < 2 * recipe.warmup:
-        seen = f"the rate warms up over the first {recipe.warmup} steps, and the last look was at step {looks[-1]['step']}"
+    if looks[-1]["step"] < 2 * settings.warmup:
+        seen = f"the rate warms up over the first {settings.warmup} steps, and the last look was at step {looks[-1]['step']}"
         return Status("too early to say", (seen,), (more,), figures=figures)
     told = [
         r for r in looks if None not in (r.get("class_gain"), r.get("class_gain_error"))
     ]  # of one example there is no error, and nothing to tell
     warnings = ("labels",) if labels_tell_nothing(told) else ()
-    verdict, because, advice = judged(looks, figures, recipe, over)
+    verdict, because, advice = judged(looks, figures, settings, over)
     if warnings:
         gain, error = told[-1]["class_gain"], told[-1]["class_gain_error"]
         because.append(f"held-out examples are denoised no better with their class than without (gain {gain:.2g} +- {error:.1g})")
@@ -139,7 +139,7 @@ def labels_tell_nothing(looks: Sequence[dict[str, Any]]) -> bool:
 
 
 def judged(
-    looks: Sequence[dict[str, Any]], figures: dict[str, Any], recipe: Recipe, over: bool
+    looks: Sequence[dict[str, Any]], figures: dict[str, Any], settings: Settings, over: bool
 ) -> tuple[Verdict, list[str], list[str]]:
     """Memorising, converged or learning; with evidence and advice."""
     last, best = looks[-1], min(looks, key=lambda r: r["held_out"])
@@ -175,5 +175,5 @@ def judged(
     because = [f"{since}: {share_gained} for twice the steps", gap + close]
     if not over:
         return "learning", because, ["let it go on"]
-    end = f"steps={2 * last['step']}" if recipe.steps else f"minutes={2 * (recipe.minutes or 1):g}"
+    end = f"steps={2 * last['step']}" if settings.steps else f"minutes={2 * (settings.minutes or 1):g}"
     return "learning", because, [f"it was stopped while it still learnt; give it longer: {end}"]

@@ -9,26 +9,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from undrift.argument import instance, real
 from undrift.condition import drop, for_samples
 from undrift.data import Dataset
 from undrift.data.order import Order
+from undrift.denoiser import AnyDenoiser
 from undrift.device import choose_device
-from undrift.distributed.processes import Left, Processes, talking
+from undrift.distributed.processes import Processes, talking
 from undrift.error import OutputError, RecipeError
 from undrift.model import Model
-from undrift.model_file import save
+from undrift.model_file import write_model
 from undrift.noise import Noise
 from undrift.objective import Distillation
 from undrift.recipe.conditions import told
-from undrift.recipe.recipe import Recipe, kinds
 from undrift.training.checkpoint import (
     Groups,
     Progress,
@@ -44,12 +45,13 @@ from undrift.training.checkpoint import (
 from undrift.training.compile import compile_network, recompute
 from undrift.training.divergence import Diverged, find_cause, put_exploded_aside
 from undrift.training.ema import EMA, Average
-from undrift.training.fsdp import HOLD, NORM, RELEASE, Shards, local, together
+from undrift.training.fsdp import divide, local, together, whole
 from undrift.training.posthoc import Snapshots
 from undrift.training.precision import Precision
+from undrift.training.settings import Settings
 
-NOT_NEGATIVE = ("denoising", "hybrid", "bound", "distillation")  # kinds of objective whose loss is at least zero
-WATCHED = ("denoising", "hybrid", "bound")  # those with a floor far above zero; a student may begin as its teacher, at zero
+MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+Schedule = Callable[[int, float], float]
 EXPLOSION = 20.0  # times its lowest: no smoothed loss that learns goes there
 
 
@@ -65,23 +67,43 @@ class Report:
     seconds: float
 
 
-def learning_rate(recipe: Recipe, step: int, fraction: float) -> float:
+def learning_rate(settings: Settings, step: int, fraction: float) -> float:
     """Linear warm-up over `warmup` steps, flat to the fraction `decay_from` of the run, then half a cosine to zero."""
-    ramp = min(1.0, (step + 1) / max(1, recipe.warmup))
-    late = max(0.0, (fraction - recipe.decay_from) / max(1e-9, 1 - recipe.decay_from))
-    return recipe.learning_rate * ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
+    ramp = min(1.0, (step + 1) / max(1, settings.warmup))
+    late = max(0.0, (fraction - settings.decay_from) / max(1e-9, 1 - settings.decay_from))
+    return settings.learning_rate * ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
+
+
+def adamw(settings: Settings, module: nn.Module) -> torch.optim.Optimizer:
+    """AdamW as the settings say."""
+    return torch.optim.AdamW(
+        module.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+    )
+
+
+def own_optimizer(make: MakeOptimizer, module: nn.Module) -> torch.optim.Optimizer:
+    """What the user's function makes of the parameters. Raises TypeError if that is no optimiser, ValueError for one without a rate."""
+    made = instance(
+        make(list(module.parameters())), "optimizer(parameters)", torch.optim.Optimizer, "return a torch.optim.Optimizer"
+    )
+    if not all("lr" in group for group in made.param_groups):
+        raise ValueError("`optimizer` has a group of parameters without a learning rate, `lr`.")
+    return made
 
 
 class Trainer:
     """One run: a model, its data, and how far it is.
 
     Args:
-        recipe: All choices.
+        settings: How long, in which batches, at which rate.
         model: With fresh weights; trained in place.
         objective: The recipe's; see `undrift.objective`.
         data: The training part.
         folder: Where the run lives; a state found there is continued.
         processes: Those that share the work; default: this one alone.
+        law: The law of the data in model space, where it is known: looks compare with what it would lose.
+        optimizer: Makes an optimiser of the parameters; default: AdamW as the settings say.
+        schedule: Of (step, fraction of the run that is over), what the learning rate is multiplied by; default: that of the settings.
 
     Raises:
         RecipeError: a batch that cannot be divided among so many processes and parts.
@@ -89,45 +111,64 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
+        settings: Settings,
         model: Model,
         objective: Callable[..., Tensor],
         data: Dataset,
         folder: Path,
         processes: Processes | None = None,
+        law: AnyDenoiser | None = None,
+        optimizer: MakeOptimizer | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        self.recipe, self.model, self.data, self.folder = recipe, model, data, folder
+        self.settings, self.model, self.data, self.folder = settings, model, data, folder
+        self.law = law
         self.processes = processes or Processes()
-        if recipe.batch_size < (parts := self.processes.size * recipe.accumulate):
+        if settings.batch_size < (parts := self.processes.size * settings.accumulate):
             raise RecipeError(
-                f"batch_size={recipe.batch_size} cannot be divided into {parts} parts ({self.processes.size} processes, "
-                f"accumulate={recipe.accumulate}); take a larger batch_size or fewer of them"
+                f"batch_size={settings.batch_size} cannot be divided into {parts} parts ({self.processes.size} processes, "
+                f"accumulate={settings.accumulate}); take a larger batch_size or fewer of them"
             )
         self.lock: BinaryIO | None = None  # holds the folder while this trainer lives
+        self.config: dict[str, Any] | None = None  # all choices, for a logger to show; None: the settings
         self.aside: dict[str, Tensor] | None = None  # the weights that are trained, while others are held in their place
-        self.device = choose_device(recipe.device)
+        self.device = choose_device(settings.device)
         self.denoiser = model.denoiser.train()
-        self.shards = Shards(self) if recipe.shard and self.processes.size > 1 else None
+        self.in_parts = settings.shard and self.processes.size > 1
+        if self.in_parts:
+            divide(self.denoiser.net, self.device, self.processes)
         self.denoiser.to(self.device)  # parts are there already: the whole was never
         self.objective = objective
+        self.watched: bool = getattr(objective, "has_floor", False)  # of an objective of one's own nothing is known
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(), lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
-        )
-        self.precision = Precision(recipe.precision, self.device)
-        self.averages: dict[str, Average] = {"ema": EMA(self.denoiser, recipe.ema_halflife)}
-        self.snapshots = Snapshots(self.denoiser, folder, recipe.snapshots)
+        self.optimizer = adamw(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        self.schedule = schedule
+        self.rates = [settings.learning_rate if optimizer is None else group["lr"] for group in self.optimizer.param_groups]
+        self.precision = Precision(settings.precision, self.device)
+        self.averages: dict[str, Average] = {"ema": EMA(self.denoiser, settings.ema_halflife)}
+        self.snapshots = Snapshots(self.denoiser, folder, settings.snapshots)
         self.averages |= self.snapshots.averages
-        self.order = Order(len(data), recipe.seed)
-        mine = all_of if self.shards is None else local
+        self.order = Order(len(data), settings.seed)
+        mine = local if self.in_parts else all_of
         data_hash = model.trained.get("data_hash")
         at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine, data_hash)
         self.progress = at or Progress()
-        if recipe.recompute:
+        if settings.recompute:
             recompute(self)
-        if recipe.compile and (note := compile_network(self)):
+        if settings.compile and (note := compile_network(self)):
             self.notes.append(note)
+
+    def own_rate(self, step: int, fraction: float) -> float:
+        """The learning rate of a step by a schedule of the user's own. Raises ValueError for what is no rate."""
+        assert self.schedule is not None
+        return self.settings.learning_rate * real(self.schedule(step, fraction), "schedule(step, fraction)")
+
+    def close(self) -> None:
+        """Let go of the folder, which another training may then take."""
+        if self.lock is not None:
+            self.lock.close()
+            self.lock = None
 
     @property
     def ema(self) -> dict[str, Tensor]:
@@ -136,8 +177,8 @@ class Trainer:
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the run is over: by steps, by the clock, whichever is further."""
-        by_step = step / self.recipe.steps if self.recipe.steps else 0.0
-        by_clock = seconds / (60 * self.recipe.minutes) if self.recipe.minutes else 0.0
+        by_step = step / self.settings.steps if self.settings.steps else 0.0
+        by_clock = seconds / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return max(by_step, by_clock)
 
     def run(self, started: float | None = None) -> Iterator[Report]:
@@ -150,41 +191,38 @@ class Trainer:
             Diverged: the loss or the gradient is no longer finite, or the loss has exploded; nothing is saved.
         """
         start, before = time.perf_counter() if started is None else started, self.progress.seconds
-        while (fraction := self.told_fraction(before + time.perf_counter() - start)) < 1:
+
+        def clock() -> float:
+            """The seconds of the first process: no two clocks agree, and all must stop after the same step."""
+            return self.processes.broadcast(before + time.perf_counter() - start)
+
+        while (fraction := self.fraction(self.progress.step, clock())) < 1:
             step = self.progress.step
-            rate = learning_rate(self.recipe, step, fraction)
+            rate = learning_rate(self.settings, step, fraction) if self.schedule is None else self.own_rate(step, fraction)
             with talking():
                 loss, norm = self.step(step, rate)
             if not (math.isfinite(loss) and (math.isfinite(norm) or self.precision.skipped)):
                 raise self.diverged(f"the loss is {loss:g} and the gradient norm {norm:g}", step + 1)
-            self.progress = self.progress.after(loss, before + time.perf_counter() - start, self.precision.skipped)
+            self.progress = self.progress.after(loss, clock(), self.precision.skipped)
             if self.exploded():
                 raise self.diverged(f"the loss has exploded: {self.progress.loss:.4g}, its lowest was {self.progress.lowest:.4g}")
             yield Report(step + 1, loss, norm, rate, self.fraction(step + 1, self.progress.seconds), self.progress.seconds)
         # Looks and saves after the last step may have taken what was left of the clock: the run is over all the same.
-        self.progress = replace(self.progress, seconds=max(self.progress.seconds, before + time.perf_counter() - start))
-
-    def told_fraction(self, seconds: float) -> float:
-        """How much of the run is over by the first process's clock: no two clocks agree, and all must stop after the same step."""
-        return self.processes.told(self.fraction(self.progress.step, seconds))
+        self.progress = replace(self.progress, seconds=max(self.progress.seconds, clock()))
 
     def exploded(self) -> bool:
         """Whether the smoothed loss is far above where it was; only of losses that stay away from zero."""
-        return self.recipe.objective.kind in WATCHED and self.progress.loss > EXPLOSION * self.progress.lowest
+        return self.watched and self.progress.loss > EXPLOSION * self.progress.lowest
 
     def diverged(self, what: str, step: int | None = None) -> Diverged:
         """What to say of a run that went wrong at a step (default: the last one); states from when it was going wrong are put aside."""
-        if not self.processes.first:
-            if self.shards is not None:
-                self.serve()
-            raise Left  # the first process sees the same numbers, and says so
-        with self.processes.helped() if self.shards is not None and not self.processes.listened_to else nullcontext():
-            cause = find_cause(self, self.progress.step)
-        newest = max(steps_of(self.folder), default=None)
-        last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
-        if last is not None and last != newest:
-            self.publish(last, last)
-        return Diverged(step or self.progress.step, what, cause, last, self.recipe, self.folder)
+        cause, last = find_cause(self, self.progress.step), None
+        if self.processes.first:  # the others see the same numbers, and leave the files to it
+            newest = max(steps_of(self.folder), default=None)
+            last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
+            if last is not None and last != newest:
+                self.publish(last, last)
+        return Diverged(step or self.progress.step, what, cause, last, self.settings, self.folder)
 
     def step(self, step: int, rate: float) -> tuple[float, float]:
         """One optimiser step: the mean loss and the gradient's norm, of the whole batch whoever computed which part of it.
@@ -192,34 +230,34 @@ class Trainer:
         Raises:
             Lost: another process is gone; nothing was changed.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate if full == self.settings.learning_rate else rate * (full / self.settings.learning_rate)
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), dtype=torch.float32, device=self.device)
-        for part in self.processes.share(self.recipe.batch_size, self.recipe.accumulate):
-            mine = self.losses(step, part).sum() / self.recipe.batch_size
+        for part in self.processes.share(self.settings.batch_size, self.settings.accumulate):
+            mine = self.losses(step, part).sum() / self.settings.batch_size
             self.precision.scaled(mine).backward()  # type: ignore[no-untyped-call]
             loss += mine.detach()
-        gradients = [] if self.shards is not None else [p.grad for p in self.denoiser.parameters() if p.grad is not None]
+        gradients = [] if self.in_parts else [p.grad for p in self.denoiser.parameters() if p.grad is not None]
         self.processes.sum([loss, *gradients])
         self.precision.settle(self.optimizer)
-        norm = together(torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.recipe.clip))
+        norm = together(torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.settings.clip))
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
         finite = all(map(math.isfinite, values))
         if finite:
             self.optimizer.step()
         if finite or self.precision.skipped:  # an average counts steps, also those at which the weights stood still
             for average in self.averages.values():
-                average.update(self.denoiser, step, self.recipe.batch_size)
+                average.update(self.denoiser, step, self.settings.batch_size)
         return values[0], values[1]
 
     def losses(self, step: int, part: slice = slice(None)) -> Tensor:
         """The loss of each example of the batch of a step, or of a part of it, `(B,)`: a function of the weights and the step."""
-        recipe, size = self.recipe, self.recipe.batch_size
+        settings, size = self.settings, self.settings.batch_size
         rows = self.order.rows(step, size)[part]
-        noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", recipe.seed, step)
-        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", recipe.seed, step, "augment"))
-        cond = drop(cond, recipe.label_dropout, noise.fold("label"))
+        noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", settings.seed, step)
+        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", settings.seed, step, "augment"))
+        cond = drop(cond, settings.label_dropout, noise.fold("label"))
         with self.precision.autocast(), self.dropout_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
 
@@ -239,12 +277,8 @@ class Trainer:
             yield
             return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed((self.recipe.seed * 1_000_003 + step) + (start << 40))
+            torch.manual_seed((self.settings.seed * 1_000_003 + step) + (start << 40))
             yield
-
-    def serve(self) -> None:
-        """Do for the first process what it asks for. Raises as `Processes.serve`."""
-        self.processes.serve(() if self.shards is None else self.shards.duties)
 
     def kept(self, what: str) -> Groups:
         """What is written of the run: its "state", its "model", or the "averages" of a snapshot. This process's part, if it has a part."""
@@ -257,12 +291,10 @@ class Trainer:
 
     def whole(self, what: str) -> Callable[[str], Tensor] | None:
         """What gives the tensors of what is kept, if this process has only a part of them."""
-        return None if self.shards is None else self.shards.whole(what)
+        return whole(self.kept(what)) if self.in_parts else None
 
     def weight_norm(self) -> float:
         """The norm of all weights."""
-        if self.shards is not None:
-            self.processes.ask(NORM)
         norms = torch._foreach_norm([p.detach().float() for p in self.denoiser.parameters()])
         return float(together(torch.stack(norms).norm()))
 
@@ -275,12 +307,13 @@ class Trainer:
         self.model.trained.update(self.facts())
         try:
             write_groups(path_of(self.folder, self.progress.step), self.kept("state"), self.about(), self.whole("state"))
-            save(self.model, self.kept("model"), self.folder, self.whole("model"))
+            write_model(self.model, self.kept("model"), self.folder, self.whole("model"))
         except OutputError as error:
             last = max((s for s in steps_of(self.folder) if path_of(self.folder, s).is_file()), default=None)
             kept = "no state was written yet" if last is None else f"the state of step {last} is whole and is gone on from"
             raise OutputError(f"{error}; {kept}: make room or mend the folder, then run the same command again") from None
-        rotate(self.folder, self.recipe.keep, best)
+        if self.processes.first:
+            rotate(self.folder, self.settings.keep, best)
 
     def publish(self, step: int, steps: int) -> None:
         """Write the model of a saved state, in place of that of the weights as they are.
@@ -291,7 +324,7 @@ class Trainer:
         """
         saved, like = Saved(path_of(self.folder, step)), self.denoiser.state_dict()
         self.model.trained.update(self.facts(), steps=steps, weights_of_step=step)
-        save(self.model, {"raw": like, "ema": like}, self.folder, saved.tensor)
+        write_model(self.model, {"raw": like, "ema": like}, self.folder, saved.tensor)
 
     def about(self) -> dict[str, Any]:
         """What a state says besides its tensors: how far it is, and of which model on which data, should model.json be lost."""
@@ -301,9 +334,9 @@ class Trainer:
     def facts(self) -> dict[str, Any]:
         """What model.json says of the training."""
         return {
-            "recipe": self.recipe.recipe, "steps": self.progress.step, "seconds": round(self.progress.seconds, 1),
-            "examples": self.progress.step * self.recipe.batch_size, "data": self.data.name, "data_examples": len(self.data),
-            "label_dropout": self.recipe.label_dropout,
+            "recipe": self.settings.recipe, "steps": self.progress.step, "seconds": round(self.progress.seconds, 1),
+            "examples": self.progress.step * self.settings.batch_size, "data": self.data.name, "data_examples": len(self.data),
+            "label_dropout": self.settings.label_dropout,
         }  # fmt: skip
 
     def averaged(self, use: Callable[[Model], Any]) -> Any:
@@ -314,8 +347,6 @@ class Trainer:
     @contextmanager
     def holding(self, weights: dict[str, Tensor] | None = None) -> Iterator[None]:
         """Other weights in place for a while (None: those that are), and the network in evaluation mode."""
-        if self.shards is not None:
-            self.processes.ask(HOLD, weights is not None)
         raw = {} if weights is None else {k: v.clone() for k, v in self.denoiser.state_dict().items()}
         try:
             if weights is not None:
@@ -328,17 +359,3 @@ class Trainer:
                 self.denoiser.load_state_dict(raw)
                 self.aside = None
             self.denoiser.train()
-            if self.shards is not None:
-                self.processes.ask(RELEASE)
-
-
-def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The parts of the model that a recipe describes; `condition` as `describe_condition` gives it."""
-    assert recipe.network is not None
-    parts = {
-        "network": kinds(recipe.network),
-        "process": kinds(recipe.process),
-        "target": recipe.target,
-        "sigma_data": sigma_data,
-    }
-    return parts if condition is None else {**parts, "condition": condition}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from undrift.distributed.processes import here
 from undrift.error import UndriftError
 from undrift.evaluation.yardstick import Yardstick
 from undrift.metrics.distance import Estimate
@@ -150,12 +151,13 @@ def race(
     Raises:
         UndriftError: none can.
     """
+    processes = here()  # all go on with the settings that the first one chooses, however the machines of the others round
     runners, least = Race(draw, yardstick, tell), max(FEW, yardstick.least)
     pairs = list(dict.fromkeys((s.sampler, s.grid) for s in settings))
     if len(pairs) > PAIRS:
         middle = sorted(evaluations)[(len(evaluations) - 1) // 2]  # where all are good, chance would choose
         rows = runners.run(_nearest(settings, pairs, middle), min(n, max(least, n // 8)), "first round")
-        rows = sorted(rows, key=lambda row: _at_worst(row, best(rows)))
+        rows = sorted(rows, key=lambda row: processes.broadcast(_at_worst(row, best(rows))))
         pairs = [(row.setting.sampler, row.setting.grid) for row in rows[:PAIRS]]
     some = [s for s in settings if (s.sampler, s.grid) in pairs]
     if present is not None and present not in some:
@@ -164,7 +166,8 @@ def race(
     if not rows:
         raise UndriftError(f"no setting can be drawn: {next(iter(runners.notes), 'none was asked for')}")
     first = best(rows)
-    runners.run((r.setting for r in rows if _worse_by(r, first) <= CLEARLY or r.setting == present), n, "last round")
+    stay = [r for r in rows if processes.broadcast(_worse_by(r, first)) <= CLEARLY or r.setting == present]
+    runners.run((r.setting for r in stay), n, "last round")
     order = sorted(runners.rows.values(), key=lambda r: (r.setting.evaluations, r.quality.value))
     return tuple(order), list(runners.notes)
 

@@ -8,30 +8,27 @@ import time
 from pathlib import Path
 
 from undrift.cli.shared import check_outputs
-from undrift.error import ModelError
 from undrift.plot.picture import save_image
-from undrift.recipe.recipe import read_recipe
 from undrift.training.curves import lines, picture
 from undrift.training.log import NAME, damaged_lines, read_log
+from undrift.training.setup import settings_of
 from undrift.training.status import status_of
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """`undrift status RUN`."""
     folder: Path = arguments.run
-    if not (folder / "config.yaml").is_file():
-        raise ModelError(f"{folder} holds no run (no config.yaml); train one with `undrift train digits --out {folder}`")
+    settings = settings_of(folder)
     check_outputs(arguments, (arguments.out, None))
-    recipe, records = read_recipe(folder / "config.yaml"), read_log(folder)
-    status = status_of(records, recipe)
+    records = read_log(folder)
+    status = status_of(records, settings)
     age = time.time() - (folder / NAME).stat().st_mtime if records else None
     if arguments.json:
         print(json.dumps({"run": str(folder), "seconds_since_last_record": age, **status.as_json()}, indent=1))
     else:
-        end = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} minutes"
         last = "" if age is None else f"; last record {_ago(age)} ago"
         over = next((f"; ended: {r['ended']}" for r in records[-1:] if "ended" in r), last)
-        print(f"{folder}: step {status.figures['step']}, of {end}{over}")
+        print(f"{folder}: step {status.figures['step']}, of {settings.goal}{over}")
         for line in status.lines() + lines(records, status.figures):
             print(line)
         if damaged := damaged_lines(folder):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from undrift.cli.recipe_keys import keys, recipes
 from undrift.cli.shared import console
-from undrift.distributed.processes import Left
 from undrift.recipe.recipe import add_override, parse_overrides, run_named
 from undrift.training.session import Stopped, train_run
 
@@ -30,8 +28,6 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         add_override(overrides, "data.skip_bad", True, "--skip-bad")
     try:
         train_run(arguments.recipe, overrides, out, arguments.fresh, console(), started)
-    except Left:
-        sys.exit(2)
     except Stopped as stop:
         print(f"\nundrift: {stop}. Go on with: undrift train {arguments.recipe} --out {out}")
         raise KeyboardInterrupt from None
