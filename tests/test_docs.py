@@ -163,3 +163,11 @@ def test_every_picture_is_shown_and_small():
     for picture in (DOCS / "pictures").rglob("*.png"):
         assert picture.relative_to(DOCS).as_posix() in shown
         assert picture.stat().st_size < (60_000 if picture.name != "mnist.png" else 160_000)  # the README's
+
+
+def test_the_page_of_recipe_keys_is_its_own_and_every_key_has_a_sentence():
+    spec = importlib.util.spec_from_file_location("recipe_keys", DOCS / "recipe_keys.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (DOCS / "recipe_keys.md").read_text() == module.page(), "run python docs/recipe_keys.py"
+    assert [row for rows in module.every().values() for row in rows if not row[3]] == []

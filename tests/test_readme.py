@@ -12,11 +12,12 @@ from undrift.recipe.recipe import load_recipe, parse_overrides
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+COMMANDS = (ROOT / "docs" / "command_line.md").read_text()
 
 
-def blocks(language):
+def blocks(language, text=README):
     """The fenced blocks of one language: every second piece between fences is a block."""
-    pieces = re.split(r"^```(\w*)\n", README, flags=re.MULTILINE)
+    pieces = re.split(r"^```(\w*)\n", text, flags=re.MULTILINE)
     fences = zip(pieces[1::4], pieces[2::4], strict=False)  # opening fence, block, closing fence, prose, ...
     return [block for name, block in fences if name == language]
 
@@ -28,7 +29,7 @@ def test_python_blocks_run(tiny_run, tmp_path, monkeypatch):
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     assert names["sevens"].shape == (16, 1, 8, 8)
-    assert names["points"].shape == names["score"].shape == (1000, 2)
+    assert names["points"].shape == names["score"].shape == (1000, 2) and (tmp_path / "sevens.png").is_file()
 
 
 def test_the_order_of_the_readme():
@@ -39,7 +40,8 @@ def test_the_order_of_the_readme():
     assert places == sorted(places)
 
 
-LINES = [shlex.split(line.split("#")[0]) for block in blocks("") for line in block.splitlines() if line.startswith("undrift ")]
+SHOWN = [*blocks(""), *blocks("", COMMANDS)]
+LINES = [shlex.split(line.split("#")[0]) for block in SHOWN for line in block.splitlines() if line.startswith("undrift ")]
 
 
 @pytest.mark.parametrize("words", LINES, ids=" ".join)
