@@ -9,7 +9,7 @@ distance of the samples' own moments, the same corrected to first order in 1/n, 
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from undrift.metrics.distance import Estimate, jackknife
 from undrift.metrics.frechet import Frechet
@@ -21,7 +21,7 @@ SPECTRA = {
     "variances all equal": torch.ones(D, dtype=torch.float64),
     "variances falling as 1/i": 1 / torch.arange(1, D + 1, dtype=torch.float64),
 }
-SIZE, TITLE = (760, 400), 34
+SIZE = (760, 430)
 
 
 def lines(variance: torch.Tensor) -> tuple[float, dict[str, list[Point]]]:
@@ -46,14 +46,14 @@ def lines(variance: torch.Tensor) -> tuple[float, dict[str, list[Point]]]:
 
 
 def main() -> None:
-    sheet = Image.new("RGB", (SIZE[0], len(SPECTRA) * (SIZE[1] + TITLE)), "white")
+    sheet = Image.new("RGB", (SIZE[0], len(SPECTRA) * SIZE[1]), "white")
     for i, (name, variance) in enumerate(SPECTRA.items()):
         truth, found = lines(variance)
-        top = i * (SIZE[1] + TITLE)
         band = (0.97 * truth, 1.03 * truth)
-        picture = chart(found, "samples for each dimension, n/d", "Fréchet distance", band, f"truth, {truth:.2f}", size=SIZE)
-        sheet.paste(picture, (0, top + TITLE))
-        ImageDraw.Draw(sheet).text((90, top + 10), name, fill="black", font=ImageFont.load_default(16))
+        picture = chart(
+            found, "samples for each dimension, n/d", "Fréchet distance", band, f"truth, {truth:.2f}", size=SIZE, title=name
+        )
+        sheet.paste(picture, (0, i * SIZE[1]))
         for line, points in found.items():
             print(name, line, *(f"{p.x:g}: {p.y:.2f} +- {p.error:.2f}" for p in points), sep="  ")
     sheet.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(

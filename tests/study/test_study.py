@@ -1,4 +1,4 @@
-"""Every study runs, is kept and is read back; the lab shares what it should; figures and the list."""
+"""Every study runs, is kept and is read back; the context shares what it should; figures and the list."""
 
 import gc
 import json
@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -24,55 +25,55 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def lab(judged_run, tmp_path_factory):
+def context(judged_run, tmp_path_factory):
     out = tmp_path_factory.mktemp("studies")
     shutil.copy(judged_run / "classifier.safetensors", out)
     return StudyContext(out, effort=0.01, changes=TINY)
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_runs_on_little_and_is_read_back(name, lab, monkeypatch):
+def test_every_study_runs_on_little_and_is_read_back(name, context, monkeypatch):
     monkeypatch.setattr(p003_fig6, "fit", lambda network, *_: network.eval())  # a classifier for each mask takes its time
     study = STUDIES[name]
-    result = study.run(lab)
+    result = study.run(context)
     assert len(result.findings) == len(study.claims)
     assert min(result.figure.size) > 100 and len(set(result.figure.convert("L").tobytes())) > 2
     assert len({len(row) for row in result.table}) <= 1
     assert bool(result.models) != study.toy
-    record.save(result, lab.out)
-    kept = record.read(name, lab.out)
-    assert kept is not None and (kept.findings, kept.table, kept.key) == (result.findings, result.table, lab.key(study.toy))
+    record.save(result, context.out)
+    kept = record.read(name, context.out)
+    assert kept is not None and (kept.findings, kept.table, kept.key) == (result.findings, result.table, context.key(study.toy))
     assert kept.figure.size == result.figure.size
     text = "\n".join(report.lines(kept))
     assert study.name in text and all(f.says in text and f.wanted in text for f in kept.findings)
 
 
-def test_models_are_trained_once_and_taken_up_by_the_next_lab(lab):
-    model = lab.model("001-ddpm")
-    assert lab.model("001-ddpm") is model
+def test_models_are_trained_once_and_taken_up_by_the_next_lab(context):
+    model = context.model("001-ddpm")
+    assert context.model("001-ddpm") is model
     gc.collect()
     said = []
-    again = StudyContext(lab.out, effort=0.01, changes=TINY, tell=said.append)
+    again = StudyContext(context.out, effort=0.01, changes=TINY, tell=said.append)
     assert again.model("001-ddpm").trained == model.trained and said == ["the model 001-ddpm"]
-    assert again.used == lab.used[-1:] or again.used[0].startswith("001-ddpm: recipe digits")
+    assert again.used == context.used[-1:] or again.used[0].startswith("001-ddpm: recipe digits")
     assert again.spent()[0] < 5
 
 
 def test_a_run_stands_in_for_the_models_of_all_digits_and_for_no_other(tiny_run, tmp_path):
-    lab = StudyContext(tmp_path, run=tiny_run)
-    assert lab.folder("000-conditional") == lab.folder("003-score") == tiny_run
-    assert lab.folder("001-smld") == tmp_path / "models" / "001-smld"
-    assert "run digits" in (lab.model("000-conditional") and lab.used[0])
-    assert lab.key(False) != StudyContext(tmp_path).key(False) and lab.key(True) == StudyContext(tmp_path).key(True)
+    context = StudyContext(tmp_path, run=tiny_run)
+    assert context.folder("000-conditional") == context.folder("003-score") == tiny_run
+    assert context.folder("001-smld") == tmp_path / "models" / "001-smld"
+    assert "run digits" in (context.model("000-conditional") and context.used[0])
+    assert context.key(False) != StudyContext(tmp_path).key(False) and context.key(True) == StudyContext(tmp_path).key(True)
     assert not list(tmp_path.iterdir())
 
 
 def test_the_paper_s_settings_are_its_own_recipe_and_numbers(tmp_path):
-    lab = StudyContext(tmp_path, "somewhere", paper=True)
-    assert lab._recipe("001-smld") == ("001-smld", {"data_dir": "somewhere"})
+    context = StudyContext(tmp_path, "somewhere", paper=True)
+    assert context._recipe("001-smld") == ("001-smld", {"data_dir": "somewhere"})
     assert (
-        lab.count(20, 500),
-        lab.count(20),
+        context.count(20, 500),
+        context.count(20),
         StudyContext(tmp_path).count(20, 500),
         StudyContext(tmp_path, effort=0.1).count(300, least=40),
     ) == (
@@ -85,11 +86,11 @@ def test_the_paper_s_settings_are_its_own_recipe_and_numbers(tmp_path):
         _ = StudyContext(tmp_path, paper=True).data
 
 
-def test_contrast_sees_blur_and_grain(lab):
-    x, _ = lab.data[1].batch(torch.arange(300))
+def test_contrast_sees_blur_and_grain(context):
+    x, _ = context.data[1].batch(torch.arange(300))
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0), 3, 1)
     noisy = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    assert lab.contrast(blurred) < 0.7 < 0.95 < lab.contrast(x) < 1.05 < 1.1 < lab.contrast(noisy)
+    assert context.contrast(blurred) < 0.7 < 0.95 < context.contrast(x) < 1.05 < 1.1 < context.contrast(noisy)
 
 
 def test_what_is_out_of_reach_has_a_reason():
@@ -115,7 +116,7 @@ def test_an_unknown_study_is_named_by_the_nearest():
     assert len(named("all")) == len(STUDIES)
 
 
-def test_one_page_of_all_with_pictures_inside(lab):
+def test_one_page_of_all_with_pictures_inside(context):
     findings = {name: STUDIES[name].judge(right) for name, (right, _) in MADE.items()}
     image = Image.new("RGB", (120, 120), "red")
     found = [
@@ -130,8 +131,8 @@ def test_one_page_of_all_with_pictures_inside(lab):
     assert "a\\|b" in text and "0 differs" in report.counted(found)
 
 
-def test_a_kept_result_that_is_damaged_is_none(lab, tmp_path):
-    result = STUDIES["001-fig3"].run(lab)
+def test_a_kept_result_that_is_damaged_is_none(context, tmp_path):
+    result = STUDIES["001-fig3"].run(context)
     record.save(result, tmp_path)
     numbers = tmp_path / "001-fig3.json"
     numbers.write_text(numbers.read_text()[:50])
@@ -149,23 +150,37 @@ def test_a_kept_result_that_is_damaged_is_none(lab, tmp_path):
     assert record.read("001-fig3", tmp_path) is None
 
 
-def test_panels_stand_side_by_side_and_bars_are_as_high_as_their_values():
+def test_panels_stand_side_by_side_pixel_for_pixel_under_their_titles():
     red, blue = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
-    sheet = figure.panels({"a": red, "b": blue})
-    pixels = {sheet.getpixel((x, sheet.height - 20)) for x in range(sheet.width)}
-    assert {(255, 0, 0), (0, 0, 255)} <= pixels
-    assert figure.panels({"a": red, "b": blue}, 1).height > sheet.height > 30
-    chart = figure.bars({"one": [10.0, 5.0]}, ["x", "y"], size=(200, 200))
-    colour = figure.COLOURS[0]
-    heights = [sum(chart.getpixel((x, y)) == colour for y in range(30, 200)) for x in (80, 150)]
-    assert heights[0] == pytest.approx(2 * heights[1], abs=2) and heights[1] > 40
+    sheet = figure.panels({"a": red, "γ = 2\nin two lines, wider than its picture": blue})
+    pixels = np.asarray(sheet).astype(int)
+    for colour in ([255, 0, 0], [0, 0, 255]):
+        rows, columns = np.nonzero((pixels == colour).all(2))
+        assert len(rows) == 1200 and (np.ptp(rows), np.ptp(columns)) == (29, 39)
+        above = pixels[: rows.min(), max(0, columns.min() - 120) : columns.max() + 120]
+        assert (above < 128).any() and (pixels[rows.min() - 2 : rows.min()] == 255).all()
+    assert sheet.width > 200 and (pixels[:, :4] == 255).all() and (pixels[:, -4:] == 255).all()  # the title is whole
+    assert figure.panels({"a": red, "b": blue}, 1).height > figure.panels({"a": red, "b": blue}).height > 30
+    assert figure.panels({"a": red}).tobytes() == figure.panels({"a": red}).tobytes()
 
 
 def test_arrows_point_where_they_should():
     axis = torch.linspace(-1, 1, 3)
     grid = torch.cartesian_prod(axis, axis)
     up = figure.field(grid, torch.tensor([[0.0, 1.0]]).expand(9, 2), torch.tensor([0.0, 0, 1, 0, 0, 0, 0, 0, 0]), 1.0, 1.0, 300)
-    assert up.getpixel((3, 3))[2] < 120  # the densest point is at x = -1, y = 1: left, above
-    dark = torch.tensor([[up.getpixel((x, y)) == (40, 40, 40) for x in range(300)] for y in range(300)])
-    assert dark[:, 148:151].any(1).sum() > 190 and dark.any(0).sum() < 30  # three columns, of arrows a cell high
+    pixels = np.asarray(up).astype(int)
+    assert pixels[12, 12, 2] < 120 and (pixels[280:290, 280:290] == 255).all()  # densest at x = -1, y = 1: left, above
+    dark = (pixels < 140).all(2)
+    inner = dark[20:280, 120:180]  # of the middle column: two arrows whole, a cell high
+    assert inner[:, 28:33].any(1).sum() > 150 and inner.any(0).sum() < 15
+    rows = np.nonzero(dark[40:145, 140:160].sum(1) > 4)[0]
+    assert len(rows) and rows.max() < 30  # the middle arrow starts at row 150, and its head is at its upper end, at row 54
     assert figure.digits(torch.zeros(4, 1, 8, 8), Spec.bounded((1, 8, 8), 0, 16, integer=True), 2, 1).size == (19, 19)
+
+
+def test_a_cloud_is_where_its_points_are_or_says_that_they_are_elsewhere():
+    right = np.asarray(figure.cloud(torch.tensor([[1.5, 1.5], [1.4, 1.5]]), 2.0, 200))[5:-5, 5:-5]
+    rows, columns = np.nonzero((right < 200).any(2))
+    assert rows.max() < 40 and columns.min() > 140
+    far = np.asarray(figure.cloud(torch.tensor([[9.0, 9.0]]), 2.0, 200))[5:-5, 5:-5]
+    assert (far < 100).any() and far.shape == (190, 190, 3)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +14,6 @@ from undrift.error import UndriftError
 from undrift.evaluation.yardstick import Yardstick
 from undrift.metrics.distance import Estimate
 from undrift.model_file import load, save_sampling
-from undrift.plot.chart import Axis, Point, chart
 from undrift.recipe.recipe import GRIDS, SAMPLERS, SamplingOptions
 from undrift.tuning import report
 from undrift.tuning.frontier import Frontier, frontier, sampling_of
@@ -362,39 +360,6 @@ def test_a_table_a_sentence_and_data():
     copies = Frontier((row("ddim", 5, -1.0, wiggle=0.01),), made_up())
     assert "copies?" in report.words(copies)[1]
     assert "copies?" not in report.words(found)[1]
-
-
-def test_axes_put_values_in_order_and_ticks_on_them():
-    near, far = Axis([1.0, 2.0], 0.5), Axis([-0.02, 50.0], 0.01)
-    assert near(1.5) - near(1.0) == pytest.approx(near(2.0) - near(1.5))  # linear: values are less than 8 units
-    assert near.ticks() == [1.0, 1.2, 1.4, 1.6, 1.8, 2.0]
-    assert 0 < far(-0.02) < far(-0.01) < far(0.0) < far(0.01) < far(50.0) < 1
-    assert far(1.0) - far(0.1) == pytest.approx(far(10.0) - far(1.0), rel=2e-3)  # logarithmic far from zero
-    assert far(0.002) - far(0.0) == pytest.approx(far(0.0) - far(-0.002))
-    assert {0.0, 0.1, 1.0, 10.0} <= set(far.ticks())
-    places = [far(v) for v in far.ticks()]
-    assert places == sorted(places)
-    assert min(b - a for a, b in pairwise(places)) > 0.07
-
-
-def test_the_chart_shows_lines_where_they_belong():
-    """A falling line is high on the left and low on the right; hollow points are white inside; the band is grey."""
-    import numpy as np
-
-    points = [Point(5, 100.0, 1.0, False), Point(20, 1.0, 0.1)]
-    image = np.asarray(chart({"one": points}, "x", "y", (0.4, 0.6), "floor")).astype(int)
-    plot = image[20:500, 95:678]
-    blue = (plot[:, :, 2] > 110) & (plot[:, :, 0] < 90)
-    height, across = np.nonzero(blue)
-    assert height[across < 40].mean() < 60
-    assert height[across > 540].mean() > 250
-    grey = abs(plot[:, 300].mean(1) - 215) < 6
-    assert grey.sum() > 5  # the band, near the bottom
-    assert np.nonzero(grey)[0].min() > 400
-    assert chart({"one": points[1:]}, "x", "y").size == (900, 560)  # a single point
-    accents, bare = (chart({"one": points}, "x", label).tobytes() for label in ("Fréchet distance", "Frechet distance"))
-    assert accents == bare  # and not a box where the font has no glyph
-    assert chart({"one": [Point(5, -1.0, 0.1), Point(6, 0.0, 0.0)]}, "x", "y", (-0.1, 0.2)).size == (900, 560)
 
 
 def test_the_picture_of_many_samplers():

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import math
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from undrift.diagnosis.budget import Budget
 from undrift.diagnosis.measure import Number
 from undrift.diagnosis.report import NAMES
-from undrift.plot.chart import COLOURS, Axis, Point, chart
+from undrift.plot.axes import COLOURS, GREY, canvas, drawn
+from undrift.plot.chart import Point, draw_lines, draw_parts
+
+_WIDTH, _BELOW, _ROW = 900, 360, 30  # pixels: of the whole, of the lower chart, of a bar
 
 
 def draw(found: Budget) -> Image.Image:
     """Above the parts of the figure, below the nats of each noise level."""
-    top = _bars(found)
+    parts = _parts(found)
+    above = 80 + _ROW * len(parts)
+    with canvas((_WIDTH, above + _BELOW)) as figure:
+        top, below = figure.subplots(2, 1, height_ratios=(above, _BELOW))
+        draw_parts(top, parts, found.task.yardstick.name.split(" in the features")[0])
+        draw_lines(below, _levels(found), "log10 of the noise level sigma/alpha", "nats for each unit of log-SNR")
+        return drawn(figure)
+
+
+def _parts(found: Budget) -> dict[str, tuple[float, float, str, str]]:
+    """By name: value, standard error, colour (grey for what is no part, orange for a fault), and the number as it is written."""
+    numbers = {NAMES[k]: v for k, v in found.repairs.parts.items()} | {"= as sampled": found.repairs.figure}
+    if found.repairs.ema is not None:
+        numbers[NAMES["ema"]] = found.repairs.ema
+    faults, whole = {NAMES[k] for k in found.faults}, {"= as sampled", NAMES["finite sample"]}
+    return {
+        name: (
+            v.value,
+            v.error if math.isfinite(v.error) else 0.0,
+            GREY if name in whole else COLOURS[1] if name in faults else COLOURS[0],
+            str(v).replace("+-", "±"),
+        )
+        for name, v in numbers.items()
+    }
+
+
+def _levels(found: Budget) -> dict[str, list[Point]]:
+    """The lines of the lower chart: nats over the logarithm of the noise level."""
     bins = found.score.bins
     centres = [-(b.low + b.high) / 2 / math.log(100) for b in bins]  # log10 sigma/alpha
 
@@ -25,43 +55,7 @@ def draw(found: Budget) -> Image.Image:
         ]
 
     least, most = [b.nats.at_least for b in bins], [b.nats.at_most for b in bins]
-    known = found.score.nats.known
-    shown = {"score": line(least)} if known else {"score, at least": line(least), "score, at most": line(most)}
+    shown = {"score": line(least)} if found.score.nats.known else {"score, at least": line(least), "score, at most": line(most)}
     if beyond := [b.beyond for b in bins if b.beyond is not None]:
         shown["score, over sizes"] = line(beyond)
-    below = chart(shown, "log10 of the noise level sigma/alpha", "nats for each unit of log-SNR", size=(900, 380))
-    image = Image.new("RGB", (900, top.height + below.height), "white")
-    image.paste(top, (0, 0))
-    image.paste(below, (0, top.height))
-    return image
-
-
-def _bars(found: Budget, zoom: int = 2) -> Image.Image:
-    """A horizontal bar for every part of the figure, with its standard error."""
-    parts = {NAMES[k]: v for k, v in found.repairs.parts.items()} | {"= as sampled": found.repairs.figure}
-    if found.repairs.ema is not None:
-        parts[NAMES["ema"]] = found.repairs.ema
-    height = 60 + 30 * len(parts)
-    image = Image.new("RGB", (900 * zoom, height * zoom), "white")
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(13 * zoom)
-    errors = [0.0 if math.isinf(v.error) or math.isnan(v.error) else v.error for v in parts.values()]
-    across = Axis([0.0, *(v.value + s * e for v, e in zip(parts.values(), errors, strict=True) for s in (-1, 1))])
-    left, right = 160 * zoom, 680 * zoom
-    faults = {NAMES[k] for k in found.faults}
-
-    def place(value: float) -> float:
-        return left + (right - left) * across(value)
-
-    for i, ((name, part), error) in enumerate(zip(parts.items(), errors, strict=True)):
-        y = (24 + 30 * i) * zoom
-        whole = name in ("= as sampled", NAMES["finite sample"])
-        colour = COLOURS[7] if whole else COLOURS[1] if name in faults else COLOURS[0]
-        near, far = sorted((place(0), place(part.value)))
-        pen.rectangle((near, y - 9 * zoom, far, y + 9 * zoom), fill=colour)
-        pen.line((place(part.value - error), y, place(part.value + error), y), fill="black", width=zoom)
-        pen.text((left - 10 * zoom, y), name, fill="black", font=font, anchor="rm")
-        pen.text((right + 20 * zoom, y), str(part), fill="black", font=font, anchor="lm")
-    pen.line((place(0), 8 * zoom, place(0), (height - 40) * zoom), fill="black", width=zoom)
-    label = found.task.yardstick.name.split(" in the features")[0]
-    pen.text(((left + right) / 2, (height - 20) * zoom), label, fill="black", font=font, anchor="mm")
-    return image.resize((900, height), Image.Resampling.LANCZOS)
+    return shown

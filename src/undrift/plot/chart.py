@@ -1,19 +1,17 @@
-"""A chart of lines with error bars, drawn with Pillow: quality against evaluations."""
+"""Charts with axes: lines with error bars, bars in groups, bars to both sides of zero, and histograms."""
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from math import asinh, ceil, floor, log, log10, sinh
+from typing import Any, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+from torch import Tensor, cat, histc
 
-Colour = tuple[int, int, int]
-COLOURS: tuple[Colour, ...] = (
-    (40, 80, 160), (200, 90, 30), (40, 130, 60), (170, 40, 110), (110, 80, 30), (0, 140, 150), (120, 70, 190), (90, 90, 90),
-)  # fmt: skip
-_ZOOM = 2  # drawn larger and shrunk, for smooth lines
+from undrift.plot.axes import COLOURS, MARKERS, canvas, drawn
+
+_BAND = {"facecolor": "black", "alpha": 0.16, "edgecolor": "none"}
 
 
 class Point(NamedTuple):
@@ -25,41 +23,6 @@ class Point(NamedTuple):
     sure: bool = True
 
 
-class Axis:
-    """Values to a place in [0, 1]: linear, or by asinh(value/unit) where values reach 8 units.
-
-    That is linear up to about a unit, on both sides of zero, and logarithmic beyond.
-    """
-
-    def __init__(self, values: Sequence[float], unit: float = 0.0) -> None:
-        self.unit = unit if 0 < 8 * unit <= max(map(abs, values)) else 0.0
-        low, high = self._bent(min(values)), self._bent(max(values))
-        margin = 0.05 * (high - low or abs(high) or 1.0)
-        self.low, self.high = low - margin, high + margin
-
-    def __call__(self, value: float) -> float:
-        """The place of a value."""
-        return (self._bent(value) - self.low) / (self.high - self.low)
-
-    def ticks(self) -> list[float]:
-        """Round values inside the axis, not too near to each other: about five even steps, or powers of ten and what is between."""
-        if not self.unit:
-            raw = (self.high - self.low) / 5
-            power = 10.0 ** math.floor(math.log10(raw))
-            step = power * min((1, 2, 5, 10), key=lambda m: abs(m * power - raw))
-            return [round(k * step, 12) for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
-        least = math.floor(math.log10(self.unit))
-        powers = [10.0**p for p in range(math.ceil(math.log10(self.unit * math.sinh(self.high))), least - 1, -1)]
-        kept: list[float] = []
-        for value in [0.0, *powers, *(-p for p in powers), *(m * p for m in (5, 2) for p in powers)]:
-            if 0 <= self(value) <= 1 and all(abs(self(value) - self(k)) > 0.07 for k in kept):
-                kept.append(value)
-        return sorted(kept)
-
-    def _bent(self, value: float) -> float:
-        return math.asinh(value / self.unit) if self.unit else value
-
-
 def chart(
     lines: Mapping[str, Sequence[Point]],
     x_label: str,
@@ -69,89 +32,186 @@ def chart(
     mark: Point | None = None,
     mark_label: str = "",
     size: tuple[int, int] = (900, 560),
+    title: str = "",
 ) -> Image.Image:
-    """One line for each name, error bars of one standard error, a grey band, a ring around one point, and a legend.
+    """One line for each name, error bars of one standard error, a grey band, a ring around one point, and a legend beside them.
 
-    Where values are far apart, an axis is logarithmic beyond the smallest standard error (that of x: beyond the smallest x).
+    Where values are far apart, an axis is logarithmic (see `draw_lines`).
+
+    Args:
+        lines: By name, at least one point each.
+        x_label, y_label: What is on the axes, with the unit.
+        band: Two values of y, such as a floor plus and minus its error; `band_label` says what it is.
+        mark: The point to ring; `mark_label` says why.
+        size: Width and height in pixels.
+        title: What stands above.
     """
-    lines, x_label, y_label = {_bare(name): line for name, line in lines.items()}, _bare(x_label), _bare(y_label)
+    with canvas(size) as figure:
+        axis = figure.subplots()
+        draw_lines(axis, lines, x_label, y_label, band, band_label, mark, mark_label)
+        axis.set_title(title)
+        return drawn(figure)
+
+
+def draw_lines(
+    axis: Any,
+    lines: Mapping[str, Sequence[Point]],
+    x_label: str,
+    y_label: str,
+    band: tuple[float, float] | None = None,
+    band_label: str = "",
+    mark: Point | None = None,
+    mark_label: str = "",
+) -> None:
+    """Lines on an axis of matplotlib; the arguments are those of `chart`.
+
+    x is logarithmic where all are positive and the last is at least eight times the first. Where a value of y is at least eight
+    times the smallest standard error, y is linear up to about that error, on both sides of zero, and logarithmic beyond (asinh).
+    """
     points = [p for line in lines.values() for p in line]
-    ends = [v for p in points for v in (p.y - p.error, p.y + p.error)] + list(band or ())
-    across, up = Axis([p.x for p in points], min(p.x for p in points)), Axis(ends, min(p.error for p in points))
-    width, height = (_ZOOM * s for s in size)
-    left, right, top, bottom = 90 * _ZOOM, width - 220 * _ZOOM, 20 * _ZOOM, height - 60 * _ZOOM
-    image = Image.new("RGB", (width, height), "white")
-    pen, font = ImageDraw.Draw(image, "RGBA"), ImageFont.load_default(13 * _ZOOM)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * (0.03 + 0.94 * across(x)), bottom - (bottom - top) * up(y)
-
-    if band is not None:
-        pen.rectangle((left, place(0, band[1])[1], right, place(0, band[0])[1]), fill=(0, 0, 0, 40))
-    for value in up.ticks():
-        y = place(0, value)[1]
-        pen.line((left, y, right, y), fill=(0, 0, 0, 25), width=_ZOOM)
-        pen.text((left - 8 * _ZOOM, y), f"{value:g}", fill="black", font=font, anchor="rm")
-    for value in sorted({p.x for p in points}):
-        x = place(value, 1)[0]
-        pen.line((x, bottom, x, bottom + 5 * _ZOOM), fill="black", width=_ZOOM)
-    for value in _apart([(place(v, 1)[0], v) for v in sorted({p.x for p in points})], 26 * _ZOOM):
-        pen.text((place(value, 1)[0], bottom + 8 * _ZOOM), f"{value:g}", fill="black", font=font, anchor="ma")
-    pen.line([(left, top), (left, bottom), (right, bottom)], fill="black", width=_ZOOM)
-    pen.text(((left + right) / 2, height - 30 * _ZOOM), x_label, fill="black", font=font, anchor="ma")
-    _upright(image, y_label, (14 * _ZOOM, (top + bottom) // 2), font)
+    shown: list[tuple[Any, str]] = []
     for i, (name, line) in enumerate(lines.items()):
-        colour, radius = COLOURS[i % len(COLOURS)], 4 * _ZOOM
-        pen.line([place(p.x, p.y) for p in line], fill=colour, width=2 * _ZOOM)
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        small = {"markersize": 3} if len(line) > 20 else {}
+        axis.plot([p.x for p in line], [p.y for p in line], color=colour)
         for p in line:
-            (x, y), (_, high), (_, low) = place(p.x, p.y), place(p.x, p.y + p.error), place(p.x, p.y - p.error)
-            pen.line((x, high, x, low), fill=colour, width=_ZOOM)
-            _dot(pen, x, y, radius, colour, p.sure, i // len(COLOURS))
-        y = top + (12 + 20 * i) * _ZOOM
-        _dot(pen, right + 26 * _ZOOM, y, radius, colour, True, i // len(COLOURS))
-        pen.text((right + 40 * _ZOOM, y), name, fill="black", font=font, anchor="lm")
-    y = top + (12 + 20 * len(lines)) * _ZOOM
+            if p.error > 0:
+                axis.plot([p.x, p.x], [p.y - p.error, p.y + p.error], color=colour, linewidth=1)
+        for sure, fill in ((True, colour), (False, "white")):
+            kept = [p for p in line if p.sure == sure]
+            dots = {"linestyle": "", "marker": marker, "markerfacecolor": fill, "zorder": 3, **small}
+            axis.plot([p.x for p in kept], [p.y for p in kept], color=colour, **dots)
+        shown += [(axis.plot([], [], color=colour, marker=marker, **small)[0], name)]
     if mark is not None:
-        x0, y0, r = *place(mark.x, mark.y), 9 * _ZOOM
-        for a, b, s in ((x0, y0, r), (right + 26 * _ZOOM, y, 6 * _ZOOM)):
-            pen.ellipse((a - s, b - s, a + s, b + s), outline="black", width=2 * _ZOOM)
-        pen.text((right + 40 * _ZOOM, y), mark_label, fill="black", font=font, anchor="lm")
-        y += 20 * _ZOOM
+        ring = {"linestyle": "", "marker": "o", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 2}
+        axis.plot([mark.x], [mark.y], markersize=14, zorder=4, **ring)
+        shown += [(axis.plot([], [], markersize=10, **ring)[0], mark_label)]
     if band is not None:
-        pen.rectangle((right + 18 * _ZOOM, y - 5 * _ZOOM, right + 34 * _ZOOM, y + 5 * _ZOOM), fill=(0, 0, 0, 40))
-        pen.text((right + 40 * _ZOOM, y), band_label, fill="black", font=font, anchor="lm")
-    return image.resize(size, Image.Resampling.LANCZOS)
+        shown += [(axis.axhspan(*band, **_BAND), band_label)]
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    _across(axis, sorted({p.x for p in points}))
+    _upwards(axis, [v for p in points for v in (p.y - p.error, p.y + p.error)] + list(band or ()), min(p.error for p in points))
+    shown = [(handle, name) for handle, name in shown if name]
+    axis.legend(
+        [handle for handle, _ in shown],
+        [name for _, name in shown],
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.02),
+        borderaxespad=0,
+    )
 
 
-def _bare(text: str) -> str:
-    """Without accents, for which Pillow's font has no glyphs."""
-    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+def _across(axis: Any, xs: Sequence[float]) -> None:
+    """Values far apart get a logarithmic axis: a tick at each of a few, with a number where it touches no other; else 1, 2, 5, 10."""
+    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
+
+    if not (xs[0] > 0 and xs[-1] >= 8 * xs[0]):
+        return
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: _text(value))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    if len(xs) > 20:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if xs[-1] < 1000 * xs[0] else (1,)))
+        return
+    whole, width = log(xs[-1] / xs[0]), 0.6 * axis.figure.bbox.width  # about, with what is beside the axis
+    kept = [xs[0]]
+    for x in xs[1:]:
+        if width * log(x / kept[-1]) / whole > 5 * len(_text(x) + _text(kept[-1])) + 4:  # pixels of a digit, and between numbers
+            kept.append(x)
+    axis.xaxis.set_major_locator(FixedLocator(kept))
+    axis.xaxis.set_minor_locator(FixedLocator(xs))
 
 
-def _dot(pen: ImageDraw.ImageDraw, x: float, y: float, r: float, colour: Colour, filled: bool, shape: int) -> None:
-    """A disc for the first round of colours, a square for the second, a diamond for the third."""
-    fill = colour if filled else (255, 255, 255)
-    if shape % 3 == 0:
-        pen.ellipse((x - r, y - r, x + r, y + r), fill=fill, outline=colour, width=_ZOOM)
-    elif shape % 3 == 1:
-        pen.rectangle((x - r, y - r, x + r, y + r), fill=fill, outline=colour, width=_ZOOM)
-    else:
-        pen.polygon([(x - r, y), (x, y - r), (x + r, y), (x, y + r)], fill=fill, outline=colour)
+def _upwards(axis: Any, ends: Sequence[float], unit: float) -> None:
+    """Linear, or where a value is at least eight units: linear up to about a unit on both sides of zero, and logarithmic beyond."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    if not 0 < 8 * unit <= max(map(abs, ends)):
+        axis.yaxis.set_major_formatter(lambda value, _: _text(round(value, 12)))
+        return
+    axis.set_yscale("asinh", linear_width=unit)
+    axis.yaxis.set_major_formatter(lambda value, _: _text(value))
+    bottom, top = asinh(min(ends) / unit), asinh(max(ends) / unit)
+    margin = 0.05 * (top - bottom or 1)
+    bottom, top = bottom - margin, top + margin
+    axis.set_ylim(unit * sinh(bottom), unit * sinh(top))
+    powers = [10.0**p for p in range(ceil(log10(unit * sinh(max(-bottom, top)))), floor(log10(unit)) - 1, -1)]
+    kept: list[float] = []
+    for value in [0.0, *powers, *(-p for p in powers), *(m * p for m in (5, 2) for p in powers)]:
+        place = asinh(value / unit)
+        if bottom <= place <= top and all(abs(place - asinh(k / unit)) > 0.07 * (top - bottom) for k in kept):
+            kept.append(value)
+    axis.yaxis.set_major_locator(FixedLocator(sorted(kept)))
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
-def _upright(image: Image.Image, text: str, centre: tuple[int, int], font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> None:
-    """Text that reads upwards."""
-    width, height = (round(v) for v in font.getbbox(text)[2:])
-    label = Image.new("RGB", (width + 2, height + 4), "white")
-    ImageDraw.Draw(label).text((0, 0), text, fill="black", font=font)
-    turned = label.rotate(90, expand=True)
-    image.paste(turned, (centre[0], centre[1] - turned.height // 2))
+def _text(value: float) -> str:
+    """A number at a tick."""
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _apart(places: Sequence[tuple[float, float]], least: float) -> list[float]:
-    """The values whose places, from the left, are at least so far apart."""
-    kept: list[tuple[float, float]] = []
-    for place, value in places:
-        if not kept or place - kept[-1][0] >= least:
-            kept.append((place, value))
-    return [value for _, value in kept]
+def bars(
+    groups: Mapping[str, Sequence[float]], names: Sequence[str], unit: str = "%", size: tuple[int, int] = (760, 320)
+) -> Image.Image:
+    """One bar for each group at each name; values from 0 up, of a `unit`."""
+    with canvas(size) as figure:
+        axis = figure.subplots()
+        thick = 0.8 / len(groups)
+        for i, (name, values) in enumerate(groups.items()):
+            places = [k - 0.4 + (i + 0.5) * thick for k in range(len(values))]
+            axis.bar(places, values, thick, color=COLOURS[i % len(COLOURS)], label=name)
+        axis.set_xticks(range(len(names)), names)
+        axis.tick_params("x", length=0)
+        axis.grid(False, axis="x")
+        axis.set_ylabel(unit)
+        axis.set_ylim(bottom=0)
+        figure.legend(loc="outside upper left", ncols=len(groups))
+        return drawn(figure)
+
+
+def draw_parts(axis: Any, parts: Mapping[str, tuple[float, float, str, str]], label: str) -> None:
+    """A horizontal bar from zero for each name, the first one on top: value, standard error, colour, and what is written beside it."""
+    axis.barh(
+        range(len(parts)), [value for value, *_ in parts.values()], 0.62, color=[colour for *_, colour, _ in parts.values()]
+    )
+    for k, (value, error, _, said) in enumerate(parts.values()):
+        if error > 0:
+            axis.plot([value - error, value + error], [k, k], color="black", linewidth=1)
+        axis.annotate(said, (1.0, k), (8, 0), ("axes fraction", "data"), "offset points", va="center", annotation_clip=False)
+    axis.xaxis.set_major_formatter(lambda value, _: _text(round(value, 12)))
+    axis.set_ylim(len(parts) - 0.4, -0.6)
+    axis.axvline(0, color="black", linewidth=1)
+    axis.set_yticks(range(len(parts)), parts)
+    axis.tick_params("y", length=0)
+    axis.grid(False, axis="y")
+    axis.set_xlabel(label)
+
+
+def histogram(groups: Mapping[str, Tensor], label: str, bins: int = 40, size: tuple[int, int] = (720, 360)) -> Image.Image:
+    """Shares of values in equal bins, one colour for each named group of `(n,)` finite values, on one axis, with their means."""
+    values = {name: v.flatten().double() for name, v in groups.items()}
+    every = cat(list(values.values()))
+    low, high = float(every.min()), float(every.max())
+    if high - low < 1e-12:
+        low, high = low - 0.5, high + 0.5
+    edges = [low + (high - low) * k / bins for k in range(bins + 1)]
+    with canvas(size) as figure:
+        axis = figure.subplots()
+        for (name, v), colour in zip(values.items(), COLOURS, strict=False):
+            share, mean = (histc(v, bins, low, high) / len(v)).tolist(), float(v.mean())
+            axis.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+            axis.stairs(share, edges, color=colour, linewidth=1.5, label=f"{name}: {_counted(v)}, mean {mean:.4f}")
+            axis.axvline(mean, color=colour, linewidth=1, linestyle="--")
+        axis.set_ylim(bottom=0)
+        axis.set_yticks([])
+        axis.grid(False)
+        axis.spines["left"].set_visible(False)
+        axis.set_xlabel(label)
+        figure.legend(loc="outside upper left")
+        return drawn(figure)
+
+
+def _counted(values: Tensor) -> str:
+    """`1,797 examples`."""
+    return f"{values.numel():,} example{'s' * (values.numel() != 1)}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -121,50 +122,6 @@ def imputed(x: Tensor, mask: Tensor, draws: Tensor, spec: Spec) -> Image.Image:
     return mosaic(rows.swapaxes(0, 1).reshape(-1, *grey.shape[1:]), len(rows))
 
 
-def histogram(groups: dict[str, Tensor], label: str, bins: int = 40, size: tuple[int, int] = (720, 360)) -> Image.Image:
-    """Shares of values in equal bins, one colour for each named group of `(n,)` finite values, on one axis."""
-    width, height = size
-    text = 15 if width >= 600 else 12  # pixels, as large as the text around the picture
-    line = text + 5
-    left, right, top, bottom = 16, width - 16, 8 + line * len(groups), height - 2 * line - 10
-    font = ImageFont.load_default(text)
-    values = torch.cat([v.flatten().double() for v in groups.values()])
-    low, high = float(values.min()), float(values.max())
-    if high - low < 1e-12:
-        low, high = low - 0.5, high + 0.5
-    shares = [torch.histc(v.flatten().double(), bins, low, high) / len(v) for v in groups.values()]
-    tallest = max(float(s.max()) for s in shares)
-    image = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(image, "RGBA")
-    for i, (name, share) in enumerate(zip(groups, shares, strict=True)):
-        red, green, blue = ((40, 80, 160), (200, 90, 30), (40, 130, 60))[i % 3]
-        outline: list[tuple[float, float]] = [(left, bottom)]
-        for k, part in enumerate(share.tolist()):
-            a, b = (left + (right - left) * edge / bins for edge in (k, k + 1))
-            y = bottom - (bottom - top) * part / tallest
-            outline += [(a, y), (b, y)]
-        outline.append((right, bottom))
-        draw.polygon(outline, fill=(red, green, blue, 70))
-        draw.line(outline, fill=(red, green, blue), width=2)
-        mean = float(list(groups.values())[i].double().mean())
-        x = left + (right - left) * (mean - low) / (high - low)
-        draw.line([(x, top), (x, bottom)], fill=(red, green, blue), width=1)
-        said = f"{name}: {_counted(list(groups.values())[i])}, mean {mean:.4f}"
-        draw.text((left, 4 + line * i), said, fill=(red, green, blue), font=font)
-    draw.line([(left, bottom), (right, bottom)], fill=(0, 0, 0))
-    for k in range(5):
-        x, value = left + (right - left) * k / 4, low + (high - low) * k / 4
-        draw.line([(x, bottom), (x, bottom + 4)], fill=(0, 0, 0))
-        draw.text((x, bottom + 6), f"{value:.4g}", fill=(0, 0, 0), font=font, anchor=("la", "ma", "ma", "ma", "ra")[k])
-    draw.text(((left + right) / 2, height - line - 2), label, fill=(0, 0, 0), font=font, anchor="ma")
-    return image
-
-
-def _counted(values: Tensor) -> str:
-    """`1,797 examples`."""
-    return f"{values.numel():,} example{'s' * (values.numel() != 1)}"
-
-
 def kind_of(path: Path) -> str | None:
     """Pillow's name of the format that a name stands for: PNG where it has no suffix, None where it is not one of a picture.
 
@@ -182,12 +139,16 @@ def kind_of(path: Path) -> str | None:
 
 
 def save_image(image: Image.Image, place: Place, by: str = "undrift") -> None:
-    """Write a PNG (or what the suffix says), which says who wrote it (see `written_by`). Raises OutputError if it cannot."""
+    """Write a PNG (or what the suffix says), which says who wrote it (see `written_by`), but not when: equal pictures, equal bytes.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     kind = kind_of(path_of(place)) or "PNG"  # a pipe may have any name
     about = PngInfo()
     about.add_text("Software", by)
-    options = {"pnginfo": about} if kind == "PNG" else {}
-    write_atomically(place, lambda path: image.save(path, kind, **options))
+    undated: dict[str, dict[str, Any]] = {"PNG": {"pnginfo": about}, "PDF": {"creationDate": None, "modDate": None}}
+    write_atomically(place, lambda path: image.save(path, kind, **undated.get(kind, {})))
 
 
 def written_by(path: Path) -> str:

@@ -1,1 +1,1 @@
-"""Pages."""
+"""Pages of HTML, made from templates."""

@@ -1,46 +1,49 @@
-"""An HTML sheet that needs nothing beside itself: its style, tables, and pictures inside it."""
+"""Pages of HTML that need nothing beside themselves: made from templates in which whatever is put in is escaped.
+
+A template is a file in `templates` that extends `base.html`, which brings the style; `macros.html` has tables and pictures. Pages
+hold no script and ask nothing from outside. Jinja2 is imported when the first page is made.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top }
-thead th { border-bottom: 1px solid #888 } tbody tr { border-bottom: 1px solid #ddd } td.n { font-variant-numeric: tabular-nums }
-.worse { color: #a02000; font-weight: 600 } .beyond { color: #7a4a00; font-weight: 600 }
-.careful { background: #fff4d6; padding: .5rem 1rem }
-small { color: #555 } img { max-width: 100%; image-rendering: pixelated } pre { overflow-x: auto }
-"""
+from undrift import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
-def document(title: str, body: Sequence[str], by: str) -> str:
-    """The page, without scripts; `title` is plain text, `body` HTML, `by` the command that writes it."""
-    head = (
-        f'<meta charset="utf-8"><meta name="generator" content="{by}"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>"
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
+def render(template: str, **values: Any) -> str:
+    """The page that a template makes of values.
+
+    Args:
+        template: The name of its file, such as `study.html`.
+        values: What the template names. Text is text, also where it looks like HTML; pictures are shown by the macro `figure`.
+    """
+    return _environment().get_template(template).render(**values)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], raw: bool = False) -> str:
-    """A table of plain text, or with `raw` of HTML."""
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    def cells(row: Sequence[str], tag: str) -> str:
-        return "".join(f"<{tag} class=n>{c if raw else html.escape(c)}</{tag}>" for c in row)
+    found = Environment(
+        loader=PackageLoader("undrift.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    found.filters["embedded"] = embedded
+    found.globals["version"] = __version__
+    return found
 
-    body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
 
-
-def figure(image: Image.Image, caption: str) -> str:
-    """A picture with what is written below it, the picture inside."""
+def embedded(image: Image.Image) -> str:
+    """A picture as the address of an `img`: a PNG, inside the page."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    text, data = html.escape(caption), base64.b64encode(buffer.getvalue()).decode()
-    return f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption><small>{text}</small></figcaption></figure>'
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,6 +1,6 @@
 """The papers' experiments, one file each: what a paper says, what we get, a verdict on each claim, and its figure.
 
-`base` says what a study is, `lab` what studies share (data, models trained once, the judge), `catalogue` lists them, `record`
+`base` says what a study is, `context` what studies share (data, models trained once, the judge), `catalogue` lists them, `record`
 keeps results, `report` shows them.
 """
 

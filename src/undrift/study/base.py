@@ -91,14 +91,14 @@ class Study:
             found.append(Finding(claim.says, claim.where, claim.wanted, ours, VERDICTS[holds], "" if holds else claim.why))
         return tuple(found)
 
-    def run(self, lab: StudyContext) -> Result:
+    def run(self, context: StudyContext) -> Result:
         """Measure, judge, draw."""
-        lab.begin()
-        measured = self.measure(lab)
-        wall, processor = lab.spent()
+        context.begin()
+        measured = self.measure(context)
+        wall, processor = context.spent()
         return Result(
-            self.name, self.judge(measured), self.table(measured), round(wall, 1), round(processor, 1), lab.settings, tuple(lab.used),
-            lab.key(self.toy), self.figure(measured),
+            self.name, self.judge(measured), self.table(measured), round(wall, 1), round(processor, 1), context.settings, tuple(context.used),
+            context.key(self.toy), self.figure(measured),
         )  # fmt: skip
 
 

@@ -207,7 +207,7 @@ class StudyContext:
         return recipe, {**way.changes, **own, **place, **self.changes}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once for all studies of this lab."""
+        """What `make` gives, made once for all studies of this context."""
         if key not in self._done:
             self._done[key] = make()
         return self._done[key]

@@ -13,13 +13,13 @@ from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """γ = 1 as in the paper's code; one digit of each class is the paper's, the others are for the test."""
-    train, held_out = lab.data
-    model, n = lab.model("000-conditional"), lab.count(359, 1000, 20)
-    options: dict[str, Any] = {"sampler": "euler-maruyama", "steps": 500, "grid": "log_snr"} if lab.paper else {}
+    train, held_out = context.data
+    model, n = context.model("000-conditional"), context.count(359, 1000, 20)
+    options: dict[str, Any] = {"sampler": "euler-maruyama", "steps": 500, "grid": "log_snr"} if context.paper else {}
     labels = torch.arange(n) % 10
-    y = lab.shown(model.draw(n, labels.tolist(), w=1, **options))
+    y = context.shown(model.draw(n, labels.tolist(), w=1, **options))
     memory = by_cosine(y, pick(held_out, n, 0)[0], train)
     return {
         "ten": memory.likeness[:10], "likeness": memory.likeness, "real": memory.real, "p_beyond": memory.p_beyond,

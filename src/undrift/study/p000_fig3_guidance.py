@@ -13,25 +13,25 @@ from undrift.study.figure import digits, panels
 GAMMAS = (-4.0, -1.0, 1.0, 10.0)
 
 
-def sevens(lab: StudyContext, gamma: float, n: int) -> torch.Tensor:
+def sevens(context: StudyContext, gamma: float, n: int) -> torch.Tensor:
     """Samples that were asked to be a 7, the same noise for every γ."""
-    model = lab.model("000-conditional")
+    model = context.model("000-conditional")
     options: dict[str, Any] = (
-        {"sampler": "euler-maruyama", "steps": 200, "grid": "uniform"} if lab.paper else {"sampler": "abm", "steps": 20}
+        {"sampler": "euler-maruyama", "steps": 200, "grid": "uniform"} if context.paper else {"sampler": "abm", "steps": 20}
     )
-    return lab.shown(model.draw(n, 7, w=gamma, **options))
+    return context.shown(model.draw(n, 7, w=gamma, **options))
 
 
-def measure(lab: StudyContext) -> Measured:
-    n, found = lab.count(200, 500, 20), {}
+def measure(context: StudyContext) -> Measured:
+    n, found = context.count(200, 500, 20), {}
     for gamma in GAMMAS:
-        y = sevens(lab, gamma, n)
-        found[gamma] = float((lab.judge.classify(y) == 7).double().mean()), y[:5]
+        y = sevens(context, gamma, n)
+        found[gamma] = float((context.judge.classify(y) == 7).double().mean()), y[:5]
     return {
         "n": n,
         "of 7": {g: f[0] for g, f in found.items()},
         "x": {g: f[1] for g, f in found.items()},
-        "spec": lab.data[0].spec,
+        "spec": context.data[0].spec,
     }
 
 
@@ -58,6 +58,6 @@ STUDY = Study(
             "so strong a push drives pixels out of the range of pictures, and the judge no longer sees digits",
         ),
     ),
-    figure=lambda m: panels({f"gamma = {g:g}\n(scale {g + 1:g})": digits(x, m["spec"], 1) for g, x in m["x"].items()}),
+    figure=lambda m: panels({f"γ = {g:g}\n(scale {g + 1:g})": digits(x, m["spec"], 1) for g, x in m["x"].items()}),
     caption="Five samples that were asked to be a 7, of one noise, for each γ.",
 )

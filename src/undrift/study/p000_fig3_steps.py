@@ -37,18 +37,18 @@ def both(denoiser: ud.AnyDenoiser, steps: int, labels: Tensor, shape: tuple[int,
     return 2 * noisy, sampler.finish(bound, last, grid[-1], ud.Noise(range(n))).x
 
 
-def measure(lab: StudyContext) -> Measured:
-    model, n = lab.model("000-conditional"), lab.count(ENOUGH, 500, ENOUGH)
+def measure(context: StudyContext) -> Measured:
+    model, n = context.model("000-conditional"), context.count(ENOUGH, 500, ENOUGH)
     guided = ud.Mix(model.denoiser, model.denoiser.given(None), w=1.0).using(UnitRange())
     labels, rows, columns = torch.arange(n) % 10, [], {}
     for steps in STEPS:
-        ends = both(guided, max(2, lab.count(steps)), labels, model.spec.shape)
-        for name, y in zip((NOISY, CLEAN), map(lab.shown, ends), strict=True):
-            rows.append((steps, name, lab.figures(y)["frechet"], lab.recognised(y, labels), lab.contrast(y)))
+        ends = both(guided, max(2, context.count(steps)), labels, model.spec.shape)
+        for name, y in zip((NOISY, CLEAN), map(context.shown, ends), strict=True):
+            rows.append((steps, name, context.figures(y)["frechet"], context.recognised(y, labels), context.contrast(y)))
             columns[steps, name] = y[labels == 7][:5]
     for steps in (5, 10, 20):
-        y = lab.shown(model.draw(n, labels.tolist(), w=1.0, sampler="abm", grid="straight", steps=steps))
-        rows.append((steps, "ABM", lab.figures(y)["frechet"], lab.recognised(y, labels), lab.contrast(y)))
+        y = context.shown(model.draw(n, labels.tolist(), w=1.0, sampler="abm", grid="straight", steps=steps))
+        rows.append((steps, "ABM", context.figures(y)["frechet"], context.recognised(y, labels), context.contrast(y)))
     process, at = UnitRange(), {s: torch.tensor(1 / s, dtype=torch.float64) for s in STEPS}
     return {
         "rows": {(r[0], r[1]): r[2:] for r in rows}, "x": columns, "spec": model.spec, "n": n,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from undrift.metrics.balance import balance
+from undrift.plot.chart import bars
 from undrift.study.base import Claim, Measured, Seen, Study, share
 from undrift.study.context import StudyContext
-from undrift.study.figure import bars
 from undrift.study.p000_fig3_guidance import sevens
 
 PAPER = {  # read from the bars of the figure, %
@@ -18,11 +18,11 @@ PAPER = {  # read from the bars of the figure, %
 }
 
 
-def measure(lab: StudyContext) -> Measured:
-    train, n = lab.data[0], lab.count(1000, 1000, 20)
+def measure(context: StudyContext) -> Measured:
+    train, n = context.data[0], context.count(1000, 1000, 20)
     assert train.labels is not None
     known, classes = torch.from_numpy(train.labels), train.spec.classes
-    found = {gamma: balance(lab.judge.classify(sevens(lab, gamma, n)), known, classes) for gamma in PAPER}
+    found = {gamma: balance(context.judge.classify(sevens(context, gamma, n)), known, classes) for gamma in PAPER}
     return {"n": n, "counts": {g: b.counts for g, b in found.items()}, "p": found[-1.0].p, "expected": found[-1.0].expected}
 
 
@@ -78,7 +78,7 @@ STUDY = Study(
         ),
     ),
     figure=lambda m: bars(
-        {f"gamma = {g:g}": [100 * c / m["n"] for c in counts] for g, counts in m["counts"].items()},
+        {f"γ = {g:g}": [100 * c / m["n"] for c in counts] for g, counts in m["counts"].items()},
         [str(k) for k in range(10)],
         "% of samples",
     ),

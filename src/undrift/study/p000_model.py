@@ -9,13 +9,13 @@ from undrift.study.context import StudyContext
 from undrift.study.figure import digits
 
 
-def measure(lab: StudyContext) -> Measured:
-    model, n = lab.model("000-conditional"), lab.count(500, 1000, 20)
+def measure(context: StudyContext) -> Measured:
+    model, n = context.model("000-conditional"), context.count(500, 1000, 20)
     labels = torch.arange(n) % 10
-    y = lab.shown(model.draw(n, labels.tolist(), w=0))
+    y = context.shown(model.draw(n, labels.tolist(), w=0))
     return {
-        "n": n, "right": lab.recognised(y, labels), "judge": lab.judge.accuracy, "held_out": lab.judge.held_out,
-        "examples": model.trained["examples"] / len(lab.data[0]), "seconds": model.trained["seconds"], "x": y[:100],
+        "n": n, "right": context.recognised(y, labels), "judge": context.judge.accuracy, "held_out": context.judge.held_out,
+        "examples": model.trained["examples"] / len(context.data[0]), "seconds": model.trained["seconds"], "x": y[:100],
         "spec": model.spec,
     }  # fmt: skip
 

@@ -40,9 +40,9 @@ def score_field(steps: int = 1000, points: int = 1000, seed: int = 0) -> dict[st
     return {"grid": grid, "true": true, "learned": learned, "density": density, "error": (learned - true).norm(dim=1), "data": x}
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """Dense: above a tenth of the largest density on the grid. Empty: below a thousandth."""
-    r = score_field(lab.count(1000), lab.count(1000, least=20))
+    r = score_field(context.count(1000), context.count(1000, least=20))
     dense, empty = r["density"] > 0.1 * r["density"].max(), r["density"] < 1e-3 * r["density"].max()
     relative = r["error"] / r["true"].norm(dim=1)
     return {**r, "dense": float(relative[dense].mean()), "empty": float(relative[empty].mean())}

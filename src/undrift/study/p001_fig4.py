@@ -36,9 +36,9 @@ def slow_mixing(steps: int = 1000, n: int = 500, corrections: int = 1000, seed: 
     return {"truth": law.sample(n, noise.fold("truth")), "plain": plain, "annealed": last.x}
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """10,000 steps in the paper's code; 1,000 lose the weights just the same."""
-    clouds = slow_mixing(lab.count(1000, 10_000), lab.count(500, 1000, 20), lab.count(1000))
+    clouds = slow_mixing(context.count(1000, 10_000), context.count(500, 1000, 20), context.count(1000))
     return {"x": clouds, "n": len(clouds["truth"]), "up": {k: float((x.sum(1) > 0).double().mean()) for k, x in clouds.items()}}
 
 

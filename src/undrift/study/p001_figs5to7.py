@@ -17,11 +17,11 @@ WHY = (
 )
 
 
-def measure(lab: StudyContext) -> Measured:
-    runs = {name: drawn(lab, name) for name in WAYS}
+def measure(context: StudyContext) -> Measured:
+    runs = {name: drawn(context, name) for name in WAYS}
     return {
         "seen": {k: r.seen for k, r in runs.items()}, "guess": {k: r.guess for k, r in runs.items()},
-        "strip": {k: r.strip for k, r in runs.items()}, "spec": lab.data[0].spec,
+        "strip": {k: r.strip for k, r in runs.items()}, "spec": context.data[0].spec,
     }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 from torch import Tensor
 
 import undrift as ud
-from undrift.plot import picture
+from undrift.plot.chart import histogram
 from undrift.study.base import Claim, Measured, Seen, Study
 from undrift.study.context import StudyContext
 from undrift.study.figure import panels
@@ -30,12 +30,12 @@ def distance(x: Tensor) -> float:
     return float(kstest(x.flatten().numpy(), below)[0])
 
 
-def measure(lab: StudyContext) -> Measured:
-    n = lab.count(1000, least=20)
+def measure(context: StudyContext) -> Measured:
+    n = context.count(1000, least=20)
     noise = ud.Noise(range(n)).fold("line")
     x, done, seen = noise.fold("start").normal(torch.empty(n, 1, dtype=torch.float64)), 0, {}
     for steps in AFTER:
-        more = lab.count(steps) - done
+        more = context.count(steps) - done
         if more > 0:
             x, done = langevin(lambda y: clean_score(LAW, y), x, 0.01, more, noise.fold(done)), done + more
         seen[steps] = x
@@ -64,10 +64,7 @@ STUDY = Study(
         ),
     ),
     figure=lambda m: panels(
-        {
-            f"after {s:,} steps": picture.histogram({"particles": x, "exact": m["truth"]}, "x", size=(360, 220))
-            for s, x in m["x"].items()
-        },
+        {f"after {s:,} steps": histogram({"particles": x, "exact": m["truth"]}, "x", size=(360, 220)) for s, x in m["x"].items()},
         2,
     ),
     caption="Particles and exact draws after 10, 100, 1,000 and 10,000 steps.",

@@ -41,20 +41,20 @@ class Drawn:
     evaluations: int
 
 
-def drawn(lab: StudyContext, name: str) -> Drawn:
-    """Samples by the paper's sampler with its steps, drawn once for all studies of a lab."""
-    return lab.once(("001", name), lambda: _drawn(lab, name))
+def drawn(context: StudyContext, name: str) -> Drawn:
+    """Samples by the paper's sampler with its steps, drawn once for all studies of a context."""
+    return context.once(("001", name), lambda: _drawn(context, name))
 
 
-def _drawn(lab: StudyContext, name: str) -> Drawn:
+def _drawn(context: StudyContext, name: str) -> Drawn:
     recipe, sampler = WAYS[name]
-    model, n = lab.model(recipe), lab.samples
-    lab.tell(f"sampling {name}")
+    model, n = context.model(recipe), context.samples
+    context.tell(f"sampling {name}")
     process = model.denoiser.process
-    times = process.levels if name == "SMLD" else grids.uniform(process, lab.count(1000, least=20))
+    times = process.levels if name == "SMLD" else grids.uniform(process, context.count(1000, least=20))
     assert times is not None
     if isinstance(sampler, ud.AnnealedLangevin):
-        sampler = ud.AnnealedLangevin(corrector=sampler.corrector, corrections=lab.count(sampler.corrections))
+        sampler = ud.AnnealedLangevin(corrector=sampler.corrector, corrections=context.count(sampler.corrections))
     start = process.prior(torch.empty(n, *model.spec.shape, dtype=torch.float32), ud.Noise(range(n)).fold("sample", 0))
     states = [State(start, times[0], data=torch.zeros_like(start))]
     wanted = {*moments(len(times), 10), *(round(s * (len(times) - 1)) for s in SHARES)}
@@ -64,14 +64,14 @@ def _drawn(lab: StudyContext, name: str) -> Drawn:
             state if len(states) in wanted else State(start, state.t)
         )  # the numbers of a moment that nobody looks at go
 
-    x = lab.shown(ud.sample(model.denoiser, (n, *model.spec.shape), sampler, times, callback=keep, batch_size=n))
-    final = lab.judge.classify(x)
+    x = context.shown(ud.sample(model.denoiser, (n, *model.spec.shape), sampler, times, callback=keep, batch_size=n))
+    final = context.judge.classify(x)
     seen, guess = list[float](), list[float]()
     for part in SHARES:
         state = states[round(part * (len(times) - 1))]
         alpha, sigma = process(state.t)
         assert state.data is not None
         for into, y in ((seen, state.x / (alpha + sigma)), (guess, state.data)):
-            into.append(float((lab.judge.classify(y) == final).double().mean()))
+            into.append(float((context.judge.classify(y) == final).double().mean()))
     strip = [states[i].x[:4].clamp(-1, 1) for i in moments(len(times), 10)]
     return Drawn(x, strip, seen, guess, sampler.evaluations(len(times) - 1) or 0)

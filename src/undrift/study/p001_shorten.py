@@ -13,22 +13,22 @@ from undrift.study.context import StudyContext
 from undrift.study.p001_samplers import drawn
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """DDPM's network: its 1,000 steps; those without the first 70 %; and few steps, even or where they are needed."""
-    whole, model = drawn(lab, "DDPM"), lab.model("001-ddpm")
-    process, n, steps = model.denoiser.process, len(whole.x), lab.count(1000, least=20)
+    whole, model = drawn(context, "DDPM"), context.model("001-ddpm")
+    process, n, steps = model.denoiser.process, len(whole.x), context.count(1000, least=20)
     even = grids.uniform(process, steps)
     cut = torch.cat([even[:1], even[round(0.7 * steps) :]])
-    found = {"whole": (whole.evaluations, lab.figures(whole.x)["frechet"])}
+    found = {"whole": (whole.evaluations, context.figures(whole.x)["frechet"])}
     for name, sampler, times in (
         ("cut", ud.Ancestral(), cut),
         *((f"ancestral {k}", ud.Ancestral(), grids.uniform(process, k)) for k in (10, 20, 50, 100)),
         *((f"abm {k}", ud.ABM(), grids.straight(process, k)) for k in (5, 10, 20)),
     ):
-        lab.tell(f"sampling {name}")
-        y = lab.shown(ud.sample(model.denoiser, (n, *model.spec.shape), sampler, times))
-        found[name] = sampler.evaluations(len(times) - 1) or 0, lab.figures(y)["frechet"]
-    return {"found": found, "floor": lab.floor["frechet"]}
+        context.tell(f"sampling {name}")
+        y = context.shown(ud.sample(model.denoiser, (n, *model.spec.shape), sampler, times))
+        found[name] = sampler.evaluations(len(times) - 1) or 0, context.figures(y)["frechet"]
+    return {"found": found, "floor": context.floor["frechet"]}
 
 
 def _cut(m: Measured) -> Seen:

@@ -15,17 +15,17 @@ PAPER = {  # Table 1
 FIGURES = {"frechet": "Fréchet", "kernel": "KID x 1000", "precision": "precision", "recall": "recall", "coverage": "coverage"}
 
 
-def measure(lab: StudyContext) -> Measured:
-    train, found, x = lab.data[0], {}, {}
+def measure(context: StudyContext) -> Measured:
+    train, found, x = context.data[0], {}, {}
     for name, (recipe, _) in WAYS.items():
-        run = drawn(lab, name)
-        trained = lab.model(recipe).trained
+        run = drawn(context, name)
+        trained = context.model(recipe).trained
         found[name] = {
-            **{k: v for k, v in lab.figures(run.x).items() if k in FIGURES}, "epochs": trained["examples"] / len(train),
+            **{k: v for k, v in context.figures(run.x).items() if k in FIGURES}, "epochs": trained["examples"] / len(train),
             "evaluations": run.evaluations,
         }  # fmt: skip
         x[name] = run.x[:64]
-    floor = {k: v for k, v in lab.floor.items() if k in FIGURES}
+    floor = {k: v for k, v in context.floor.items() if k in FIGURES}
     return {"found": found, "x": x, "floor": floor, "spec": train.spec}
 
 

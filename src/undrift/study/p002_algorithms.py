@@ -67,15 +67,15 @@ def inpainted(n: int, moves: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(KNOWN, fixed + last, fixed), fixed, law(LADDER).conditional(value[0], KNOWN).sample(n, noise.fold("exact"))
 
 
-def measure(lab: StudyContext) -> Measured:
-    n, m, moves = lab.count(1000, least=40), law(CHAIN), lab.count(100)
+def measure(context: StudyContext) -> Measured:
+    n, m, moves = context.count(1000, least=40), law(CHAIN), context.count(100)
     distance = Energy(m.sample(5 * n, ud.Noise(range(5 * n)).fold("truth")))
     clouds = {name: run(step, n) for name, step in WAYS.items()}
     clouds["annealed Langevin"] = ud.sample(law(LADDER), n, annealed(moves), LADDER.levels, like=torch.empty(0).double())
     clouds["the law"] = m.sample(n, ud.Noise(range(n)).fold("law"))
     printed, fixed, exact = inpainted(n, moves)
     return {
-        "x": clouds, "energy": {k: distance(x) for k, x in clouds.items()}, "excess": trained(lab.count(1500)),
+        "x": clouds, "energy": {k: distance(x) for k, x in clouds.items()}, "excess": trained(context.count(1500)),
         "known": (printed, fixed), "conditional": Energy(exact)(fixed[:, 1:]),
     }  # fmt: skip
 

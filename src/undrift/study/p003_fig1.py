@@ -10,17 +10,17 @@ from undrift.study.p003_samplers import LEVELS, annealed, drawn
 SEARCH = [(levels, snr) for levels in (10, 30) for snr in (0.1, 0.16, 0.25, 0.4)]  # T follows: 300 evaluations in all
 
 
-def measure(lab: StudyContext) -> Measured:
-    run, budget, few = drawn(lab, "annealed Langevin", 1000), lab.count(300, least=30), lab.count(ENOUGH, 500, ENOUGH)
+def measure(context: StudyContext) -> Measured:
+    run, budget, few = drawn(context, "annealed Langevin", 1000), context.count(300, least=30), context.count(ENOUGH, 500, ENOUGH)
     found = {}
     for levels, snr in SEARCH:
-        lab.tell(f"annealed Langevin, L = {levels}, snr {snr:g}")
-        found[levels, snr] = annealed(lab, levels, max(1, budget // levels), snr, few)
+        context.tell(f"annealed Langevin, L = {levels}, snr {snr:g}")
+        found[levels, snr] = annealed(context, levels, max(1, budget // levels), snr, few)
     return {
         "run": run,
         "search": {k: (v.figures["frechet"], v.contrast) for k, v in found.items()},
-        "floor": lab.floor,
-        "spec": lab.data[0].spec,
+        "floor": context.floor,
+        "spec": context.data[0].spec,
     }
 
 

@@ -8,10 +8,10 @@ from undrift.study.figure import digits
 from undrift.study.p003_samplers import drawn
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     return {
-        "sde": drawn(lab, "reverse SDE", 1000), "langevin": drawn(lab, "annealed Langevin", 1000), "floor": lab.floor,
-        "spec": lab.data[0].spec,
+        "sde": drawn(context, "reverse SDE", 1000), "langevin": drawn(context, "annealed Langevin", 1000), "floor": context.floor,
+        "spec": context.data[0].spec,
     }  # fmt: skip
 
 

@@ -11,15 +11,15 @@ from undrift.study.figure import digits
 from undrift.study.p003_samplers import PROCESS, drawn
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """A black box: `Adaptive`, at the tolerance of the tutorials (1e-3 here, per sample), its calls counted."""
-    model, n = lab.model("003-score"), lab.samples
+    model, n = context.model("003-score"), context.samples
     counted = ud.Counted(model.denoiser.given(None).using(PROCESS))
     times = torch.tensor([PROCESS.t_max, 0.02, PROCESS.t_min], dtype=torch.float64)
-    y = lab.shown(ud.sample(counted, (n, *model.spec.shape), ud.Adaptive(rtol=1e-3, atol=1e-3), times, batch_size=n))
+    y = context.shown(ud.sample(counted, (n, *model.spec.shape), ud.Adaptive(rtol=1e-3, atol=1e-3), times, batch_size=n))
     return {
-        "box": lab.figures(y), "calls": counted.calls, "x": y[:64], "flow": drawn(lab, "probability flow", 100),
-        "sde": drawn(lab, "reverse SDE", 1000), "floor": lab.floor, "contrast": lab.contrast(y), "spec": model.spec,
+        "box": context.figures(y), "calls": counted.calls, "x": y[:64], "flow": drawn(context, "probability flow", 100),
+        "sde": drawn(context, "reverse SDE", 1000), "floor": context.floor, "contrast": context.contrast(y), "spec": model.spec,
     }  # fmt: skip
 
 

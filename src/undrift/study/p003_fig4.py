@@ -16,9 +16,9 @@ BEST = "predictor-corrector"
 FIGURES = {"frechet": "Fréchet", "kernel": "KID x 1000", "precision": "precision", "recall": "recall", "coverage": "coverage"}
 
 
-def measure(lab: StudyContext) -> Measured:
-    runs = {(way, budget): drawn(lab, way, budget) for way in WAYS for budget in BUDGETS}
-    return {"runs": runs, "floor": lab.floor, "spec": lab.data[0].spec}
+def measure(context: StudyContext) -> Measured:
+    runs = {(way, budget): drawn(context, way, budget) for way in WAYS for budget in BUDGETS}
+    return {"runs": runs, "floor": context.floor, "spec": context.data[0].spec}
 
 
 def best_at(m: Measured, budget: int) -> Seen:

@@ -18,28 +18,28 @@ CLASS, SCALES, STRONG = 4, (1.0, 3.0, 10.0), 10.0
 FEW: tuple[ud.Sampler, ...] = (ud.ABM(), ud.DPM2M(), ud.Heun())  # 20 steps of the flow
 
 
-def guide(lab: StudyContext) -> ud.NoisyClassifier:
-    """The classifier of noisy digits, trained once into the lab's folder."""
-    model, folder = lab.model("003-score"), lab.out / "models" / "003-classifier"
+def guide(context: StudyContext) -> ud.NoisyClassifier:
+    """The classifier of noisy digits, trained once into the context's folder."""
+    model, folder = context.model("003-score"), context.out / "models" / "003-classifier"
     if not (folder / "noisy_classifier.json").is_file():
-        with lab.preparing("the classifier of noisy digits"):
-            recipe = read_recipe(lab.folder("003-score") / "config.yaml")
-            save_classifier(train_classifier(model, recipe, lab.data[0], steps=lab.count(1500, 5000)), folder)
+        with context.preparing("the classifier of noisy digits"):
+            recipe = read_recipe(context.folder("003-score") / "config.yaml")
+            save_classifier(train_classifier(model, recipe, context.data[0], steps=context.count(1500, 5000)), folder)
     return ud.load_classifier(folder, model)
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """The score network without a class by the reverse SDE, as it is and with the classifier's gradient at three scales; and by few steps."""
-    classifier, model = guide(lab), lab.model("003-score")
-    n, steps = lab.count(100, 500, 20), lab.count(300, 1000, 20)
+    classifier, model = guide(context), context.model("003-score")
+    n, steps = context.count(100, 500, 20), context.count(300, 1000, 20)
     plain, labels, found = model.denoiser.given(None), torch.full((n,), CLASS), {}
     for scale in (0.0, *SCALES):
-        lab.tell(f"classifier guidance, scale {scale:g}")
+        context.tell(f"classifier guidance, scale {scale:g}")
         tilted = ud.Tilt(plain, classifier, scale).using(PROCESS)
         shape = (n, *model.spec.shape)
-        y = lab.shown(ud.sample(tilted, shape, ud.EulerMaruyama(), grids.uniform(PROCESS, steps), cond=labels))
-        few = [lab.recognised(lab.shown(ud.sample(tilted, shape, sampler, 20, cond=labels)), labels) for sampler in FEW]
-        found[scale] = lab.recognised(y, labels), lab.figures(y)["precision"], y[:25], few
+        y = context.shown(ud.sample(tilted, shape, ud.EulerMaruyama(), grids.uniform(PROCESS, steps), cond=labels))
+        few = [context.recognised(context.shown(ud.sample(tilted, shape, sampler, 20, cond=labels)), labels) for sampler in FEW]
+        found[scale] = context.recognised(y, labels), context.figures(y)["precision"], y[:25], few
     return {"n": n, "found": found, "spec": model.spec}
 
 

@@ -26,29 +26,29 @@ REPLACED, OURS = "003: replaced, reverse SDE", "RePaint x 40"
 Fill = Callable[[ud.AnyDenoiser, Tensor, Tensor], Tensor]  # denoiser, digits, mask to digits
 
 
-def ways(lab: StudyContext) -> dict[str, Fill]:
+def ways(context: StudyContext) -> dict[str, Fill]:
     """The paper's way, and those of the library; all but two on the first mask alone."""
 
     def walk(sampler: ud.Sampler, steps: int, method: Method = Known) -> Fill:
-        return lambda d, x, mask: ud.impute(d, x, mask, method=method, sampler=sampler, steps=lab.count(steps, least=5))[0]
+        return lambda d, x, mask: ud.impute(d, x, mask, method=method, sampler=sampler, steps=context.count(steps, least=5))[0]
 
     def replaced(d: ud.AnyDenoiser, x: Tensor, mask: Tensor) -> Tensor:
-        times = grids.uniform(PROCESS, lab.count(200, 1000, 5))
+        times = grids.uniform(PROCESS, context.count(200, 1000, 5))
         return ud.impute(d.using(PROCESS), x, mask, sampler=ud.EulerMaruyama(), steps=times)[0]
 
     return {
         REPLACED: replaced,
-        OURS: walk(ud.RePaint(resamplings=lab.count(40, least=2)), 25),
-        "RePaint x 10": walk(ud.RePaint(resamplings=lab.count(10, least=2)), 50),
+        OURS: walk(ud.RePaint(resamplings=context.count(40, least=2)), 25),
+        "RePaint x 10": walk(ud.RePaint(resamplings=context.count(10, least=2)), 50),
         "gradient (mmps)": walk(ud.Ancestral(), 100, measured),
-        "16 particles": lambda d, x, mask: by_particles(d, x, mask, steps=lab.count(50, least=5))[0],
+        "16 particles": lambda d, x, mask: by_particles(d, x, mask, steps=context.count(50, least=5))[0],
     }
 
 
-def perfect(lab: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def perfect(context: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """p(own class | what is left), `(B,)`, by a classifier trained behind the mask: what draws of the exact posterior score."""
-    train = lab.data[0]
-    with lab.preparing("a classifier behind a mask"), torch.random.fork_rng():
+    train = context.data[0]
+    with context.preparing("a classifier behind a mask"), torch.random.fork_rng():
         torch.manual_seed(0)
         network = Classifier(train.spec.shape[0], 10, 24)
 
@@ -60,11 +60,11 @@ def perfect(lab: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return predict(network, torch.where(mask, x, -1.0)).softmax(1)[torch.arange(len(y)), y]
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """Held-out digits, ten of each class and thirty ones, filled in once each; the class is not told."""
-    model, held_out = lab.model("003-score"), lab.data[1]
+    model, held_out = context.model("003-score"), context.data[1]
     assert held_out.labels is not None
-    labels, each = torch.from_numpy(held_out.labels), lab.count(10, 50, 2)
+    labels, each = torch.from_numpy(held_out.labels), context.count(10, 50, 2)
     rows = torch.cat([(labels == k).nonzero()[: 3 * each if k == 1 else each, 0] for k in range(10)])
     x, y = held_out.batch(rows)[0], labels[rows]
     first = torch.stack([(y == k).nonzero()[0, 0] for k in range(10)])
@@ -72,19 +72,19 @@ def measure(lab: StudyContext) -> Measured:
     for name in MASKS:
         mask = named_mask(name, model.spec.shape)
         pictures[f"{name}: masked"] = torch.where(mask, x, -0.5)[first]
-        found[name] = {"the digit itself": _right(lab, x, y), "a perfect imputer": perfect(lab, mask, x, y)}
-        for way, fill in list(ways(lab).items())[: None if name == MASKS[0] else 2]:
-            lab.tell(f"{name}, {way}")
-            filled = lab.shown(fill(denoiser, x, mask))
-            found[name][way] = _right(lab, filled, y)
+        found[name] = {"the digit itself": _right(context, x, y), "a perfect imputer": perfect(context, mask, x, y)}
+        for way, fill in list(ways(context).items())[: None if name == MASKS[0] else 2]:
+            context.tell(f"{name}, {way}")
+            filled = context.shown(fill(denoiser, x, mask))
+            found[name][way] = _right(context, filled, y)
             if way in (REPLACED, OURS):
                 pictures[f"{name}: {way}"] = filled[first]
     return {"y": y, "right": found, "x": pictures, "spec": model.spec}
 
 
-def _right(lab: StudyContext, pictures: Tensor, y: Tensor) -> Tensor:
+def _right(context: StudyContext, pictures: Tensor, y: Tensor) -> Tensor:
     """`(B,)`: whether the judge sees the digit that it was; a picture without a bright pixel is never right."""
-    return ((lab.judge.classify(pictures) == y) & (pictures.amax((1, 2, 3)) > 0)).double()
+    return ((context.judge.classify(pictures) == y) & (pictures.amax((1, 2, 3)) > 0)).double()
 
 
 def _kept(m: Measured, mask: str, way: str, ones: bool) -> tuple[float, float, int]:

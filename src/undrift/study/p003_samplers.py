@@ -39,30 +39,30 @@ def ladder(levels: int = LEVELS) -> ud.SMLD:
     return ud.SMLD(levels, 0.02, PROCESS.sigma_max)
 
 
-def drawn(lab: StudyContext, way: str, budget: int) -> Drawn:
-    """Samples by one of `WAYS` at about a number of evaluations, drawn once for all studies of a lab."""
-    return lab.once(("003", way, budget), lambda: _drawn(lab, way, budget))
+def drawn(context: StudyContext, way: str, budget: int) -> Drawn:
+    """Samples by one of `WAYS` at about a number of evaluations, drawn once for all studies of a context."""
+    return context.once(("003", way, budget), lambda: _drawn(context, way, budget))
 
 
-def _drawn(lab: StudyContext, way: str, budget: int) -> Drawn:
-    lab.tell(f"sampling by {way}, {budget} evaluations")
-    budget = lab.count(budget, least=20)
+def _drawn(context: StudyContext, way: str, budget: int) -> Drawn:
+    context.tell(f"sampling by {way}, {budget} evaluations")
+    budget = context.count(budget, least=20)
     if way == "annealed Langevin":
-        return annealed(lab, LEVELS, max(1, budget // LEVELS))
+        return annealed(context, LEVELS, max(1, budget // LEVELS))
     sampler = WAYS[way]
     steps = sampler.steps_within(budget)
-    return _judged(lab, PROCESS, sampler, grids.uniform(PROCESS, steps))
+    return _judged(context, PROCESS, sampler, grids.uniform(PROCESS, steps))
 
 
-def annealed(lab: StudyContext, levels: int, moves: int, snr: float = 0.16, n: int | None = None) -> Drawn:
+def annealed(context: StudyContext, levels: int, moves: int, snr: float = 0.16, n: int | None = None) -> Drawn:
     """Annealed Langevin with `moves` at each of the levels."""
     process = ladder(levels)
     sampler = ud.AnnealedLangevin(corrector=ud.Langevin(snr), corrections=moves)
-    return _judged(lab, process, sampler, process.levels, n)
+    return _judged(context, process, sampler, process.levels, n)
 
 
-def _judged(lab: StudyContext, process: ud.Process, sampler: ud.Sampler, times: Tensor, n: int | None = None) -> Drawn:
+def _judged(context: StudyContext, process: ud.Process, sampler: ud.Sampler, times: Tensor, n: int | None = None) -> Drawn:
     """Samples of the score network seen through a process, without a class."""
-    model, n = lab.model("003-score"), n or lab.samples
-    y = lab.shown(ud.sample(model.denoiser.given(None).using(process), (n, *model.spec.shape), sampler, times))
-    return Drawn(y, lab.figures(y), lab.contrast(y), sampler.evaluations(len(times) - 1) or 0)
+    model, n = context.model("003-score"), n or context.samples
+    y = context.shown(ud.sample(model.denoiser.given(None).using(process), (n, *model.spec.shape), sampler, times))
+    return Drawn(y, context.figures(y), context.contrast(y), sampler.evaluations(len(times) - 1) or 0)

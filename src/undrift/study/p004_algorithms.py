@@ -43,8 +43,8 @@ def beta_step(x: Tensor, p: ud.Prediction, t: int) -> tuple[Tensor, Tensor]:
     return posterior_mean(x, p, t), BETA[t].sqrt()
 
 
-def measure(lab: StudyContext) -> Measured:
-    n, m = lab.count(1000, least=40), law(CHAIN)
+def measure(context: StudyContext) -> Measured:
+    n, m = context.count(1000, least=40), law(CHAIN)
     many = ud.Noise(range(5 * n)).fold("truth")
     distance, of_class = Energy(m.sample(5 * n, many)), Energy(m.draw(torch.zeros(5 * n).long(), many))
     clean, noisy = run(beta_step, n), run(beta_step, n, last_noise=True)

@@ -68,9 +68,9 @@ def digits_by_langevin(n: int = 100, moves: int = 1000, steps: int = 600) -> dic
     return {"data": points[:n].float(), "start": start, "plain": plain, "annealed": last.x}
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """Median distance to the nearest digit; digits lie about 2 from one another."""
-    r, (data, _) = digits_by_langevin(lab.count(100, least=20), lab.count(1000), lab.count(600)), raw_digits()
+    r, (data, _) = digits_by_langevin(context.count(100, least=20), context.count(1000), context.count(600)), raw_digits()
     far = {
         k: float(torch.cdist(x.double(), data).topk(2, dim=1, largest=False).values[:, int(k == "data")].median())
         for k, x in r.items()

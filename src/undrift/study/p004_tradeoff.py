@@ -11,15 +11,15 @@ SCALES = (1.0, 2.0, 4.0)  # the slide's labels are w = scale - 1: none, 1, 3
 FIGURES = {"precision": "precision", "diversity": "diversity", "recall": "recall", "coverage": "coverage", "frechet": "Fréchet"}
 
 
-def measure(lab: StudyContext) -> Measured:
+def measure(context: StudyContext) -> Measured:
     """The same noise and classes at every scale: those of the held-out digits that the floor is of."""
-    model, labels, found, x = lab.model("000-conditional"), lab.classes, {}, {}
+    model, labels, found, x = context.model("000-conditional"), context.classes, {}, {}
     for scale in SCALES:
-        lab.tell(f"guidance scale {scale:g}")
-        y = lab.shown(model.draw(len(labels), labels.tolist(), scale=scale, sampler="abm", steps=20))
-        found[scale] = {**lab.figures(y, labels), "right": lab.recognised(y, labels)}
+        context.tell(f"guidance scale {scale:g}")
+        y = context.shown(model.draw(len(labels), labels.tolist(), scale=scale, sampler="abm", steps=20))
+        found[scale] = {**context.figures(y, labels), "right": context.recognised(y, labels)}
         x[scale] = y[labels == 3][:25]
-    return {"found": found, "x": x, "floor": lab.floor, "spec": model.spec}
+    return {"found": found, "x": x, "floor": context.floor, "spec": model.spec}
 
 
 def _quality(m: Measured) -> Seen:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
-from undrift import __version__
-from undrift.report import html as sheet
+from undrift.report.html import render
 from undrift.study.base import VERDICTS, Result, Study
 from undrift.study.catalogue import OUT_OF_REACH, STUDIES
 
@@ -68,29 +66,15 @@ def _models(results: Sequence[Result]) -> list[str]:
 
 def html_page(results: Sequence[Result]) -> str:
     """Everything on one page that needs nothing beside itself."""
-    body = ["<h1>The papers' experiments</h1>", f"<p>{html.escape(counted(results))}.</p>"]
-    body += [sheet.table(_HEAD, _overview(results))]
-    if models := _models(results):
-        body += ["<h2>Models</h2>", *(f"<p>{html.escape(model)}</p>" for model in models)]
-    for r in results:
-        study = STUDIES[r.study]
-        body += [
-            f"<h2>{html.escape(study.name)}</h2>",
-            f"<p>{html.escape(_source(study))} {html.escape(r.settings)}, {r.seconds:.0f} s.</p>",
-        ]
-        body.append(sheet.figure(r.figure, study.caption))
-        rows = []
-        for f in r.findings:
-            shade = {"holds": "", "within error": "beyond", "differs": "worse"}[f.verdict]
-            why = f"<br><small>{html.escape(f.why)}</small>" if f.why else ""
-            rows.append(
-                [*map(html.escape, (f.says, f.where, f.wanted, f.ours)), f'<span class="{shade}">{f.verdict}</span>{why}']
-            )
-        body.append(sheet.table(_CLAIMS, rows, raw=True))
-        if r.table:
-            body.append(sheet.table(r.table[0], r.table[1:]))
-    body += ["<h2>Out of reach</h2>", sheet.table(("", "why"), [list(item) for item in OUT_OF_REACH.items()])]
-    return sheet.document("The papers' experiments", [*body, f"<p><small>undrift {__version__}</small></p>"], "undrift study")
+    return render(
+        "study.html",
+        counted=counted(results),
+        overview=[_HEAD, *_overview(results)],
+        models=_models(results),
+        claims=_CLAIMS,
+        studies=[(r, STUDIES[r.study], _source(STUDIES[r.study])) for r in results],
+        out_of_reach=OUT_OF_REACH.items(),
+    )
 
 
 def markdown(results: Sequence[Result], pictures: str = "") -> str:

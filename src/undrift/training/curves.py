@@ -63,8 +63,8 @@ def lines(records: Records, figures: dict[str, Any]) -> list[str]:
     return text + ([f"  {', '.join(norms + speed + memory)}"] if norms + speed + memory else [])
 
 
-def picture(records: Records, most: int = 40) -> Image.Image:
-    """All curves over the steps; of long ones, `most` points.
+def picture(records: Records, most: int = 60) -> Image.Image:
+    """All curves over the steps, on a logarithmic axis; of long ones, at most so many points, evenly spread there.
 
     Raises:
         UndriftError: nothing to draw yet.
@@ -73,7 +73,7 @@ def picture(records: Records, most: int = 40) -> Image.Image:
     for name, key in CURVES.items():
         points = curve(records, key)
         if points:
-            chosen = sorted({round(i * (len(points) - 1) / (most - 1)) for i in range(most)})
+            chosen = sorted({round(len(points) ** (i / (most - 1))) - 1 for i in range(most)})
             drawn[name] = [Point(float(points[i][0]), points[i][1], 0.0) for i in chosen]
     if not drawn:
         raise UndriftError("the log holds no losses yet, so there is nothing to draw; wait for the first steps")

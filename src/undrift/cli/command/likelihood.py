@@ -7,7 +7,7 @@ import argparse
 from undrift.cli.shared import check_outputs, console, usual_place
 from undrift.evaluation.likelihood import likelihood_of_run, notes, table
 from undrift.model_file import load
-from undrift.plot import picture
+from undrift.plot import chart, picture
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -21,5 +21,5 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         measured = likelihood_of_run(model, arguments.run, arguments.data, **options, tell=status.update)
     for line in table(measured) + notes(model, measured, arguments.divergence, arguments.probes, arguments.dequantize):
         print(line)
-    picture.save_image(picture.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out, "undrift likelihood")
+    picture.save_image(chart.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out, "undrift likelihood")
     print(f"histogram: {out}")
