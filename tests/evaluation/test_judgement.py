@@ -182,9 +182,7 @@ def test_distances_to_training_examples_are_shown_as_distances(monkeypatch, tmp_
     assert found.shown(found.likeness).tolist() == pytest.approx([0, 5, 2], abs=1e-5)
     assert typical(found, found.likeness) == "median 2.000 (0.000 to 5.000)"
     drawn = []
-    monkeypatch.setattr(
-        sheets.picture, "histogram", lambda groups, axis: drawn.append((groups, axis)) or Image.new("RGB", (9, 9))
-    )
+    monkeypatch.setattr(sheets.chart, "histogram", lambda groups, axis: drawn.append((groups, axis)) or Image.new("RGB", (9, 9)))
     sheets._remembered(found, y, table(5, 0, 2))
     sheets._remembered(replace(found, space="cosine"), y, table(5, 0, 2))
     (distances, near), (cosines, alike) = drawn

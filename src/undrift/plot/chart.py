@@ -106,10 +106,12 @@ def _across(axis: Any, xs: Sequence[float]) -> None:
     """Values far apart get a logarithmic axis: a tick at each of a few, with a number where it touches no other; else 1, 2, 5, 10."""
     from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
-    if not (xs[0] > 0 and xs[-1] >= 8 * xs[0]):
+    far = xs[0] > 0 and xs[-1] >= 8 * xs[0]
+    if far:
+        axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(lambda value, _: _text(value if far else round(value, 12)))
+    if not far:
         return
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(lambda value, _: _text(value))
     axis.xaxis.set_minor_formatter(NullFormatter())
     if len(xs) > 20:
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if xs[-1] < 1000 * xs[0] else (1,)))

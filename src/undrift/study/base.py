@@ -18,7 +18,7 @@ Seen = tuple[str, bool | None]  # what we get, in words, and whether that is wha
 
 @dataclass(frozen=True)
 class Claim:
-    """One thing that a paper says.
+    """One claim of a paper, with the measurement that would confirm it.
 
     Attributes:
         says: The claim, short.
@@ -37,7 +37,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a claim. `verdict` is "holds", "within error" or "differs"."""
+    """A claim with what we measured. `verdict` is "holds", "within error" or "differs"."""
 
     says: str
     where: str
@@ -52,7 +52,7 @@ VERDICTS = {True: "holds", None: "within error", False: "differs"}
 
 @dataclass(frozen=True)
 class Study:
-    """One experiment.
+    """One experiment of a paper: how to measure, the claims to judge, and the figure to draw.
 
     Attributes:
         name: The paper's number and the figure, such as `000-fig4`; what the command line calls it.
@@ -92,7 +92,7 @@ class Study:
         return tuple(found)
 
     def run(self, context: StudyContext) -> Result:
-        """Measure, judge, draw."""
+        """Measure, judge each claim, and draw the figure."""
         context.begin()
         measured = self.measure(context)
         wall, processor = context.spent()
@@ -104,7 +104,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a study.
+    """The result of a study: findings, figure, table, and what they depend on.
 
     Attributes:
         study: Its name.

@@ -1,4 +1,4 @@
-"""The list of studies: one line each. And what of the papers is no study, with the reason."""
+"""All studies by name, and the experiments of the papers that are out of reach, with the reason."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OUT_OF_REACH = {
 
 
 def named(name: str) -> list[Study]:
-    """The study of a name, or all of them.
+    """The studies that a name stands for: one, or all of them for "all".
 
     Raises:
         UndriftError: an unknown name; the nearest is named.

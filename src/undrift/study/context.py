@@ -1,4 +1,4 @@
-"""What studies share: the data, models that are trained once, the judge, and how much is to be drawn."""
+"""What studies share: data, models that are trained once, the classifier that judges, and how much is drawn."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ MODELS = {
 
 @dataclass
 class StudyContext:
-    """Where studies are made.
+    """What studies share: data, models that are trained once, the classifier that judges, and how much is drawn.
 
     Args:
         out: A folder of its own: trained models, the judge, results.
@@ -75,7 +75,7 @@ class StudyContext:
         run: A run of a class-conditional model to sample in place of training one.
         effort: Share of samples and steps that is drawn; below 1 for a quick look at how it goes.
         changes: Overrides of every training, such as `{"steps": 100}`.
-        console: Where training speaks.
+        console: Where the training prints.
         tell: Called with a line on what is being done.
     """
 
@@ -93,18 +93,18 @@ class StudyContext:
         self._models, self._done = dict[str, Model](), dict[Hashable, Any]()
 
     def begin(self) -> None:
-        """A new study begins: forget what the last one used."""
+        """Start the clock of a new study, and forget what the last one used."""
         self.used, self._prepared, self._begun = list[str](), [0.0, 0.0], _clock()
 
     def spent(self) -> tuple[float, float]:
-        """Seconds since then, by the wall and of the processor, without those that prepared what studies share."""
+        """Seconds since the study began, of wall clock and of processor, without training and other work that studies share."""
         now = _clock()
         wall, processor = (a - b - c for a, b, c in zip(now, self._begun, self._prepared, strict=True))
         return wall, processor
 
     @contextmanager
     def preparing(self, what: str) -> Iterator[None]:
-        """While something is made that studies share: its seconds are not the study's."""
+        """A context in which seconds do not count as the study's, for work that studies share, such as training."""
         self.tell(what)
         start = _clock()
         try:
@@ -113,23 +113,23 @@ class StudyContext:
             self._prepared = [p + b - a for p, a, b in zip(self._prepared, start, _clock(), strict=True)]
 
     def count(self, fast: int, paper: int | None = None, least: int = 1) -> int:
-        """How many: the fast number, or the paper's, scaled by the effort."""
+        """A number of samples or steps: the fast one or the paper's, scaled by the effort."""
         wanted = fast if paper is None or not self.paper else paper
         return max(min(least, wanted), round(self.effort * wanted))
 
     @property
     def samples(self) -> int:
-        """How many samples are held against as many held-out digits; with any effort enough for the Frechet distance."""
+        """How many samples are compared with as many held-out digits; with any effort enough for the Frechet distance."""
         return self.count(300, 1000, ENOUGH)
 
     @property
     def settings(self) -> str:
-        """In words."""
+        """The settings in words, for the report."""
         size = "the papers' settings" if self.paper else "fast settings"
         return size if self.effort == 1 else f"{size}, {100 * self.effort:g} % of it"
 
     def key(self, toy: bool) -> str:
-        """What the result of a study depends on, besides the code: results of another key are not taken for this one's."""
+        """A text of all that a result depends on besides the code; a kept result with another key is measured again."""
         parts = [__version__, self.settings]
         if not toy:
             train, _ = self.data
@@ -154,7 +154,7 @@ class StudyContext:
 
     @cached_property
     def gauge(self) -> Gauge:
-        """The figures of quality for samples of these data, and the judge's classifier.
+        """The metrics of quality for samples of these data, and the classifier that judges.
 
         Raises:
             UndriftError: too few held-out digits for the Frechet distance.
@@ -194,7 +194,7 @@ class StudyContext:
         return model
 
     def folder(self, name: str) -> Path:
-        """Where a model is: the run that stands in for it, or `out/models`."""
+        """The folder of a model: the run that stands in for it, or one in `out/models`."""
         return self.run if self.run is not None and MODELS[name].classes else self.out / "models" / name
 
     def _recipe(self, name: str) -> tuple[str, dict[str, Any]]:
@@ -207,7 +207,7 @@ class StudyContext:
         return recipe, {**way.changes, **own, **place, **self.changes}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, made once for all studies of this context."""
+        """The value of `make()`, computed once and shared by all studies of this context."""
         if key not in self._done:
             self._done[key] = make()
         return self._done[key]
@@ -219,17 +219,17 @@ class StudyContext:
 
     @property
     def floor(self) -> dict[str, Estimate]:
-        """What as many held-out digits get, by figure."""
+        """The metrics of as many held-out digits as there are samples: what a perfect model would get."""
         return self.gauge.spaces[0].floor
 
     @property
     def classes(self) -> Tensor:
-        """`(samples,)` those of these held-out digits."""
+        """`(samples,)` the classes of the held-out digits that `floor` is of."""
         assert self.gauge.classes is not None
         return self.gauge.classes
 
     def figures(self, y: Tensor, labels: Tensor | None = None) -> dict[str, Estimate]:
-        """Every figure of quality of samples as they are shown; as many of them as the gauge measures."""
+        """Every metric of samples as users get them, on as many as the floor was measured on."""
         m = self.gauge.samples
         return self.gauge.spaces[0].figures(y[:m], None if labels is None else labels[:m])
 

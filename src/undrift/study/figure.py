@@ -99,8 +99,8 @@ def _square(figure: Any, limit: float) -> Any:
 
 
 def few_colours(image: Image.Image) -> Image.Image:
-    """For a small file: at most 64 colours."""
-    return image.convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    """For a small file: at most 256 colours; of fewer, greys of digits would take all, and lines lose theirs."""
+    return image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def moments(count: int, shown: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""000, Fig. 2: samples and their nearest training digits. How near are digits that nobody copied?"""
+"""Paper 000, Fig. 2: samples and their nearest training digits. How near are digits that nobody copied?"""
 
 from __future__ import annotations
 

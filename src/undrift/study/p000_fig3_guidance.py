@@ -1,4 +1,4 @@
-"""000, Fig. 3, left: a 7 asked for with γ = -4, -1, 1, 10."""
+"""Paper 000, Fig. 3, left: a 7 asked for with γ = -4, -1, 1, 10."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""000, Fig. 3, right: 20, 50, 200, 1000 steps of Euler-Maruyama. How much of the grain is the noise of the last step?"""
+"""Paper 000, Fig. 3, right: 20, 50, 200, 1000 steps of Euler-Maruyama. How much of the grain is the noise of the last step?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""000, Fig. 4: which digits are drawn by a model that is asked for a 7, with γ = -2, -1, -0.5, 0?"""
+"""Paper 000, Fig. 4: which digits are drawn by a model that is asked for a 7, with γ = -2, -1, -0.5, 0?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""000, sec. 5: one network, trained with the class left out of one example in five, draws every digit that is asked for."""
+"""Paper 000, sec. 5: one network, trained with the class left out of one example in five, draws every digit that is asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""001, Fig. 3: a network fitted to the true score of two Gaussians. It is right where the points are, and nowhere else."""
+"""Paper 001, Fig. 3: a network fitted to the true score of two Gaussians. It is right where the points are, and nowhere else."""
 
 from __future__ import annotations
 

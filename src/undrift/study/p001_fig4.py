@@ -1,4 +1,4 @@
-"""001, Fig. 4: Langevin dynamics loses the weights of two distant groups; annealed Langevin finds them."""
+"""Paper 001, Fig. 4: Langevin dynamics loses the weights of two distant groups; annealed Langevin finds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""001, Figs 5 to 7: the three models on their way from noise to digit. Is it "noise until about 70 %"?"""
+"""Paper 001, Figs 5 to 7: the three models on their way from noise to digit. Is it "noise until about 70 %"?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure(context: StudyContext) -> Measured:
 
 
 def settled(curve: list[float]) -> float:
-    """The first share of the steps from which on at least half of the states are taken for what they become."""
+    """The share of the steps after which at least half of the states are classified as the digit they become."""
     last = max((i for i, v in enumerate(curve) if v < 0.5), default=-1)
     return SHARES[min(last + 1, len(SHARES) - 1)]
 

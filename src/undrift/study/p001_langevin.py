@@ -1,4 +1,4 @@
-"""001's notebook: 1,000 particles, 10,000 Langevin steps on the true score of two Gaussians on a line."""
+"""Paper 001, notebook: 1,000 particles, 10,000 Langevin steps on the true score of two Gaussians on a line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAW = ud.GaussianMixture([[-2.0], [2.0]], 1.0, [0.3, 0.7])  # the means are the 
 
 
 def distance(x: Tensor) -> float:
-    """Kolmogorov's, to the law itself: the largest gap of the distribution functions."""
+    """The Kolmogorov distance of `(n, 1)` samples to the law: the largest gap of the distribution functions."""
 
     def below(x: Any) -> Any:
         standard = (torch.as_tensor(x)[:, None] - LAW.means[:, 0]) / LAW.variance[:, 0].sqrt()

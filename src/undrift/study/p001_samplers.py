@@ -1,4 +1,4 @@
-"""001's three models and their samplers, for the studies that look at them: SMLD, DDPM, SDE (Table 1)."""
+"""Paper 001, Table 1: its three models (SMLD, DDPM, SDE) with their samplers, which several studies sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""001, sec. 7: if a digit appears in the last 30 % only, can the first 70 % of the steps be left out?"""
+"""Paper 001, sec. 7: if a digit appears in the last 30 % only, can the first 70 % of the steps be left out?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""001, Table 1 and Figs 8 to 10: SMLD, DDPM and the SDE under one roof. Which is best?"""
+"""Paper 001, Table 1 and Figs 8 to 10: SMLD, DDPM and the SDE on the same data. Which is best?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""002's algorithms, as its slides print them and as they are meant, on a mixture whose every answer is known exactly."""
+"""Paper 002: its algorithms, as printed and as meant, on a Gaussian mixture whose answers are known exactly."""
 
 from __future__ import annotations
 

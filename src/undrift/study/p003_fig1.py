@@ -1,4 +1,4 @@
-"""003, Fig. 1: annealed Langevin dynamics. Diverse, but not sharp; and does a search over L, ε and T help?"""
+"""Paper 003, Fig. 1: annealed Langevin dynamics. Diverse, but not sharp; and does a search over L, ε and T help?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""003, Fig. 2: the reverse SDE by Euler-Maruyama. Sharper than Langevin, as diverse?"""
+"""Paper 003, Fig. 2: the reverse SDE by Euler-Maruyama. Sharper than Langevin, as diverse?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""003, Fig. 3: the probability flow by a black-box solver. How many evaluations does it take, and are its samples unrealistic?"""
+"""Paper 003, Fig. 3: the probability flow by a black-box solver: evaluations it takes, and how realistic its samples are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""003, Fig. 4: "predictor-corrector is best", measured: four samplers on one network at as many evaluations."""
+"""Paper 003, Fig. 4: "predictor-corrector is best", measured: four samplers on one network at as many evaluations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""003, Fig. 5: an unconditional model pulled to the 4 by a classifier of noisy digits."""
+"""Paper 003, Fig. 5: an unconditional model pulled to the 4 by a classifier of noisy digits."""
 
 from __future__ import annotations
 

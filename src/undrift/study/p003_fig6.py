@@ -1,4 +1,4 @@
-"""003, Fig. 6: digits filled in behind three masks. Do the ones vanish, and must they?"""
+"""Paper 003, Fig. 6: digits filled in behind three masks. Do ones turn into other digits, and must they?"""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Fill = Callable[[ud.AnyDenoiser, Tensor, Tensor], Tensor]  # denoiser, digits, m
 
 
 def ways(context: StudyContext) -> dict[str, Fill]:
-    """The paper's way, and those of the library; all but two on the first mask alone."""
+    """The ways to fill in: the paper's and those of the library; all but two on the first mask alone."""
 
     def walk(sampler: ud.Sampler, steps: int, method: Method = Known) -> Fill:
         return lambda d, x, mask: ud.impute(d, x, mask, method=method, sampler=sampler, steps=context.count(steps, least=5))[0]
@@ -46,7 +46,7 @@ def ways(context: StudyContext) -> dict[str, Fill]:
 
 
 def perfect(context: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """p(own class | what is left), `(B,)`, by a classifier trained behind the mask: what draws of the exact posterior score."""
+    """The probability of the own class given the known pixels, `(B,)`: how often exact posterior draws keep the class."""
     train = context.data[0]
     with context.preparing("a classifier behind a mask"), torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""003's four samplers on one network, at as many evaluations, for the studies of its Figs 1 to 4."""
+"""Paper 003, Figs 1 to 4: its four samplers on one network at equal numbers of evaluations, which several studies compare."""
 
 from __future__ import annotations
 

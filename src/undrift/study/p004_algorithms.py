@@ -1,4 +1,4 @@
-"""004's algorithms, as its slides print them and as they are meant, on a mixture whose every answer is known exactly."""
+"""Paper 004: its algorithms, as printed and as meant, on a Gaussian mixture whose answers are known exactly."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LADDER = ud.SMLD(200, 0.02, 10.0)
 
 
 def renoised(n: int, wide: bool) -> Tensor:
-    """From N(0, I) as printed, or from as wide a start as the chain ends with."""
+    """Samples by re-noising the guess, from N(0, I) as printed or from as wide a start as the chain ends with."""
     m, noise = law(LADDER), ud.Noise(range(n)).fold("renoise")
     levels = LADDER.levels
     start = LADDER.prior(torch.empty(n, 2, dtype=torch.float64), noise)

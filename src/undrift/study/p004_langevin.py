@@ -1,4 +1,4 @@
-"""004's picture of digits by plain Langevin: a network that saw (almost) no noise, and one that saw a ladder of it."""
+"""Paper 004: digits by plain Langevin dynamics, from a network trained at one small noise level, and by annealed, from a ladder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""004's trade-off slide: no guidance, scale 1, scale 3. What is gained in quality, and what is lost in variety?"""
+"""Paper 004, trade-off slide: quality gained and diversity lost as the guidance scale grows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results on the disk: NAME.json with every finding, and NAME.png."""
+"""Keeps results on disk: NAME.json with every finding, and NAME.png."""
 
 from __future__ import annotations
 

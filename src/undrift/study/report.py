@@ -1,4 +1,4 @@
-"""What came of studies: lines for a terminal, one HTML page, and the same as Markdown."""
+"""Shows results of studies: as lines for a terminal, as one HTML page, and as Markdown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from undrift.study.catalogue import OUT_OF_REACH, STUDIES
 
 
 def listed() -> list[str]:
-    """The list of studies, a line each, and what is none."""
+    """The list of studies, one line each, and what is out of reach."""
     wide = max(map(len, STUDIES))
     lines = []
     for study in STUDIES.values():
@@ -33,7 +33,7 @@ def lines(result: Result) -> list[str]:
 
 
 def counted(results: Sequence[Result]) -> str:
-    """How many claims hold."""
+    """How many claims hold, in one sentence."""
     verdicts = [f.verdict for r in results for f in r.findings]
     each = ", ".join(f"{verdicts.count(word)} {word}" for word in VERDICTS.values())
     minutes = sum(r.seconds for r in results) / 60

@@ -1,4 +1,4 @@
-"""The slides' loop on a mixture whose every answer is known: what the studies of 002's and 004's algorithms share."""
+"""The sampling loop of the slides on a Gaussian mixture with known answers, for the studies of the algorithms of 002 and 004."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def reached(e: Estimate, slack: float = 0.01) -> bool:
 
 
 def said(e: Estimate) -> str:
-    """The distance with its error, or that it is out of all measure."""
+    """The distance with its error, or its order of magnitude where the samples diverged."""
     return f"{e.value:.3f} ± {e.standard_error:.3f}" if e.value < 100 else f"{e.value:.0e}"
