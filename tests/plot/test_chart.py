@@ -39,15 +39,16 @@ def lab(rgb):
 
 
 def written(draw):
-    """Every text of the figure that a call draws, where it is written, and the figure's size."""
+    """Every text of the figure that a call draws, where it is written, whether it is at a tick, and the figure's size."""
+    from matplotlib.text import Text
+
     seen = []
 
     def keep(figure):
         image = real(figure)
-        texts = [text for text in figure.findobj(match=lambda a: hasattr(a, "get_text") and a.get_text() and a.get_visible())]
-        ticks = [t for a in figure.axes for side in (a.xaxis, a.yaxis) for t in side.get_ticklabels(which="both")]
-        low = {id(t): None for t in ticks}
-        seen.extend((t.get_text(), t.get_window_extent(), id(t) in low) for t in texts)
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        ticks = {id(t) for a in figure.axes for side in (a.xaxis, a.yaxis) for t in side.get_ticklabels(which="both")}
+        seen.extend((t.get_text(), t.get_window_extent(), id(t) in ticks) for t in texts)
         seen.append(image.size)
         return image
 
@@ -60,7 +61,7 @@ def written(draw):
 
 LINES = {
     "one": [Point(5, 100.0, 1.0, False), Point(20, 1.0, 0.1)],
-    "_two $^": [Point(5, 50.0, 1.0), Point(20, 0.5, 0.1)],
+    "_two $\\frac$ $x^2$": [Point(5, 50.0, 1.0), Point(20, 0.5, 0.1)],
     "a sampler with a long name (karras)": [Point(40, 0.2, 0.1)],
 }
 CHARTS = {
@@ -187,6 +188,16 @@ def test_no_two_of_forty_lines_are_drawn_alike_and_all_are_in_the_legend():
     assert len(alike) == 40
     texts, _ = written(lambda: chart.chart({f"line {i}": [Point(i, i, 0.1)] for i in range(12)}, "x", "y"))
     assert {f"line {i}" for i in range(12)} <= {text for text, *_ in texts}
+
+
+@pytest.mark.parametrize("size", [(900, 560), (560, 320)])
+def test_the_legend_covers_no_data_and_is_whole(size):
+    with axes.canvas(size) as figure:
+        axis = figure.subplots()
+        chart.draw_lines(axis, LINES, "x", "y", (0.4, 0.6), "a floor")
+        figure.canvas.draw()
+        legend, plot = axis.get_legend().get_window_extent(), axis.get_window_extent()
+    assert plot.x1 <= legend.x0 and legend.x1 <= size[0] and legend.y0 >= 0 and plot.width > 0.3 * size[0]
 
 
 def test_colours_are_seen_in_light_and_dark_and_by_the_colour_blind():

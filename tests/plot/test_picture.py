@@ -1,6 +1,9 @@
 """Pictures show what they should."""
 
+import time
+
 import numpy as np
+import pytest
 import torch
 
 from undrift.data import Spec
@@ -64,3 +67,15 @@ def test_sequences_are_curves():
     assert np.corrcoef(height, width)[0, 1] < -0.99  # upwards to the right
     wide, one = (picture.grid(y.expand(n, 1, 50), spec, n) for n in (4, 1))
     assert (wide.width / wide.height, one.width / one.height) == ((4 * 129 + 1) / 66, 130 / 66)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".jpg", ".webp", ".tiff"])
+def test_a_file_says_nothing_of_when_it_was_written(suffix, tmp_path, monkeypatch):
+    image = picture.mosaic(np.zeros((2, 4, 4, 3), np.uint8), 2)
+    found = []
+    for year in (2001, 2002):
+        then = time.strptime(str(year), "%Y")
+        monkeypatch.setattr(time, "gmtime", lambda *_, then=then: then)
+        picture.save_image(image, tmp_path / f"a{suffix}")
+        found.append((tmp_path / f"a{suffix}").read_bytes())
+    assert found[0] == found[1]

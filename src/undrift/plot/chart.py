@@ -103,7 +103,10 @@ def draw_lines(
 
 
 def _across(axis: Any, xs: Sequence[float]) -> None:
-    """Values far apart get a logarithmic axis: a tick at each of a few, with a number where it touches no other; else 1, 2, 5, 10."""
+    """Values far apart get a logarithmic axis.
+
+    Of up to twenty values each has a tick, with a number where that touches no other; of more, ticks are at round numbers.
+    """
     from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 
     far = xs[0] > 0 and xs[-1] >= 8 * xs[0]
@@ -126,7 +129,7 @@ def _across(axis: Any, xs: Sequence[float]) -> None:
 
 
 def _upwards(axis: Any, ends: Sequence[float], unit: float) -> None:
-    """Linear, or where a value is at least eight units: linear up to about a unit on both sides of zero, and logarithmic beyond."""
+    """Values far beyond a unit get an axis that is linear up to about a unit on both sides of zero, and logarithmic beyond."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
     if not 0 < 8 * unit <= max(map(abs, ends)):
@@ -173,7 +176,13 @@ def bars(
 
 
 def draw_parts(axis: Any, parts: Mapping[str, tuple[float, float, str, str]], label: str) -> None:
-    """A horizontal bar from zero for each name, the first one on top: value, standard error, colour, and what is written beside it."""
+    """A horizontal bar from zero for each name, the first one on top.
+
+    Args:
+        axis: An axis of matplotlib.
+        parts: By name: the value, its standard error, the colour, and what is written beside the bar.
+        label: What the values are.
+    """
     axis.barh(
         range(len(parts)), [value for value, *_ in parts.values()], 0.62, color=[colour for *_, colour, _ in parts.values()]
     )
