@@ -1,7 +1,8 @@
 """Runs made by an earlier version load, draw what they drew, and resume to the weights that they reached.
 
 `earlier/` holds two small runs whose files have no seals and whose states say nothing of the data, with what that version made of
-them: samples in model space, and the weights after more steps. Equal to rounding, since another processor may round otherwise.
+them: samples in model space, and the weights after more steps. `earlier/second/` holds two of a later version, the last one whose
+trainer knew recipes. Equal to rounding, since another processor may round otherwise.
 """
 
 import shutil
@@ -43,6 +44,31 @@ def test_an_earlier_run_resumes_to_the_weights_that_it_reached(name, recipe, ste
     prefix = f"{name}.after."
     expected = {k.removeprefix(prefix): torch.from_numpy(EXPECTED[k]) for k in EXPECTED.files if k.startswith(prefix)}
     found = load_file(folder / "model.safetensors")
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, atol=2e-6, rtol=0)
+
+
+SECOND = np.load(EARLIER / "second" / "expected.npz")
+UPSCALED = ud.Condition(
+    label=torch.arange(5), image=torch.linspace(-1, 1, 80).reshape(5, 1, 4, 4), vector=torch.full((5, 1), 0.1)
+)
+
+
+@pytest.mark.parametrize("key", [k for k in SECOND.files if ".after." not in k])
+def test_a_model_of_the_second_kind_draws_what_it_drew(key):
+    name, how = key.split(".")
+    n, cond = (10, list(range(10))) if name == "digits" else (5, UPSCALED)
+    y = ud.load(EARLIER / "second" / name).draw(n, cond, **DRAWS[how])
+    torch.testing.assert_close(y, torch.from_numpy(SECOND[key]), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("digits", 36), ("upscale", 24)])
+def test_a_run_of_the_second_kind_resumes_to_the_weights_that_it_reached(name, steps, tmp_path):
+    folder = shutil.copytree(EARLIER / "second" / name, tmp_path / name)
+    train_run(name, {"steps": steps}, folder, False, Console(quiet=True), time.perf_counter())
+    found, prefix = load_file(folder / "model.safetensors"), f"{name}.after."
+    expected = {k.removeprefix(prefix): torch.from_numpy(SECOND[k]) for k in SECOND.files if k.startswith(prefix)}
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(found[key], value, atol=2e-6, rtol=0)

@@ -1,6 +1,7 @@
 """What is asked of a model: `Guidance`, towards what and how strongly; and `Sampling`, in which steps.
 
-Every method of a `Model` takes either value, or the same things as keyword arguments:
+The methods of a `Model` that draw or measure take either value, or the same things as keyword arguments (`interpolate` takes conditions
+alone):
 
     model.sample(16, cond=7, scale=2.0, steps=10)
     model.sample(16, guidance=Guidance(7, scale=2.0), sampling=Sampling(steps=10))
