@@ -10,8 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from metrics import planted
+from undrift.diagnosis import picture as budget
+from undrift.diagnosis.report import NAMES
 from undrift.plot import axes, chart
 from undrift.plot.chart import Point
+from undrift.training import curves
 
 # What protanopes and deuteranopes see of linear red, green and blue: Machado, Oliveira, Fernandes (2009), severity 1.
 SIGHT = {
@@ -38,7 +42,7 @@ def lab(rgb):
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def written(draw):
+def written(draw, module=chart):
     """Every text of the figure that a call draws, where it is written, whether it is at a tick, and the figure's size."""
     from matplotlib.text import Text
 
@@ -52,9 +56,9 @@ def written(draw):
         seen.append(image.size)
         return image
 
-    real = chart.drawn
+    real = module.drawn
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chart, "drawn", keep)
+        patch.setattr(module, "drawn", keep)
         draw()
     return seen[:-1], seen[-1]
 
@@ -232,3 +236,33 @@ def test_a_histogram_has_its_groups_where_their_values_are():
         mine = (abs(pixels - rgb) < 8).all(2)
         assert mine[:, side].sum() > 50 and mine.sum() == mine[:, side].sum()
     assert isinstance(chart.histogram({"one": torch.ones(3)}, "x"), Image.Image)
+
+
+def test_curves_of_a_long_run_keep_their_ends_and_have_labels():
+    """1,000 records become at most sixty points, the first and the last among them, the early ones all."""
+    records = [{"step": k, "loss": 1 / k, "held_out": 2 / k if k % 100 == 0 else None} for k in range(1, 1001)]
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves, "chart", lambda lines, *labels: seen.append((lines, labels)))
+        curves.picture(records)
+    [(lines, labels)] = seen
+    steps = [p.x for p in lines["training"]]
+    assert len(steps) <= 60 and steps[:3] == [1, 2, 3] and steps[-1] == 1000 and [p.x for p in lines["held out"]][-1] == 1000
+    assert lines["training"][-1].y == pytest.approx(1e-3) and labels == ("step", "loss")
+    texts, size = written(lambda: curves.picture(records))
+    assert {"training", "held out", "step", "loss"} <= {text for text, *_ in texts} and size == (900, 560)
+
+
+def test_the_picture_of_an_error_budget_names_every_part_with_its_number():
+    _, found = planted.diagnosed("3 steps", 60)
+    texts, (width, height) = written(lambda: budget.draw(found), budget)
+    parts = [NAMES[name] for name in found.repairs.parts]
+    numbers = [str(v).replace("+-", "±") for v in (*found.repairs.parts.values(), found.repairs.figure)]
+    wanted = {*parts, *numbers, "= as sampled", "score", "nats for each unit of log-SNR", "log10 of the noise level sigma/alpha"}
+    assert wanted <= {text for text, *_ in texts}
+    for text, box, _ in texts:
+        if text in wanted:
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text
+    heights = [next(box.y0 for text, box, _ in texts if text == part) for part in parts]
+    assert heights == sorted(heights, reverse=True)  # in their order, the first one on top
+    assert budget.draw(found).tobytes() == budget.draw(found).tobytes()
