@@ -164,7 +164,7 @@ def _said(value: Any) -> str:
         if isinstance(given, (Tensor, np.ndarray)):
             parts.append(f"{f.name}={said(given)}")
         elif given is not f.default and given != f.default:
-            parts.append(f"{f.name}={given!r}")
+            parts.append(f"{f.name}={given!r}" if isinstance(given, (str, int, float)) else f"{f.name}={said(given)}")
     return f"{type(value).__name__}({', '.join(parts)})"
 
 

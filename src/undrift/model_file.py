@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undrift.argument import instance, path as place_of
+from undrift.argument import function, instance, path as place_of
 from undrift.data.spec import Spec
 from undrift.denoiser import Denoiser
 from undrift.description import CURE, read_description, write_description
 from undrift.device import choose_device
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
-from undrift.own import OWN, buildable, is_own, shapes_of
-from undrift.process import Process
+from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
+from undrift.process import Process, checked
 from undrift.recipe.objectives import build_target
 from undrift.recipe.recipe import SamplingOptions, build_denoiser, build_network, build_process
 from undrift.storage import reason
@@ -60,6 +60,8 @@ def save(model: Model, folder: str | Path) -> None:
     place = place_of(folder, "folder", "name a folder")
     if any((place / name).exists() for name in ("config.yaml", "settings.json", "state", "cascade.json")):
         raise OutputError(f"{place} holds a run, which keeps its own weights; name another folder")
+    if place.is_dir() and not (place / "model.json").is_file() and any(place.iterdir()):
+        raise OutputError(f"{place} is not empty and holds no model; name another folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,14 +111,21 @@ def load(
         weights: "ema" (the averaged ones) or "raw".
         device: Where to put it; see `undrift.device.choose_device`.
         net: The network, where it is not one of undrift's: an object of the class that was trained, made with the same arguments. The
-            weights are put into it.
+            weights are put into it, and it belongs to the model from then on: give each model an object of its own.
         process, target: Those of a model whose process or target is not one of undrift's.
 
     Raises:
         ModelError: nothing there, or files that are damaged, of another kind, or do not fit each other or the network.
         UndriftError: a device that is not there.
+        TypeError, ValueError: a network, a process or a target that is none.
     """
     folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
+    if net is not None:
+        instance(net, "net", nn.Module, "hand in an object of the network's class, such as Net()")
+    if process is not None:
+        checked(process)
+    if target is not None:
+        function(target, "target", "hand in the function")
     description, spec = read_description(folder)
     if not isinstance(weights, str) or weights not in ("ema", "raw"):
         raise ModelError(f'weights "{short(weights)}" is unknown{nearest(short(weights), ("ema", "raw"))}')
@@ -136,7 +145,8 @@ def load(
                 network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
                 shapes = {f"net.{k}": v for k, v in shapes_of(network).items()}
             state = read_weights(folder / WEIGHTS, weights, shapes, sealed)
-            model = build_model(parts, spec, sampling, trained)
+            with torch.random.fork_rng(devices=[]):  # its fresh weights are drawn for nothing
+                model = build_model(parts, spec, sampling, trained)
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError, MemoryError) as error:
@@ -168,7 +178,13 @@ def handed_in(
         raise ModelError(f'{folder}: its target is a function of your own; hand it in: undrift.load("{folder}", target=...)')
     if net is None:
         net = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
-    instance(net, "net", nn.Module, "hand in an object of the network's class, such as Net()")
+    if process is not None and not is_own(parts["process"]) and _plain(process_of(process)) != _plain(parts["process"]):
+        raise ModelError(
+            f"{folder} was trained with the process {parts['process']['kind']}, not with {short(process)}; leave `process` out, and see the "
+            "model through another one by model.denoiser.using(process)"
+        )
+    if target is not None and parts["target"] not in (OWN, target_of(target, parts["sigma_data"])):
+        raise ModelError(f"{folder} was trained with the target {parts['target']}; leave `target` out")
     built = build_process(parts["process"]) if process is None else process
     meant = build_target(parts["target"], parts["sigma_data"]) if target is None else target
     return Denoiser(net, built, meant, parts["sigma_data"], spec.shape)
@@ -212,3 +228,8 @@ def read_weights(
     if bad:
         raise ModelError(f"{path}: weights {kind}.{bad[0]} are not finite; load an earlier state or train again")
     return state
+
+
+def _plain(part: dict[str, Any]) -> dict[str, Any]:
+    """A described part without the kinds of sequences that files do not tell apart."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}

@@ -73,3 +73,12 @@ def test_a_strip_of_states():
 def test_what_cannot_be_drawn_is_said(bad):
     with pytest.raises(ValueError, match="`x`"):
         ud.show(bad)
+
+
+def test_samples_may_become_parameters_and_be_none(tmp_path):
+    assert torch.equal(torch.nn.Parameter(made().float()), made().float())
+    assert isinstance(torch.nn.Parameter(ud.Samples.of(torch.ones(3, 2), None)), torch.nn.Parameter)
+    assert repr(ud.Samples.of(torch.empty(0, 2), None)) == "Samples: no samples, of shape (0, 2) (float32)"
+    with pytest.raises(ud.UndriftError, match=r"no name of a picture; end it in \.png"):
+        ud.show(made()).save(tmp_path / "a.zzz")
+    assert "\n" not in repr(ud.Guidance([torch.eye(3)] * 9)) and len(repr(ud.Guidance(list(range(500))))) < 200

@@ -335,3 +335,169 @@ def test_two_processes_train_what_one_trains(tmp_path):
     found = [(tmp_path / f"run.{rank}").read_text().split() for rank in range(2)]
     assert found[0] == found[1] and found[0][0] == "12"
     assert float(found[0][1]) == pytest.approx(wanted, abs=1e-4)
+
+
+class Noisy(Net):
+    """Draws from torch's own generator in ways that no module shows."""
+
+    def forward(self, x, level, cond=None):
+        return nn.functional.dropout(super().forward(x, level, cond), 0.3, self.training)
+
+
+@pytest.mark.parametrize("make", [Noisy, lambda: Returns(nn.Dropout1d(0.3)), lambda: Returns(nn.AlphaDropout(0.3))])
+def test_what_a_network_draws_is_the_same_after_a_pause_and_torchs_generator_is_left_alone(make, tmp_path):
+    def fresh(then):
+        torch.manual_seed(0)
+        net = make()
+        torch.manual_seed(then)  # where torch's own generator stands does not count
+        return net
+
+    whole = ud.fit(fresh(1), points(), steps=12, **QUICK)
+    net = fresh(2)
+    before = torch.get_rng_state()
+    ud.fit(net, points(), steps=12, folder=tmp_path, callback=lambda r: r.step == 5, **QUICK)
+    assert torch.equal(before, torch.get_rng_state())
+    assert same(ud.fit(fresh(3), points(), steps=12, folder=tmp_path, **QUICK), whole)
+
+
+def test_an_optimiser_of_a_part_trains_that_part_and_resumes(tmp_path):
+    norms = []
+    make = lambda p: torch.optim.Adam(p[:2], lr=0.01)  # noqa: E731
+    whole = ud.fit(made(), points(), steps=12, optimizer=make, callback=lambda r: norms.append(r.grad_norm), **QUICK)
+    assert torch.equal(whole.denoiser.state_dict()["net.layers.2.weight"], made().layers[2].weight)
+    assert max(norms[6:]) < 5 * min(norms[:6])  # gradients of the other layers do not pile up
+    ud.fit(made(), points(), steps=12, optimizer=make, folder=tmp_path, callback=lambda r: r.step == 5, **QUICK)
+    assert same(ud.fit(made(), points(), steps=12, optimizer=make, folder=tmp_path, **QUICK), whole)
+
+
+def test_half_precision_weights_and_amsgrad_resume(tmp_path):
+    amsgrad = lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True)  # noqa: E731
+    for name, options, cast in (("half", {}, torch.bfloat16), ("ams", {"optimizer": amsgrad}, torch.float32)):
+        whole = ud.fit(made().to(cast), points(), steps=10, **options, **QUICK)
+        folder = tmp_path / name
+        ud.fit(made().to(cast), points(), steps=10, folder=folder, callback=lambda r: r.step == 4, **options, **QUICK)
+        assert same(ud.fit(made().to(cast), points(), steps=10, folder=folder, **options, **QUICK), whole)
+
+
+def test_another_optimiser_loss_or_schedule_is_another_run(tmp_path):
+    sgd = lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)  # noqa: E731
+    stop = lambda r: r.step == 3  # noqa: E731
+    ud.fit(made(), points(), steps=9, optimizer=sgd, folder=tmp_path / "a", callback=stop, **QUICK)
+    with pytest.raises(ud.UndriftError, match=r"is of the optimiser SGD, not RMSprop; no other can be used; name another folder"):
+        ud.fit(made(), points(), steps=9, optimizer=lambda p: torch.optim.RMSprop(p), folder=tmp_path / "a", **QUICK)
+    ud.fit(made(), points(), steps=9, folder=tmp_path / "b", callback=stop, **QUICK)
+    with pytest.raises(ud.UndriftError, match="was trained with objective=DenoisingScoreMatching, not SlicedScoreMatching"):
+        ud.fit(made(), points(), steps=9, folder=tmp_path / "b", objective=ud.SlicedScoreMatching(), **QUICK)
+    with pytest.raises(ud.UndriftError, match="seed=0, not 1"):
+        ud.fit(made(), points(), steps=9, folder=tmp_path / "b", **QUICK, seed=1)
+
+
+def test_a_loop_that_was_left_goes_on(tmp_path):
+    training = ud.Training(made(), points(), Settings(steps=9, device="cpu", batch_size=32, monitor_every=0), folder=tmp_path)
+    assert repr(training).startswith("Training: step 0 of 9 steps")
+    for report in training:
+        if report.step == 3:
+            break
+    assert [report.step for report in training] == [4, 5, 6, 7, 8, 9]
+    training.close()
+
+
+def test_a_logger_that_fails_loses_no_step(tmp_path):
+    def fails(record):
+        if record["step"] == 5:
+            raise RuntimeError("a disk of mine is full")
+
+    with pytest.raises(RuntimeError, match="a disk of mine"):
+        ud.fit(made(), points(), steps=9, folder=tmp_path, log_every=5, logger=fails, **QUICK)
+    assert (tmp_path / "state" / "step-00000005.safetensors").is_file()
+    assert same(
+        ud.fit(made(), points(), steps=9, folder=tmp_path, log_every=5, **QUICK), ud.fit(made(), points(), steps=9, **QUICK)
+    )
+
+
+def test_what_is_given_stays_as_it_is(tmp_path):
+    first = ud.fit(made(), points(), steps=3, **QUICK)
+    ud.fit(first, points(), steps=3, **QUICK)
+    assert not first.denoiser.training and not any(p.requires_grad for p in first.denoiser.parameters())
+    ud.fit(ud.nn.MLP((2,), width=8, depth=1), points(), steps=2, folder=tmp_path / "ours", **QUICK)
+    before = torch.get_rng_state()
+    ud.load(tmp_path / "ours")
+    assert torch.equal(before, torch.get_rng_state())
+    net = made().train()
+    with pytest.raises(ZeroDivisionError):
+        ud.fit(net, points(), steps=2, objective=lambda *_: 1 / 0, **QUICK)
+    assert net.training
+    with torch.no_grad():  # gradients are on where they are needed
+        assert same(ud.fit(made(), points(), steps=3, **QUICK), first)
+
+
+def test_a_process_that_the_file_knows_is_not_replaced(tmp_path):
+    ud.fit(made(), points(), steps=2, folder=tmp_path, **QUICK)
+    with pytest.raises(ud.UndriftError, match="was trained with the process vp"):
+        ud.load(tmp_path, net=made(), process=ud.Rectified())
+    with pytest.raises(ud.UndriftError, match="was trained with the target karras"):
+        ud.load(tmp_path, net=made(), target=ud.target.noise)
+    assert ud.load(tmp_path, net=made(), process=ud.VP()).denoiser.process == ud.VP()
+    with pytest.raises(TypeError, match="write Net"):
+        ud.load(tmp_path, net=Net)
+
+
+MORE = {
+    "a closure": (lambda: ud.fit(made(), points(), steps=2, optimizer=torch.optim.LBFGS), ValueError, "step needs no closure"),
+    "strange parameters": (
+        lambda: ud.fit(made(), points(), steps=2, optimizer=lambda p: torch.optim.SGD(made().parameters(), 0.1)),
+        ValueError, "are not the network's",
+    ),
+    "old weight_norm": (
+        lambda: ud.fit(Returns(nn.utils.weight_norm(nn.Linear(2, 2))), points(), steps=2), ValueError, "cannot be copied",
+    ),
+    "detached": (lambda: ud.fit(Returns(lambda y: y.detach()), points(), steps=2), ValueError, "does not depend on its parameters"),
+    "no message": (lambda: ud.fit(Returns(lambda y: [][0 if y is None else 1]), points(), steps=2), ValueError, "cannot be asked"),
+    "an empty message": (lambda: ud.fit(Returns(lambda y: exec("raise RuntimeError('')")), points(), steps=2), ValueError, "RuntimeError"),
+    "meta": (lambda: ud.fit(made().to("meta"), points(), steps=2), ValueError, "meta device"),
+    "a huge batch": (lambda: ud.fit(made(), points(), steps=2, batch_size=10**12), ValueError, "`batch_size` must be a whole number"),
+    "a rate below zero": (lambda: ud.fit(made(), points(), steps=2, schedule=lambda s, f: -1.0), ValueError, "is not negative"),
+    "a set of classes": (lambda: ud.fit(made(), points(4), [0, 1, 0, 1], steps=2, classes={"a", "b"}), TypeError, "in a list"),
+    "a class twice": (lambda: ud.fit(made(), points(4), [0, 1, 0, 1], steps=2, classes=["a", "a"]), ValueError, "one name twice"),
+    "a name of two lines": (lambda: ud.fit(made(), points(), steps=2, name="a\nb"), ValueError, "one line"),
+    "held out as a text": (lambda: ud.fit(made(), points(), steps=2, held_out="x"), TypeError, "share of the data"),
+    "held out in other units": (
+        lambda: ud.fit(made(), points(), steps=2, held_out=torch.zeros(9, 2, dtype=torch.uint8)), ValueError, "same units",
+    ),
+    "a label out of reach": (lambda: ud.fit(made(), points(4), [0, 1, 2, 10**6], steps=2), ValueError, "a label is 1,000,000"),
+    "a denoiser of other data": (
+        lambda: ud.fit(ud.Denoiser(made(), ud.VP(), shape=(3,)), points(), steps=2), ValueError, "samples of shape",
+    ),
+    "a folder with a NUL": (lambda: ud.fit(made(), points(), steps=2, folder="a\0b"), ud.UndriftError, "cannot be written"),
+    "a long folder": (lambda: ud.fit(made(), points(), steps=2, folder="a" * 300), ud.UndriftError, "cannot be"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MORE)
+def test_one_clear_error_for_odd_things(what):
+    call, kind, message = MORE[what]
+    with pytest.raises(kind, match=message) as found:
+        call()
+    assert "\n" not in str(found.value)
+
+
+def test_rows_in_lists_are_examples_and_bools_are_labels():
+    x = points(40)
+    assert same(ud.fit(made(), x.tolist(), steps=2, **QUICK), ud.fit(made(), x, steps=2, **QUICK))
+    model = ud.fit(made(classes=2), x, x[:, 0] > 3, steps=2, **QUICK)
+    assert model.spec.classes == ("0", "1")
+
+
+def test_a_training_without_a_folder_names_none_when_it_diverges():
+    with pytest.raises(ud.UndriftError, match="Train again with a lower rate") as found:
+        ud.fit(made(), points(), steps=30, learning_rate=1e30, warmup=0, clip=1e30, **QUICK)
+    assert "folder" not in str(found.value) and "/tmp" not in str(found.value)
+
+
+def test_a_model_is_not_saved_among_other_files(tmp_path):
+    model = ud.fit(made(), points(), steps=2, **QUICK)
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ud.UndriftError, match="is not empty and holds no model"):
+        ud.save(model, tmp_path)
+    ud.save(model, tmp_path / "new")
+    ud.save(model, tmp_path / "new")  # and again

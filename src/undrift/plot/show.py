@@ -14,6 +14,7 @@ from torch import Tensor
 
 from undrift.argument import instance, tensor, whole
 from undrift.data.spec import Spec
+from undrift.error import OutputError
 from undrift.noise import Noise
 from undrift.plot import picture
 from undrift.plot.axes import drawn, panels
@@ -46,7 +47,9 @@ class Picture:
             return file.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write it, as the suffix says. Raises OutputError if that cannot be done."""
+        """Write it, as the suffix says. Raises OutputError if that cannot be done, or for a name that is none of a picture."""
+        if picture.kind_of(Path(path)) is None:
+            raise OutputError(f"{path} is no name of a picture; end it in .png, .jpg, .webp or .pdf")
         picture.save_image(self.image, Path(path))
         return Path(path)
 
@@ -95,6 +98,8 @@ def show(x: Any, spec: Spec | None = None, columns: int | None = None) -> Pictur
 
 def said(x: Tensor, spec: Spec | None = None) -> str:
     """What samples are, in a few words."""
+    if x.ndim == 0 or not len(x):
+        return f"no samples, of shape {tuple(x.shape)} ({str(x.dtype).removeprefix('torch.')})"
     kind = {2: "points" if x.shape[1:] == (2,) else "rows", 3: "sequences", 4: "pictures", 5: "volumes"}.get(x.ndim, "samples")
     size = " x ".join(map(str, x.shape[1:]))
     unit = "numbers" if x.ndim != 4 or x.dtype != torch.uint8 else "pixels"
@@ -198,6 +203,10 @@ class Samples(Tensor):
             return show(self)._repr_png_()
         except ValueError:
             return None
+
+    def detach(self) -> Samples:
+        """As a tensor's, so that samples may become parameters."""
+        return Samples.of(super().detach(), self.spec)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         plain: Any = self.as_subclass(Tensor)

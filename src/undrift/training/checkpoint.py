@@ -133,12 +133,14 @@ def load_state(
     scaler: torch.amp.GradScaler | None = None,
     local: Local = all_of,
     data_hash: str | None = None,
+    cure: str = "--fresh starts over, keeping this run aside",
 ) -> tuple[Progress | None, list[str]]:
     """Restore the newest state that is whole.
 
     Args:
         local: This process's part of a tensor, where it has not all of it.
         data_hash: Of the data that training goes on with; a state that was trained on others is of another run.
+        cure: What to do where no state can be used.
 
     Returns:
         How far it is, None if there is no state yet; and a line for each newer one that was passed over. A damaged one is renamed
@@ -165,9 +167,7 @@ def load_state(
             continue
         return progress, notes + [f"going on from the state of step {progress.step}"] * bool(notes)
     if notes:
-        raise ModelError(
-            f"{notes[0].removeprefix('passed over: ')}; no other can be used; --fresh starts over, keeping this run aside"
-        )
+        raise ModelError(f"{notes[0].removeprefix('passed over: ')}; no other can be used; {cure}")
     return None, []
 
 
@@ -196,6 +196,8 @@ def _restore(
         progress = Progress.of(saved.facts)
     except ValueError as error:
         raise ModelError(f"{saved.file.path} tells of no run ({error})") from None
+    if (before := saved.facts.get("optimizer", "AdamW")) != type(optimizer).__name__:
+        raise ModelError(f"{saved.file.path} is of the optimiser {before}, not {type(optimizer).__name__}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     own = {k: v.shape for k, v in module.state_dict().items()}
     wanted = {"raw": own, "optimizer": _slots(saved, parameters, optimizer)} | {name: own for name in averages}
@@ -204,7 +206,8 @@ def _restore(
     shapes = {group: found for group, found in saved.groups.items() if group != "scaler"}
     held = {"raw": module.state_dict(), **{name: average.weights for name, average in averages.items()}}
     types = {f"{name}.{k}": TYPES[v.dtype] for name, weights in held.items() for k, v in weights.items()}
-    whole = all(v in ("F32", "F64") for k, v in saved.file.types.items() if k.startswith("optimizer."))
+    kept = {"F32", "F64", *(TYPES[p.dtype] for p in parameters)}  # moments, in the type of their parameter
+    whole = not _is_plain(optimizer) or all(v in kept for k, v in saved.file.types.items() if k.startswith("optimizer."))
     if shapes != {name: group for name, group in wanted.items() if group} or not (
         whole and types.items() <= saved.file.types.items()
     ):
@@ -228,7 +231,7 @@ def _restore(
                 optimizer.state[p][slot] = fill(torch.zeros_like(p), name)
             else:
                 value = saved.tensor(name)
-                counts = slot == "step" and isinstance(optimizer, torch.optim.AdamW)
+                counts = slot == "step" and _is_plain(optimizer)
                 optimizer.state[p][slot] = value.to(p.device, torch.float32 if counts else value.dtype)
     if scaler is not None and scale is not None:
         scaler.load_state_dict(scaler.state_dict() | scale)
@@ -238,11 +241,16 @@ def _restore(
 def _slots(saved: Saved, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, torch.Size]:
     """The slots by name that a state should hold: of AdamW three for each parameter that was ever used, of others those it holds."""
     found = saved.groups.get("optimizer", {})
-    if not isinstance(optimizer, torch.optim.AdamW):
+    if not _is_plain(optimizer):
         return {k: v for k, v in found.items() if k.partition(".")[0].isdecimal() and int(k.partition(".")[0]) < len(parameters)}
     used = {k.partition(".")[0] for k in found} or {str(i) for i in range(len(parameters))}
     slots = {f"{i}.{k}": p.shape for i, p in enumerate(parameters) if str(i) in used for k in ("exp_avg", "exp_avg_sq")}
     return slots | {f"{i}.step": torch.Size([]) for i in range(len(parameters)) if str(i) in used}
+
+
+def _is_plain(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it is AdamW with two moments, whose slots are known."""
+    return type(optimizer) is torch.optim.AdamW and not any(group["amsgrad"] for group in optimizer.param_groups)
 
 
 def _scale_of(saved: Saved) -> dict[str, Any]:

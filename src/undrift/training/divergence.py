@@ -16,7 +16,7 @@ from torch import Tensor
 
 from undrift.error import ModelError, UndriftError
 from undrift.training.checkpoint import Saved, path_of, steps_of
-from undrift.training.settings import Settings
+from undrift.training.settings import FIT, Settings
 
 if TYPE_CHECKING:
     from undrift.training.trainer import Trainer
@@ -49,18 +49,19 @@ class Cause:
 class Diverged(UndriftError):
     """A training that went wrong, and how to go on."""
 
-    def __init__(self, step: int, what: str, cause: Cause, last: int | None, settings: Settings, folder: Path) -> None:
+    def __init__(self, step: int, what: str, cause: Cause, last: int | None, settings: Settings, folder: Path | None) -> None:
         self.step, self.what, self.cause = step, what, cause
         rate = float(f"{settings.learning_rate / 3:.1g}")
         kept = f"the last good state, of step {last}, is kept" if last is not None else "no good state was saved yet"
+        place = "" if folder is None else f'folder="{folder}", '
         again = (
-            f'undrift.fit(..., folder="{folder}", learning_rate={rate:g})'
-            if settings.recipe == "fit"
+            f"undrift.fit(..., {place}learning_rate={rate:g})"
+            if settings.recipe == FIT
             else f"undrift train {settings.recipe} --out {folder} learning_rate={rate:g}"
         )
+        how = "Go on from there with a lower rate" if last is not None and folder is not None else "Train again with a lower rate"
         super().__init__(
-            f"step {step}: {what}; {cause}. The run was stopped and {kept}. Go on from there with a lower rate: "
-            f"{again} (now {settings.learning_rate:g})"
+            f"step {step}: {what}; {cause}. The run was stopped and {kept}. {how}: {again} (now {settings.learning_rate:g})"
         )
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from undrift.data.labels import check_class
 from undrift.denoiser import Denoiser
 from undrift.description import read_description
 from undrift.distributed.processes import here, joined
-from undrift.error import DataError, ModelError, OutputError, UndriftError
+from undrift.error import DataError, ModelError, OutputError
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.noise import Noise
@@ -37,6 +38,7 @@ from undrift.own import described
 from undrift.process import VP, Process
 from undrift.recipe.objectives import TARGETS, build_target
 from undrift.recipe.recipe import SamplingOptions
+from undrift.storage import reason
 from undrift.target import Target
 from undrift.training.checkpoint import Saved, path_of, steps_of
 from undrift.training.loggers import check_packages
@@ -94,8 +96,16 @@ class Training:
             (nn.Module, Model),
             "give a network, an object of a torch.nn.Module that maps (x, level, cond) to x's shape",
         )
-        if isinstance(held_out, float) and not 0 < held_out < 1:
-            raise ValueError(f"`held_out` is a share of the data and must lie in (0, 1), got {held_out:g}; or give examples.")
+        if held_out is None or isinstance(held_out, (str, bytes, bool)):
+            raise TypeError(f"`held_out` is {said(held_out)}: give a share of the data, such as 0.2, or examples.")
+        if isinstance(held_out, Real) and not 0 < float(held_out) < 1:
+            raise ValueError(
+                f"`held_out` is a share of the data and must lie in (0, 1), got {float(held_out):g}; or give examples."
+            )
+        if name is not None and (not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= 200):
+            raise ValueError(f"`name` is {said(name)}: give a short text of one line.")
+        if isinstance(classes, (str, bytes, set, frozenset, Mapping)):
+            raise TypeError(f"`classes` is {said(classes)}: give the names in a list, in the order of their numbers.")
         for what, given in (("objective", objective), ("optimizer", optimizer), ("schedule", schedule)):
             if given is not None:
                 function(given, what, "see undrift.fit")
@@ -104,11 +114,17 @@ class Training:
         check_packages(settings)
         spec = net.spec if isinstance(net, Model) else None
         train, held = datasets(data, labels, classes, held_out, settings.seed, spec, name)
-        denoiser = net.denoiser if isinstance(net, Model) else net
-        denoiser = as_denoiser(denoiser, train, process, target, sigma_data)
-        if isinstance(net, Model):
-            denoiser.requires_grad_(True)  # a model that was loaded has it off
+        # A model that is given stays as it is; one that was loaded has gradients off.
+        asked = copy.deepcopy(net.denoiser).requires_grad_(True) if isinstance(net, Model) else net
+        denoiser = as_denoiser(asked, train, process, target, sigma_data)
         objective = DenoisingScoreMatching() if objective is None else objective
+        try:
+            self._blank = copy.deepcopy(denoiser)
+        except Exception as error:  # whatever a network may refuse with
+            raise ValueError(
+                f"{type(denoiser.net).__name__} cannot be copied, as the model with the averaged weights must be ({_first(error)}); of "
+                "weight_norm and spectral_norm take those in torch.nn.utils.parametrizations, and hand in a scripted network unscripted."
+            ) from None
         check_network(denoiser, train, objective)
         parts = described(denoiser, train.spec.shape, len(train.spec.classes))
         digest = train.content_hash()
@@ -123,9 +139,9 @@ class Training:
             if folder is None
             else place_of(folder, "folder", "name one")
         )
-        self._blank = copy.deepcopy(denoiser.net) if settings.shard and processes.size > 1 else None
         with processes.one_first():
-            self.changes = [] if self.temporary else prepare_folder(place, settings, self._model, digest)
+            functions = {"objective": _said(objective), "schedule": _said(schedule)}
+            self.changes = [] if self.temporary else prepare_folder(place, settings, self._model, digest, functions)
             new, empty = not (place / NAME).is_file(), place.is_dir()
             self._held.enter_context(hold(place))
             if processes.first:
@@ -137,7 +153,8 @@ class Training:
                 if new and processes.first:
                     undo(place, None, empty)  # as it was found
                 raise
-            write_settings(place, settings)
+            self.trainer.temporary = self.temporary
+            write_settings(place, settings, functions)
         processes.same("data or a run at a step", f"{digest} {self.trainer.progress.step}")
         self.session = Session(self.trainer, held, loggers=loggers)
         self._over = over(self.session) is not None
@@ -165,17 +182,22 @@ class Training:
     def model(self) -> Model:
         """A model of its own with the averaged weights of now; of a run that stopped because it was enough, with the best ones."""
         trainer, watch = self.trainer, self.session.watch
-        if self._blank is not None:
-            return load(trainer.folder, net=copy.deepcopy(self._blank), device=trainer.device)
+        blank = copy.deepcopy(self._blank)
+        if trainer.in_parts:
+            process, target = blank.process, blank.target
+            return load(trainer.folder, net=blank.net, device=trainer.device, process=process, target=target)
         weights = trainer.ema
         if self._over and watch.enough and (best := watch.best) is not None and best < trainer.progress.step:
             saved = Saved(path_of(trainer.folder, best))
             weights = {k: saved.tensor(f"ema.{k}") for k in weights}
-        denoiser = copy.deepcopy(trainer.denoiser)
-        denoiser.load_state_dict(weights)
-        denoiser.eval().requires_grad_(False)
+        blank.to(trainer.device).load_state_dict(weights)
+        blank.eval().requires_grad_(False)
         trained = {**self._model.trained, **trainer.facts()}
-        return Model(denoiser, self._model.spec, dict(self._model.parts), self._model.sampling, trained)
+        return Model(blank, self._model.spec, dict(self._model.parts), self._model.sampling, trained)
+
+    def __repr__(self) -> str:
+        at, settings = self.trainer.progress, self.trainer.settings
+        return f"Training: step {at.step:,} of {settings.goal}, on {self.trainer.data!r}; `for report in training` goes on"
 
     def close(self) -> None:
         """Let go of the folder; what was trained without one is in memory alone."""
@@ -353,7 +375,7 @@ def datasets(
     """
     try:
         whole = dataset_of(data, labels, classes, name or "data")
-        if isinstance(held_out, (int, float)):
+        if isinstance(held_out, Real):
             train, rest = whole.split(float(held_out), seed)
         else:
             train = whole
@@ -364,6 +386,12 @@ def datasets(
                 raise ValueError(
                     f"`held_out` has shape {rest.spec.shape} and {'no ' * (rest.labels is None)}labels, the data {train.spec.shape} and "
                     f"{'no ' * (train.labels is None)}labels; give examples of the same kind."
+                )
+            units = [(s.low, s.high, s.integer) for s in (rest.spec, train.spec)]
+            if units[0] != units[1]:
+                raise ValueError(
+                    f"`held_out` is of {rest.raw(torch.tensor([0])).dtype} and the data of {train.raw(torch.tensor([0])).dtype}: their "
+                    "values mean different things; give both in the same units and type."
                 )
             rest.spec = train.spec
         if spec is not None:
@@ -423,7 +451,7 @@ def _collected(data: Any) -> tuple[Any, list[Any] | None]:
     items = [data[i] for i in range(len(data))] if hasattr(data, "__getitem__") and hasattr(data, "__len__") else list(data)
     if not items:
         raise ValueError("`data` holds no examples.")
-    pairs = [item if isinstance(item, (tuple, list)) else (item,) for item in items]
+    pairs: list[Any] = [item if isinstance(item, tuple) or _is_pair(item) else (item,) for item in items]
     if len({len(pair) for pair in pairs}) > 1 or len(pairs[0]) not in (1, 2):
         raise ValueError("each example of `data` must be x, or the pair (x, label).")
     try:
@@ -435,6 +463,11 @@ def _collected(data: Any) -> tuple[Any, list[Any] | None]:
     return together, labels
 
 
+def _is_pair(item: Any) -> bool:
+    """Whether a list is an example and its label, and not an example of numbers."""
+    return isinstance(item, list) and len(item) == 2 and getattr(item[0], "ndim", 0) > 0
+
+
 def _numbered(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Labels as numbers, and the names of the classes. Raises ValueError."""
     if labels is None:
@@ -442,6 +475,8 @@ def _numbered(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[n
             raise ValueError("`classes` are named, but there are no labels.")
         return None, ()
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if given.dtype == np.bool_:
+        given = given.astype(np.int64)
     if given.shape != (count,):
         raise ValueError(f"`labels` must be one for each of {count:,} examples, ({count},), got shape {given.shape}.")
     if given.dtype.kind == "U":
@@ -455,13 +490,17 @@ def _numbered(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[n
         whole = given.dtype.kind in "iu" or (given.dtype.kind == "f" and bool(np.equal(np.mod(given, 1), 0).all()))
         if not whole or given.min() < 0:
             raise ValueError("`labels` must be whole numbers that count the classes from 0, or names.")
+        top = int(given.max())
+        if top >= max(count, 1000):
+            raise ValueError(f"a label is {top:,}, of {count:,} examples; labels count the classes from 0: give codes as texts.")
         numbers = given.astype(np.int64)
-        top = int(numbers.max())
         names = tuple(map(str, range(top + 1))) if classes is None else tuple(map(str, classes))
-        if top >= len(names) or top >= max(count, 1000):
+        if top >= len(names):
             raise ValueError(f"a label is {top}, but there are {len(names)} classes; labels count the classes from 0.")
     for each in names:
         check_class(each, "classes")
+    if len({*names}) < len(names):
+        raise ValueError(f"`classes` has one name twice: {', '.join(names)}.")
     return numbers, names
 
 
@@ -477,11 +516,19 @@ def as_denoiser(
         given = {"process": process, "target": target, "sigma_data": sigma_data}
         if twice := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"`{twice[0]}` is given, but the denoiser has its own; leave it out, or give its network, net.net.")
-        if net.shape is None:
-            net.shape = data.spec.shape
+        if net.shape not in (None, data.spec.shape):
+            raise ValueError(f"the denoiser is of samples of shape {net.shape}, the data have shape {data.spec.shape}.")
+    inner, name = (net.net, type(net.net).__name__) if isinstance(net, Denoiser) else (net, type(net).__name__)
+    if not any(p.requires_grad for p in inner.parameters()):
+        raise ValueError(f"{name} has no parameters that can be trained.")
+    kept = inner.state_dict()
+    if odd := next((k for k, v in kept.items() if not isinstance(v, Tensor)), None):
+        raise ValueError(f"{name} keeps {odd}, which is no tensor, in its state; only tensors are saved.")
+    if any(v.is_meta for v in kept.values()):
+        raise ValueError(f"{name} has parameters on the meta device, which have no values; make it on the CPU.")
+    if isinstance(net, Denoiser):
+        net.shape = data.spec.shape
         return net
-    if not any(p.requires_grad for p in net.parameters()):
-        raise ValueError(f"{type(net).__name__} has no parameters that can be trained.")
     spread = measure(data) if sigma_data is None else real(sigma_data, "sigma_data")
     if not spread or not math.isfinite(spread):
         raise ValueError("all values of the data are the same, so there is nothing to learn; give other data.")
@@ -505,37 +552,57 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
     t, was, name = denoiser.process.t_max / 2 + denoiser.process.t_min / 2, denoiser.training, type(denoiser.net).__name__
     denoiser.eval()
     try:
-        with torch.no_grad():
-            try:
-                output, head = denoiser.outputs(x, t, cond)
-            except UndriftError:
-                raise
-            except (ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            output, head = _asked(denoiser, x, t, cond)
+            if head is not None and not isinstance(objective, (HybridObjective, VariationalBound)):
                 raise ValueError(
-                    f"{name} cannot be asked as net(x, level, cond) with x {tuple(x.shape)}, level {(len(x),)} and cond "
-                    f"{None if cond is None else tuple(cond.shape) if isinstance(cond, Tensor) else cond}: {str(error).splitlines()[0]}"
-                ) from error
-        if head is not None and not isinstance(objective, (HybridObjective, VariationalBound)):
-            raise ValueError(
-                f"{name} returns {2 * x.shape[1]} channels for {x.shape[1]}: the second half would be a learned variance, which only "
-                "HybridObjective and VariationalBound train; return x's shape."
-            )
-        if not bool(torch.isfinite(output).all()):
-            raise ValueError(f"{name} returns NaN or infinities for two examples at t = {t:g}, before any training.")
-        if isinstance(objective, (DenoisingScoreMatching, HybridObjective, VariationalBound)):
-            return
+                    f"{name} returns {2 * x.shape[1]} channels for {x.shape[1]}: the second half would be a learned variance, which only "
+                    "HybridObjective and VariationalBound train; return x's shape."
+                )
+            if not bool(torch.isfinite(output).all()):
+                raise ValueError(f"{name} returns NaN or infinities for two examples at t = {t:g}, before any training.")
+            if not output.requires_grad:
+                raise ValueError(f"what {name} returns does not depend on its parameters: is it detached, or made under no_grad?")
+            if isinstance(objective, (DenoisingScoreMatching, HybridObjective, VariationalBound)):
+                return
+            losses = objective(denoiser, x, Noise(range(len(x))).fold("check"), cond)
+            if not isinstance(losses, Tensor) or losses.shape != (len(x),):
+                got = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else said(losses)
+                raise ValueError(
+                    f"`objective` must return one loss for each example, ({len(x)},), got {got}; leave the mean over the batch out."
+                )
+            if not losses.requires_grad:
+                raise ValueError("what `objective` returns does not depend on the network's parameters.")
     finally:
         denoiser.train(was)
-    losses = objective(denoiser.eval(), x, Noise(range(len(x))).fold("check"), cond)
-    denoiser.train(was)
-    if not isinstance(losses, Tensor) or losses.shape != (len(x),):
-        got = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else said(losses)
+
+
+def _asked(denoiser: Denoiser, x: Tensor, t: float, cond: Any) -> tuple[Tensor, Tensor | None]:
+    """The network's outputs. Raises ValueError for whatever it may fail with."""
+    try:
+        return denoiser.outputs(x, t, cond)
+    except Exception as error:  # the network is anybody's
+        shape = tuple(cond.shape) if isinstance(cond, Tensor) else cond
         raise ValueError(
-            f"`objective` must return one loss for each example, ({len(x)},), got {got}; leave the mean over the batch out."
-        )
+            f"{type(denoiser.net).__name__} cannot be asked as net(x, level, cond) with x {tuple(x.shape)}, level {(len(x),)} and cond "
+            f"{shape}: {_first(error)}"
+        ) from error
 
 
-def prepare_folder(folder: Path, settings: Settings, model: Model, digest: str) -> list[str]:
+def _first(error: Exception) -> str:
+    """What an error says, in one line."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _said(function: Any) -> str:
+    """A function by a name that is the same in the next session."""
+    return "" if function is None else getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def prepare_folder(
+    folder: Path, settings: Settings, model: Model, digest: str, functions: Mapping[str, str] | None = None
+) -> list[str]:
     """Whether a folder is new, or holds the same run; what has changed since, a line each.
 
     Raises:
@@ -543,21 +610,31 @@ def prepare_folder(folder: Path, settings: Settings, model: Model, digest: str) 
         ModelError: it holds a run of another network, or on other data.
         RecipeError: a setting that would make it another run.
     """
-    if not folder.is_dir() or not any(not p.name.startswith(".") for p in folder.iterdir()):
+    try:
+        new = not folder.is_dir() or not any(not p.name.startswith(".") for p in folder.iterdir())
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file; name a folder")
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{folder} cannot be used as a folder: {reason(error)}") from None
+    if new:
         return []
     if (folder / "config.yaml").is_file():
         raise OutputError(f"{folder} holds a run of `undrift train`; go on with undrift.train, or name another folder")
     if not (folder / NAME).is_file():
         raise OutputError(f"{folder} is not empty and holds no run; name another folder")
-    before = read_settings(folder)
+    before, known = read_settings(folder)
+    now = asdict(settings) | {k: v for k, v in (functions or {}).items() if k in known}
+    lines = changes(folder, asdict(before) | known, now, MAY_CHANGE, "name another folder")
     if steps_of(folder) and (folder / "model.json").is_file():
         description, spec = read_description(folder)
+        if description["trained"].get("data_hash", digest) != digest:
+            raise ModelError(f"{folder} was trained on other data than these, or another part of them; name another folder")
         for part in ("network", "process", "target", "sigma_data"):
             if description[part] != _plain(model.parts[part]):
                 raise ModelError(f"{folder} holds a run with another {part}; name another folder")
-        if spec != model.spec or description["trained"].get("data_hash", digest) != digest:
+        if spec != model.spec:
             raise ModelError(f"{folder} was trained on other data than these; name another folder")
-    return changes(folder, asdict(before), asdict(settings), MAY_CHANGE, "name another folder")
+    return lines
 
 
 def _plain(part: Any) -> Any:

@@ -83,10 +83,17 @@ class Session:
     def _steps(self, stop: Polite) -> Iterator[Report]:
         """Step by step to the end, or until it is enough, or somebody asks to stop."""
         trainer, watch, left = self.trainer, self.watch, False
+        self.stopped = self._asked = False
         try:
             watch.before()
             for report in trainer.run(self.started):
-                watch.after(report)
+                try:
+                    watch.after(report)
+                except (UndriftError, OSError):
+                    raise
+                except Exception:  # a logger of the user's own; the step itself is done, and is not lost with it
+                    self._saved()
+                    raise
                 try:
                     yield report
                 except GeneratorExit:

@@ -18,6 +18,7 @@ from undrift.schema import parse_json
 from undrift.storage import read_text, reason, write_text
 
 NAME = "settings.json"
+FIT = "fit"  # what stands for the name of a recipe, where there is none
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _SCHEDULE = "the schedule of the rate is stretched or cut to the new end, and goes on from where the run is on it"
@@ -106,16 +107,16 @@ class Settings:
     until: str = "end"
     tensorboard: bool = False
     wandb: bool = False
-    recipe: str = "fit"
+    recipe: str = FIT
 
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise ValueError("a training needs an end: give steps=2000, or minutes=10.")
         for name in ("steps", "patience"):
             if getattr(self, name) is not None:
-                self._set(name, whole(getattr(self, name), name, 1))
-        for name, least in _WHOLE.items():
-            self._set(name, whole(getattr(self, name), name, least))
+                self._set(name, whole(getattr(self, name), name, 1, 10**12))
+        for name, (least, most) in _WHOLE.items():
+            self._set(name, whole(getattr(self, name), name, least, most))
         for name in ("minutes", "learning_rate", "clip", "ema_halflife"):
             if getattr(self, name) is not None:
                 self._between(name, 0, math.inf, open_below=True)
@@ -172,19 +173,29 @@ class Settings:
         return f"steps={self.steps}" if self.steps else f"minutes={self.minutes:g}"
 
 
-_WHOLE = {
-    "batch_size": 1, "accumulate": 1, "warmup": 0, "seed": 0, "log_every": 1, "checkpoint_every": 1, "keep": 1, "snapshots": 0,
-    "sample_every": 0, "monitor_every": 0, "monitor_examples": 2, "quality_every": 0,
+_WHOLE = {  # least and most, as in recipes
+    "batch_size": (1, 2**20), "accumulate": (1, 2**20), "warmup": (0, 10**12), "seed": (0, 2**32 - 1), "log_every": (1, 10**12),
+    "checkpoint_every": (1, 10**12), "keep": (1, 10**6), "snapshots": (0, 10**4), "sample_every": (0, 10**12),
+    "monitor_every": (0, 10**12), "monitor_examples": (2, 10**7), "quality_every": (0, 10**12),
 }  # fmt: skip
 
 
-def write_settings(folder: Path, settings: Settings) -> None:
-    """Write them to the folder of a run, whole or not at all. Raises OutputError if that cannot be done."""
-    write_text(folder / NAME, json.dumps(asdict(settings), indent=1) + "\n")
+def write_settings(folder: Path, settings: Settings, functions: Mapping[str, str]) -> None:
+    """Write them to the folder of a run, whole or not at all.
+
+    Args:
+        folder: The run's.
+        settings: Those that it is trained with.
+        functions: What else it is trained with, objects of Python, each by a name for people and for the next session.
+
+    Raises:
+        OutputError: it cannot be done.
+    """
+    write_text(folder / NAME, json.dumps(asdict(settings) | {"functions": dict(functions)}, indent=1) + "\n")
 
 
-def read_settings(folder: Path) -> Settings:
-    """Those that a run was last trained with.
+def read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
+    """The settings that a run was last trained with, and the names of the functions.
 
     Raises:
         ModelError: there are none, or a file that is damaged.
@@ -192,10 +203,11 @@ def read_settings(folder: Path) -> Settings:
     path = folder / NAME
     try:
         found = parse_json(read_text(path))
-        return Settings(**(found | {"betas": tuple(found["betas"])}))
+        functions = {str(k): str(v) for k, v in found.pop("functions", {}).items()}
+        return Settings(**(found | {"betas": tuple(found["betas"])})), functions
     except FileNotFoundError:
         raise ModelError(f"{folder} holds no run that was trained by fit (no {NAME})") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read ({reason(error)}); restore it, or train in another folder") from None
 
 

@@ -133,7 +133,7 @@ def settings_of(folder: Path) -> Settings:
     if (folder / "config.yaml").is_file():
         return Settings.of(read_recipe(folder / "config.yaml"))
     if (folder / SETTINGS).is_file():
-        return read_settings(folder)
+        return read_settings(folder)[0]
     raise ModelError(f"{folder} holds no run (no config.yaml); train one with `undrift train digits --out {folder}`")
 
 
@@ -293,7 +293,7 @@ def hold(out: Path) -> BinaryIO:
         return open(os.devnull, "rb")
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OutputError(f"{out} cannot be written: {reason(error)}") from None
     try:
         handle = open_to_lock(out / ".lock")

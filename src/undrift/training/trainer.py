@@ -6,6 +6,7 @@ is a function of (seed, epoch) and the noise of (seed, step, place in the global
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ from undrift.training.ema import EMA, Average
 from undrift.training.fsdp import divide, local, together, whole
 from undrift.training.posthoc import Snapshots
 from undrift.training.precision import Precision
-from undrift.training.settings import Settings
+from undrift.training.settings import FIT, Settings
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[int, float], float]
@@ -88,7 +89,17 @@ def own_optimizer(make: MakeOptimizer, module: nn.Module) -> torch.optim.Optimiz
     )
     if not all("lr" in group for group in made.param_groups):
         raise ValueError("`optimizer` has a group of parameters without a learning rate, `lr`.")
+    if inspect.signature(made.step).parameters.get("closure", _NONE).default is inspect.Parameter.empty:
+        raise ValueError(
+            f"`optimizer` is {type(made).__name__}, which asks for the loss again and again; take one whose step needs no closure."
+        )
+    own = {id(p) for p in module.parameters()}
+    if not all(id(p) in own for group in made.param_groups for p in group["params"]):
+        raise ValueError("`optimizer` has parameters that are not the network's; make it of the list that it is given.")
     return made
+
+
+_NONE = inspect.Parameter("closure", inspect.Parameter.KEYWORD_ONLY, default=None)
 
 
 class Trainer:
@@ -130,6 +141,7 @@ class Trainer:
                 f"accumulate={settings.accumulate}); take a larger batch_size or fewer of them"
             )
         self.lock: BinaryIO | None = None  # holds the folder while this trainer lives
+        self.temporary = False  # whether the folder goes with this trainer
         self.config: dict[str, Any] | None = None  # all choices, for a logger to show; None: the settings
         self.aside: dict[str, Tensor] | None = None  # the weights that are trained, while others are held in their place
         self.device = choose_device(settings.device)
@@ -143,6 +155,7 @@ class Trainer:
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
         self.optimizer = adamw(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = schedule
         self.rates = [settings.learning_rate if optimizer is None else group["lr"] for group in self.optimizer.param_groups]
         self.precision = Precision(settings.precision, self.device)
@@ -152,7 +165,10 @@ class Trainer:
         self.order = Order(len(data), settings.seed)
         mine = local if self.in_parts else all_of
         data_hash = model.trained.get("data_hash")
-        at, self.notes = load_state(folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine, data_hash)
+        cure = "name another folder" if settings.recipe == FIT else "--fresh starts over, keeping this run aside"
+        at, self.notes = load_state(
+            folder, self.denoiser, self.averages, self.optimizer, self.precision.scaler, mine, data_hash, cure
+        )
         self.progress = at or Progress()
         if settings.recompute:
             recompute(self)
@@ -162,7 +178,10 @@ class Trainer:
     def own_rate(self, step: int, fraction: float) -> float:
         """The learning rate of a step by a schedule of the user's own. Raises ValueError for what is no rate."""
         assert self.schedule is not None
-        return self.settings.learning_rate * real(self.schedule(step, fraction), "schedule(step, fraction)")
+        factor = real(self.schedule(step, fraction), "schedule(step, fraction)")
+        if factor < 0:
+            raise ValueError(f"`schedule` gives {factor:g} at step {step}; what a rate is multiplied by is not negative.")
+        return self.settings.learning_rate * factor
 
     def close(self) -> None:
         """Let go of the folder, which another training may then take."""
@@ -222,7 +241,7 @@ class Trainer:
             last = put_exploded_aside(self.folder, 3 * self.progress.lowest)
             if last is not None and last != newest:
                 self.publish(last, last)
-        return Diverged(step or self.progress.step, what, cause, last, self.settings, self.folder)
+        return Diverged(step or self.progress.step, what, cause, last, self.settings, None if self.temporary else self.folder)
 
     def step(self, step: int, rate: float) -> tuple[float, float]:
         """One optimiser step: the mean loss and the gradient's norm, of the whole batch whoever computed which part of it.
@@ -232,16 +251,17 @@ class Trainer:
         """
         for group, full in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate if full == self.settings.learning_rate else rate * (full / self.settings.learning_rate)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.denoiser.zero_grad(set_to_none=True)  # also of what the optimiser does not train
         loss = torch.zeros((), dtype=torch.float32, device=self.device)
         for part in self.processes.share(self.settings.batch_size, self.settings.accumulate):
-            mine = self.losses(step, part).sum() / self.settings.batch_size
-            self.precision.scaled(mine).backward()  # type: ignore[no-untyped-call]
+            with torch.enable_grad():
+                mine = self.losses(step, part).sum() / self.settings.batch_size
+                self.precision.scaled(mine).backward()  # type: ignore[no-untyped-call]
             loss += mine.detach()
         gradients = [] if self.in_parts else [p.grad for p in self.denoiser.parameters() if p.grad is not None]
         self.processes.sum([loss, *gradients])
         self.precision.settle(self.optimizer)
-        norm = together(torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.settings.clip))
+        norm = together(torch.nn.utils.clip_grad_norm_(self.trained, self.settings.clip))
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
         finite = all(map(math.isfinite, values))
         if finite:
@@ -258,7 +278,7 @@ class Trainer:
         noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", settings.seed, step)
         x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", settings.seed, step, "augment"))
         cond = drop(cond, settings.label_dropout, noise.fold("label"))
-        with self.precision.autocast(), self.dropout_address(step, part.start or 0):
+        with self.precision.autocast(), self.random_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
 
     def examples(self, data: Dataset, rows: Tensor, noise: Noise, augment: Noise | None = None) -> tuple[Tensor, Any]:
@@ -268,14 +288,11 @@ class Trainer:
         return x0, told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
 
     @contextmanager
-    def dropout_address(self, step: int, start: int = 0) -> Iterator[None]:
-        """Dropout inside the network draws from torch's own generator: give that an address too, and put it back.
+    def random_address(self, step: int, start: int = 0) -> Iterator[None]:
+        """What a network draws from torch's own generator, such as dropout, gets an address too; the generator is put back.
 
-        Its masks belong to a part of a batch and not to an example: other parts, other masks.
+        Masks belong to a part of a batch and not to an example: other parts, other masks.
         """
-        if not any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in self.denoiser.modules()):
-            yield
-            return
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed((self.settings.seed * 1_000_003 + step) + (start << 40))
             yield
@@ -329,7 +346,9 @@ class Trainer:
     def about(self) -> dict[str, Any]:
         """What a state says besides its tensors: how far it is, and of which model on which data, should model.json be lost."""
         known = {k: v for k, v in self.model.trained.items() if k in ("recipe", "data_hash", "teacher_hash", "label_dropout")}
-        return {**vars(self.progress), "model": self.model.describe() | {"trained": known}}
+        kind = type(self.optimizer).__name__
+        other = {} if kind == "AdamW" else {"optimizer": kind}
+        return {**vars(self.progress), "model": self.model.describe() | {"trained": known}} | other
 
     def facts(self) -> dict[str, Any]:
         """What model.json says of the training."""
