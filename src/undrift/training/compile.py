@@ -61,7 +61,10 @@ def compile_network(trainer: Trainer) -> str:
 
 
 def _gradients(trainer: Trainer, training: bool) -> dict[str, Tensor]:
-    """Of the first step's loss, in training mode or not, by weights moved so that every layer speaks; they are put back."""
+    """The gradients of the first step's loss, in training mode or not.
+
+    The weights are moved a little first, since layers that begin at zero would hide those behind them; they are put back.
+    """
     denoiser = trainer.denoiser.train(training)
     before = {name: p.detach().clone() for name, p in denoiser.named_parameters()}
     [part, *_] = trainer.processes.share(trainer.settings.batch_size, trainer.settings.accumulate)
