@@ -28,11 +28,11 @@ from diffusers import (
 
 import undrift as ud
 from undrift import times as grids
-from undrift.evaluation.verdict import data_of
 from undrift.metrics.features import features
 from undrift.metrics.frechet import Frechet
 from undrift.metrics.recognition import train_judge
 from undrift.metrics.strata import by_class
+from undrift.run import Run
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
 SPACINGS = {"linspace": {"timestep_spacing": "linspace"}, "trailing": {"timestep_spacing": "trailing"}}
@@ -123,7 +123,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = ud.load(options.run)
-    train, held_out = data_of(options.run, options.data_dir)
+    train, held_out = Run(options.run, options.data_dir).data()
     judge = train_judge(train, held_out, cache=options.run / "classifier.safetensors")
     labels = torch.arange(options.n) % len(model.spec.classes)
     guided = model.denoiser if options.scale == 1 else ud.Mix(model.denoiser, model.denoiser.given(None), options.scale)

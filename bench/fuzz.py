@@ -50,7 +50,8 @@ from safetensors.torch import load_file, save_file
 import undrift.evaluation.likelihood
 import undrift.training.averages  # noqa: F401 (imported before children are made)
 from undrift.cli import main as command_line
-from undrift.training.checkpoint import read_groups, steps_of, write_groups
+from undrift.run.groups import read_groups, write_groups
+from undrift.training.checkpoint import steps_of
 
 SECONDS, MEMORY = 20, 2 * 2**30
 TINY = (

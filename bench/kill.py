@@ -25,9 +25,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from undrift.training.checkpoint import FOLDER, path_of, read_groups, steps_of
-from undrift.training.log import read_log
-from undrift.training.posthoc import snapshot_paths
+from undrift.run.groups import FOLDER, read_groups
+from undrift.run.log import read_log
+from undrift.run.power_averages import snapshot_paths
+from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.session import train_run
 
 OFTEN = {

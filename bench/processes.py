@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from undrift.training.log import read_log
+from undrift.run.log import read_log
 
 
 def train(n, out, recipe, steps, look, *more):

@@ -192,11 +192,11 @@ def judged_run(tiny_run, tmp_path_factory):
     """That folder with the classifier of its data, which takes seconds to train."""
     import shutil
 
-    from undrift.evaluation.verdict import data_of
     from undrift.metrics.recognition import train_judge
+    from undrift.run import Run
 
     folder = shutil.copytree(tiny_run, tmp_path_factory.mktemp("judged") / "digits")
-    train_judge(*data_of(folder), cache=folder / "classifier.safetensors")
+    train_judge(*Run(folder).data(), cache=folder / "classifier.safetensors")
     return folder
 
 

@@ -22,6 +22,7 @@ FLOWS = {
     "encode": lambda **k: MODEL.encode(X, steps=3, **k),
     "decode": lambda **k: MODEL.decode(torch.ones(3, 1, 8, 8), steps=3, **k),
     "round_trip": lambda **k: MODEL.round_trip(X, steps=3, **k),
+    "interpolate": lambda **k: MODEL.interpolate(X, X.flip(0), 3, steps=3, **k),
 }
 
 

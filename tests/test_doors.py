@@ -12,9 +12,9 @@ import undrift as ud
 from undrift.data import Spec
 from undrift.inverse import MMPS, Operator, downsample
 from undrift.inverse.method import DPS, DiffPIR, PiGDM
-from undrift.metrics.balance import inception_score
-from undrift.metrics.distance import Energy
+from undrift.metrics.energy import Energy
 from undrift.metrics.frechet import Frechet
+from undrift.metrics.inception_score import inception_score
 from undrift.metrics.interval import median
 from undrift.metrics.manifold import Manifold
 from undrift.metrics.memorization import by_distance

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from undrift.metrics.distance import Estimate, jackknife
+from undrift.metrics.estimate import Estimate, jackknife
 from undrift.metrics.frechet import Frechet
 from undrift.plot.chart import Point, chart
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw
 import undrift as ud
 from undrift.data import load_split
 from undrift.evaluation.restore import Restored, sheet, simulated
-from undrift.evaluation.verdict import data_of
 from undrift.recipe.operators import named_operator
+from undrift.run import Run
 
 OPERATORS = ("blur:2", "downsample:4", "mask:centre", "mask:half", "project:0.1", "matrix")
 NOISE = 0.05  # of the range
@@ -63,12 +63,12 @@ def main() -> None:
     if options.make_colours:
         coloured(options.make_colours)
         return
-    held_out = data_of(options.run, options.data_dir)[1]
+    held_out = Run(options.run, options.data_dir).data()[1]
     model, parts = ud.load(options.run), []
     parts = [(name, rows(model, held_out.raw(torch.tensor([4, 7])).float(), name, 1)) for name in OPERATORS]
     for run, label in ((options.colour, "greyscale"), (options.told, "greyscale, told")):
         if run:
-            tinted = data_of(run, None)[1].raw(torch.tensor([3, 8])).float()
+            tinted = Run(run, None).data()[1].raw(torch.tensor([3, 8])).float()
             parts.append((label, rows(ud.load(run), tinted, "greyscale", 1)))
     width, label = max(p.width for _, p in parts), 100
     whole = Image.new("RGB", (2 * (label + width), sum(max(a.height, b.height) + 8 for (_, a), (_, b) in pairs(parts))), "white")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         process as process,
         recipe as recipe,
         reverse as reverse,
+        run as run,
         sampler as sampler,
         solver as solver,
         study as study,
@@ -229,8 +230,8 @@ _PLACES = {
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 _MODULES = (
     "process", "target", "denoiser", "times", "noise", "condition", "exact", "reverse", "objective", "bound", "solver", "sampler",
-    "guidance", "imputation", "inverse", "likelihood", "nn", "data", "recipe", "model", "cascade", "training", "metrics", "evaluation",
-    "tuning", "diagnosis", "plot", "study", "error",
+    "guidance", "imputation", "inverse", "likelihood", "nn", "data", "recipe", "model", "cascade", "run", "metrics", "evaluation",
+    "tuning", "diagnosis", "training", "plot", "study", "error",
 )  # fmt: skip
 __all__ = [*_HOME, *_MODULES]
 

@@ -1,4 +1,4 @@
-"""The door: what a user hands in from Python, checked once, where it comes in.
+"""Checks of what a user hands in from Python: types, shapes, finite numbers. Once, where it comes in.
 
 A public function asks here for what it wants, a whole number, a real number, a tensor of real numbers, an object of a class, and
 either gets it or raises one sentence that names the argument, says what it got and what to give. What torch would say of the same

@@ -9,10 +9,15 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from undrift.evaluation.verdict import Verdict, data_of, judge_run
+from undrift.data import Dataset
+from undrift.evaluation.judgement import Judgement, judge
+from undrift.evaluation.page import write_report
+from undrift.evaluation.report import asked_for, remembered
+from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.plot import picture
+from undrift.run import Run
 from undrift.storage import Place
 from undrift.training.session import train_run
 
@@ -28,7 +33,7 @@ def demo(
     started: float,
     film: Film,
     place: Callable[[Path], Path],
-) -> Verdict:
+) -> Judgement:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
 
     Args:
@@ -44,38 +49,43 @@ def demo(
     train_run(recipe, overrides, out, fresh, console, started)
     model = load(out)
     classes = len(model.spec.classes)
-    names = ("grid.png", "denoising.png", "denoising.gif", "neighbours.png")
-    grid, strip, gif, nearest = (place(out / "samples" / name) for name in names)
+    names = ("samples/grid.png", "samples/denoising.png", "samples/denoising.gif", "samples/neighbours.png", "report.html")
+    grid, strip, gif, nearest, report = (place(out / name) for name in names)
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
     picture.save_image(picture.grid(samples, model.spec, classes), grid, "undrift demo")
     film(model, list(range(classes)), classes, {"seed": 0}, strip, gif)
     console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
-    verdict = judge_run(model, out, 1000)
-    picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), nearest, "undrift demo")
     usual = model.sampling
+    drawn = f"{usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g} (w = {usual.scale - 1:g})"
+    train, held_out = Run(out, overrides.get("data_dir")).data_of(model)
+    found = judge(model, out, Reference(train, held_out, 1000, cache=out), 1000, drawn, [], seed=0)
+    picture.save_image(pairs(found, train), nearest, "undrift demo")
+    write_report([found], train, report)
     console.print(
         f"\nWhat it learnt ({usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g}, "
         f"w = {usual.scale - 1:g}; 1 is none)"
     )
-    for line in verdict.lines():
+    for line in [*asked_for(found), *remembered(found.memories[0])]:
         console.print(f"  {line}")
     console.print("\nLook at")
     for path, text in ((grid, "ten digits of each class"), (strip, "from noise to digit, left to right"),
                        (gif, "the same, moving"), (nearest, "of each digit the sample nearest to a training image "
-                        "(above: sample, below: image)")):  # fmt: skip
+                        "(above: sample, below: image)"),
+                       (report, "every metric of the samples beside that of real digits")):  # fmt: skip
         console.print(f"  {path}: {text}")
     console.print("\nTry next (after `source .venv/bin/activate`)")
     console.print(f"  undrift sample {out} --class 7 --scale 0 --out anything.png     what does it draw when the 7 is ignored?")
     console.print(f"  undrift sample {out} --sampler ancestral --steps 200 --strip noise.png     DDPM's way, twenty times slower")
     console.print("  undrift train toy data.name=swiss_roll     points in the plane, in seconds; then undrift sample runs/toy")
-    return verdict
+    return found
 
 
-def pairs(verdict: Verdict, model: Model, out: Path, data_dir: str | None) -> Any:
+def pairs(found: Judgement, train: Dataset) -> Any:
     """Of each class the sample most similar to a training image, above that image."""
-    train, _ = data_of(out, data_dir)
-    score = torch.where(verdict.asked == torch.arange(len(verdict.classes))[:, None], verdict.similarity, -2.0)
+    assert found.asked is not None
+    alike = found.memories[0]
+    score = torch.where(found.asked == torch.arange(len(train.spec.classes))[:, None], alike.likeness, -2.0)
     top = score.argmax(1)
-    real = train.batch(verdict.neighbours[top])[0]
-    return picture.grid(torch.cat([verdict.samples[top], real]), model.spec, len(top))
+    real = train.batch(alike.rows[top])[0]
+    return picture.grid(torch.cat([found.samples[top], real]), train.spec, len(top))

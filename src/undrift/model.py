@@ -403,17 +403,21 @@ class Model:
         *,
         cond: Asked = None,
         cond_b: Asked = None,
+        guidance: Guidance | None = None,
         **options: Any,
     ) -> Tensor:
         """From data to data through latent space, `(B, n, *shape)` in data units; see `undrift.interpolate`.
 
-        With two classes, those of `a` and of `b`, frames are decoded under a blend of both.
+        With two classes, those of `a` and of `b`, frames are decoded under a blend of both. `guidance`, or the same in words, as for
+        `sample`; the default is scale 1.
         """
         y_a, y_b = self.to_model(a), self.to_model(b)
-        if cond_b is not None and cond is None:
+        asked = guidance_of(cond, guidance, options)
+        if cond_b is not None and asked.cond is None:
             raise UndriftError("`cond_b` is the class of b: give the class of a as well (`cond`)")
-        ends = self.condition(len(y_a), cond), self.condition(len(y_b), cond_b)
-        return self.spec.from_model(interpolate(self.denoiser, y_a, y_b, n, kind, cond=ends[0], cond_b=ends[1], **options))
+        denoiser, first = self._guided(len(y_a), asked)
+        last = self.condition(len(y_b), cond_b)
+        return self.spec.from_model(interpolate(denoiser, y_a, y_b, n, kind, cond=first, cond_b=last, **options))
 
     def to_model(self, x: Tensor, name: str = "x") -> Tensor:
         """Data in data units, checked, to model space on the model's device.

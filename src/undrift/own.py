@@ -1,4 +1,4 @@
-"""Parts of a model by their names: a network, a process and a target as a file describes them, or as the user's own.
+"""Networks, processes and targets of the user's own: how a file names them, and how they are handed in again.
 
 What undrift can build is described by a kind and its options. Anything else is the user's own: the file names its class, for people to
 read, and the object must be handed in again. Nothing is imported by name from a file.

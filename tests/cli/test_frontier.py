@@ -84,7 +84,7 @@ def test_a_mistake_is_one_line_and_changes_nothing(words, message, judged_copy, 
 
 
 def test_a_run_in_training_is_not_written_to(judged_copy, capsys):
-    from undrift.training.setup import hold
+    from undrift.run.lock import hold
 
     lock = hold(judged_copy)
     code, _, err = undrift("frontier", judged_copy, *SMALL, capsys=capsys)

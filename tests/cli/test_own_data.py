@@ -52,7 +52,7 @@ def test_likelihood(photo_run, capsys):
 
 def test_frontier(photo_run, capsys):
     words = ("--evaluations", 3, "--samplers", "euler", "--grids", "straight", "--no-save")
-    assert "figure: kernel distance (KID x 1000) to training data in" in said(capsys, "frontier", photo_run, "-n", 50, *words)
+    assert "metric: kernel distance (KID) x 1000 to training data in" in said(capsys, "frontier", photo_run, "-n", 50, *words)
 
 
 def test_impute(photo_run, capsys):

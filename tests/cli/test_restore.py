@@ -8,8 +8,8 @@ from PIL import Image
 import undrift as ud
 from conftest import undrift
 from undrift.evaluation.restore import Restored, sheet
-from undrift.evaluation.verdict import data_of
 from undrift.recipe.operators import EXAMPLES, HIDDEN, named_operator
+from undrift.run import Run
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_held_out_data_are_measured_and_restored(tiny_run, tmp_path, capsys):
         2,
     )
     assert undrift(*words, "--out", tmp_path / "o.png", "--npz", tmp_path / "o.npz", capsys=capsys)[0] == 0
-    held_out = data_of(tiny_run)[1].raw(torch.arange(3))
+    held_out = Run(tiny_run).data()[1].raw(torch.arange(3))
     np.testing.assert_array_equal(np.load(tmp_path / "o.npz")["truth"], held_out.numpy())
 
 

@@ -35,7 +35,7 @@ def test_the_planted_fault_is_named(name):
     assert found.culprit == wanted
     said = "\n".join(report.table(found) + report.words(found))
     if name in WHOLE:  # by the figure, of which it is nearly all
-        assert found.faults[wanted].value == pytest.approx(found.repairs.figure.value, abs=3 * found.repairs.figure.error)
+        assert found.faults[wanted].value == pytest.approx(found.repairs.metric.value, abs=3 * found.repairs.metric.error)
         assert found.faults[wanted].value > 0.02
     if wanted is None:
         assert "nothing costs more than chance explains" in said
@@ -48,7 +48,7 @@ def test_the_planted_fault_is_named(name):
 def test_the_parts_add_up_to_the_figure():
     _, found = planted.diagnosed("guidance scale 3", 100)
     assert set(found.repairs.parts) == {"discretisation", "prior", "guidance", "score", "finite sample"}
-    assert sum(p.value for p in found.repairs.parts.values()) == pytest.approx(found.repairs.figure.value, abs=1e-12)
+    assert sum(p.value for p in found.repairs.parts.values()) == pytest.approx(found.repairs.metric.value, abs=1e-12)
 
 
 def noise(n, name="test"):

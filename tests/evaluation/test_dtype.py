@@ -8,16 +8,17 @@ import undrift as ud
 from conftest import mixture
 from undrift.data import Dataset, Spec, digits
 from undrift.diagnosis import report
-from undrift.evaluation.gauge import gauge, in_features
-from undrift.metrics.distance import Energy
+from undrift.metrics.energy import Energy
 from undrift.metrics.features import features, train_encoder
-from undrift.metrics.figure import Figure
 from undrift.metrics.frechet import Frechet
+from undrift.metrics.marginal import columns
 from undrift.metrics.memorization import by_cosine
+from undrift.metrics.metric import Points, Space
 from undrift.metrics.neighbours import nearest_neighbours
 from undrift.metrics.recognition import predict, shifted, train_judge
-from undrift.metrics.registry import KINDS
-from undrift.metrics.vectors import columns
+from undrift.metrics.reference import Reference
+from undrift.metrics.registry import METRICS, metrics_of
+from undrift.metrics.result import MetricResult
 from undrift.tuning.frontier import frontier
 
 LAW = mixture()
@@ -32,18 +33,29 @@ def table(n, seed):
 def of_vectors():
     """Every figure of vectors, their verdicts, likeness to training examples, columns."""
     train, held_out, y = table(200, 0), table(60, 1), torch.from_numpy(table(60, 2).raw().numpy())
-    ruler = gauge(train, held_out, 60)
-    (space,) = ruler.spaces
-    own = space.figures(y, None)
-    verdicts = [Figure(KINDS[k], e, space.floor[k], ruler.shares.get(k, 0)).interval(e) for k, e in own.items()]
-    (memory,) = ruler.memories(y)
+    reference = Reference(train, held_out, 60)
+    (space,) = reference.spaces
+    own = space.estimates(y, None)
+    verdicts = [
+        MetricResult(METRICS[k], e, space.floor[k], METRICS[k].answers(reference.samples)).interval(e) for k, e in own.items()
+    ]
+    (memory,) = reference.memories(y)
     return own, verdicts, memory.likeness.tolist(), memory.odds_interval, columns(y, train.batch(torch.arange(200))[0])
+
+
+def in_features(seen, m):
+    """The space of these features against `m` points of theirs."""
+
+    def see(h, labels):
+        return Points(h, labels, lambda labels: None)
+
+    return Space("features", "", see(seen, None), see(seen[:m], None), see, metrics_of("features"))
 
 
 def of_features():
     """Every figure in features, and the distances by themselves."""
     seen, h = (torch.from_numpy(np.random.default_rng(i).standard_normal((100, 4)).astype(np.float32)) for i in (0, 1))
-    return in_features(seen, 100)[0](h, None), Frechet(seen).plain(h), Energy(seen)(h)
+    return in_features(seen, 100).estimates(h), Frechet(seen).plain(h), Energy(seen)(h)
 
 
 def of_images():

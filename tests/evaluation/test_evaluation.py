@@ -55,14 +55,14 @@ def test_evaluate_from_python_is_the_command(tiny_run, tmp_path, capsys):
     found = ud.evaluate(folder, 40, seed=3)
     assert main(["evaluate", str(folder), "-n", "40", "--seed", "3"]) == 0
     told = json.loads((folder / "report.json").read_text())["runs"][0]
-    assert {k: f.own.value for k, f in found.figures.items()} == pytest.approx(
+    assert {k: f.own.value for k, f in found.metrics.items()} == pytest.approx(
         {k: v["samples"]["value"] for k, v in told["figures"].items()}, rel=1e-6
     )
     assert repr(found).startswith("Judgement of 40 samples:") and "\n" not in repr(found)
     assert "nearest training example" in str(found)
     train, held_out = ud.data.load_split("digits")
     again = ud.evaluate(ud.load(folder), 40, train, held_out, seed=3)
-    assert {k: f.own.value for k, f in again.figures.items()} == {k: f.own.value for k, f in found.figures.items()}
+    assert {k: f.own.value for k, f in again.metrics.items()} == {k: f.own.value for k, f in found.metrics.items()}
     with pytest.raises(ValueError, match="does not carry its data"):
         ud.evaluate(ud.load(folder), 40)
     with pytest.raises(ud.UndriftError, match="is of other data than the model"):

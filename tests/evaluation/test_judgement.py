@@ -15,13 +15,14 @@ from undrift.cli.command import evaluate
 from undrift.data import Dataset, Spec, digits
 from undrift.data.array import array
 from undrift.evaluation import page as sheets
-from undrift.evaluation.gauge import gauge, in_features
 from undrift.evaluation.report import number, signed, typical
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.features import Encoder, features, train_encoder
-from undrift.metrics.figure import Figure
 from undrift.metrics.memorization import Memory, by_cosine, by_distance
-from undrift.metrics.registry import KINDS
+from undrift.metrics.metric import Points, Space
+from undrift.metrics.reference import Reference
+from undrift.metrics.registry import METRICS, metrics_of
+from undrift.metrics.result import MetricResult
 
 
 def table(n, seed, d=3):
@@ -78,28 +79,31 @@ def test_the_autoencoder_learns_without_labels_and_is_cached(tmp_path):
     again = train_encoder(train, cache=tmp_path / "encoder.safetensors")
     assert torch.equal(features(again, y), features(encoder, y)) and features(encoder, y).shape == (20, 96)
     (tmp_path / "encoder.safetensors").write_bytes(b"broken")
-    ruler = gauge(train, held_out, 100, cache=tmp_path)
-    (space,) = ruler.spaces
-    assert ruler.judge is None and {"kernel", "coverage"} <= set(space.floor) and "frechet" not in space.floor
+    reference = Reference(train, held_out, 100, cache=tmp_path)
+    (space,) = reference.spaces
+    assert reference.judge is None and {"kernel", "coverage"} <= set(space.floor) and "frechet" not in space.floor
     assert space.missing.pop("frechet").endswith("are the least; read the kernel distance")
     assert space.missing == {"inception": "the data have no classes", "diversity": "the data have no classes"}
 
 
 def test_vectors_beside_their_floor_and_a_wrong_law_is_worse():
     train, held_out = table(600, 0), table(300, 1)
-    ruler = gauge(train, held_out, 300)
-    (space,) = ruler.spaces
+    reference = Reference(train, held_out, 300)
+    (space,) = reference.spaces
     assert set(space.floor) == {"energy", "mmd", "sliced", "marginal", "correlation", "told_apart"}
     good, bad = torch.from_numpy(table(300, 2).raw().numpy()), 2.5 * torch.from_numpy(table(300, 3).raw().numpy())
     for y, wanted in ((good, {"as real data"}), (bad, {"worse than real data"})):
-        own = {k: Figure(KINDS[k], e, space.floor[k], ruler.shares.get(k, 0)) for k, e in space.figures(y, None).items()}
+        own = {
+            k: MetricResult(METRICS[k], e, space.floor[k], METRICS[k].answers(reference.samples))
+            for k, e in space.estimates(y, None).items()
+        }
         assert {own[k].verdict for k in ("energy", "mmd", "sliced", "marginal")} == wanted
 
 
 def test_verdicts():
     def figure(own, floor, key="frechet", of=0):
         estimates = [Estimate(v, (v - 0.1, v, v + 0.1)) for v in (own, floor)]
-        return Figure(KINDS[key], *estimates, of)
+        return MetricResult(METRICS[key], *estimates, of)
 
     assert [figure(v, 0).verdict for v in (0.3, 2, -2)] == ["as real data", "worse than real data", "beyond real data"]
     assert [figure(v, 0.8, "precision", 400).verdict for v in (0.78, 0.5, 1.0)] == [
@@ -108,6 +112,15 @@ def test_verdicts():
         "beyond real data",
     ]
     assert figure(1.0, 0.9, "recall").interval(Estimate(1.0, (0.9, 1.0, 1.1)))[1] == 1.0
+
+
+def in_features(seen, m):
+    """The space of these features against `m` points of theirs."""
+
+    def see(h, labels):
+        return Points(h, labels, lambda labels: None)
+
+    return Space("features", "", see(seen, None), see(seen[:m], None), see, metrics_of("features"))
 
 
 def test_few_samples_of_the_same_law_are_as_real_data():
@@ -119,11 +132,11 @@ def test_few_samples_of_the_same_law_are_as_real_data():
 
     alarms, narrow = 0, 0
     for i in range(40):
-        figures, missing = in_features(normal(400, 3 * i), 20)
-        assert not missing
-        own, floor = figures(normal(20, 3 * i + 1), None), figures(normal(20, 3 * i + 2), None)
+        space = in_features(normal(400, 3 * i), 20)
+        assert space.missing.keys() == {"inception", "diversity"}
+        own, floor = space.estimates(normal(20, 3 * i + 1)), space.estimates(normal(20, 3 * i + 2))
         for key, e in own.items():
-            found = Figure(KINDS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
+            found = MetricResult(METRICS[key], e, floor[key], 20 * (key in ("precision", "recall", "coverage")))
             alarms += found.verdict != "as real data"
             low, high = found.interval(e)
             narrow += high - low < 0.1 and key in ("recall", "coverage")

@@ -13,7 +13,7 @@ import undrift as ud
 from undrift.cli import main
 from undrift.data import captions, digits
 from undrift.error import ModelError, RecipeError, UndriftError
-from undrift.metrics.captions import CaptionVerdict, judge_captions, look
+from undrift.evaluation.captions import CaptionVerdict, judge_captions, look
 from undrift.metrics.recognition import Judge
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
@@ -150,7 +150,7 @@ def test_a_verdict_counts_pictures_with_both_digits_right(judge):
 
 
 def test_an_untrained_model_is_not_right_and_real_pictures_are(run, judge, monkeypatch):
-    monkeypatch.setattr("undrift.metrics.captions.train_judge", lambda *_, cache: judge)
+    monkeypatch.setattr("undrift.evaluation.captions.train_judge", lambda *_, cache: judge)
     verdict = judge_captions(ud.load(run), run, 20, steps=2)
     assert verdict.right.double().mean() < 0.3 and verdict.floor == 1.0
 

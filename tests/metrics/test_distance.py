@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from undrift.metrics.distance import Energy, Estimate, groups
+from undrift.metrics.energy import Energy
+from undrift.metrics.estimate import Estimate, groups
 from undrift.metrics.frechet import Frechet
 from undrift.metrics.interval import student
 

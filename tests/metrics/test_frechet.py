@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from undrift.metrics.distance import Estimate, groups
+from undrift.metrics.estimate import Estimate, groups
 from undrift.metrics.frechet import Frechet, trace_root
 from undrift.metrics.interval import student
 

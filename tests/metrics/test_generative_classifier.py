@@ -5,7 +5,7 @@ import torch
 
 import undrift as ud
 from undrift.error import UndriftError
-from undrift.metrics.generative_classifier import class_log_prob, classify_held_out, posterior
+from undrift.evaluation.generative_classifier import class_log_prob, classify_held_out, posterior
 
 # Three overlapping classes, one of them of two components.
 LAW = ud.GaussianMixture(

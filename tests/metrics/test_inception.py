@@ -145,7 +145,7 @@ def test_what_is_not_weights_is_refused_in_one_line_and_not_run(what, state, tmp
 def quick(monkeypatch):
     """Pictures of 75 x 75 and few of them: the whole path, in seconds."""
     monkeypatch.setattr(inception, "SIZE", 75)
-    monkeypatch.setattr(inception_space, "REFERENCE", 40)
+    monkeypatch.setattr(inception_space, "KNOWN", 40)
 
 
 def test_evaluate_measures_in_inception_features_beside_the_floor(judged_copy, weights, quick, capsys, monkeypatch):

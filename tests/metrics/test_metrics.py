@@ -7,12 +7,18 @@ import pytest
 import torch
 from scipy.stats import binom, ks_2samp
 
-from undrift.metrics.balance import Spread, balance, inception_score
-from undrift.metrics.distance import Energy, Estimate, checked, groups, jackknife, mean
+from undrift.metrics.balance import balance
+from undrift.metrics.correlation import Correlations
+from undrift.metrics.diversity import Spread
+from undrift.metrics.energy import Energy
+from undrift.metrics.estimate import Estimate, checked, groups, jackknife, mean
+from undrift.metrics.inception_score import inception_score
 from undrift.metrics.interval import ahead, median, student, wilson
 from undrift.metrics.kernel import bell, cubic
 from undrift.metrics.manifold import Manifold
-from undrift.metrics.vectors import Correlations, SlicedWasserstein, columns, on_a_line, told_apart, widest_gap
+from undrift.metrics.marginal import columns, widest_gap
+from undrift.metrics.sliced_wasserstein import SlicedWasserstein, on_a_line
+from undrift.metrics.told_apart import told_apart
 
 
 def normal(n, d, seed, dtype=torch.float64):

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from undrift.data import Dataset, Spec, digits
-from undrift.evaluation.gauge import gauge
-from undrift.metrics.distance import Energy, groups
+from undrift.metrics.energy import Energy
+from undrift.metrics.estimate import groups
 from undrift.metrics.frechet import Frechet
 from undrift.metrics.interval import student
 from undrift.metrics.kernel import cubic
+from undrift.metrics.reference import Reference
 from undrift.metrics.strata import by_class, strata
 
 SHARES = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
@@ -97,7 +98,7 @@ def test_held_out_digits_are_at_distance_zero(judged_run, tmp_path):
     """The demo's floor: all 359 held-out digits against the training digits, in features and as numbers."""
     (tmp_path / "classifier.safetensors").write_bytes((judged_run / "classifier.safetensors").read_bytes())
     train, held_out = digits().split(0.2, 0)
-    (space,) = gauge(train, held_out, 359, cache=tmp_path).spaces
+    (space,) = Reference(train, held_out, 359, cache=tmp_path).spaces
     for key in ("frechet", "kernel"):
         low, high = student(space.floor[key])
         assert low < 0 < high

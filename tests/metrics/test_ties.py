@@ -7,18 +7,21 @@ import pytest
 import torch
 
 from undrift.data import Dataset, Spec
-from undrift.evaluation.gauge import gauge
 from undrift.metrics import ties
-from undrift.metrics.balance import Spread, balance, inception_score
-from undrift.metrics.distance import Energy
-from undrift.metrics.figure import Figure
+from undrift.metrics.balance import balance
+from undrift.metrics.diversity import Spread
+from undrift.metrics.energy import Energy
+from undrift.metrics.inception_score import inception_score
 from undrift.metrics.interval import ahead
 from undrift.metrics.kernel import bell
 from undrift.metrics.manifold import Manifold
+from undrift.metrics.marginal import columns
 from undrift.metrics.memorization import by_cosine, by_distance
-from undrift.metrics.registry import KINDS
+from undrift.metrics.reference import Reference
+from undrift.metrics.registry import METRICS
+from undrift.metrics.result import MetricResult
 from undrift.metrics.ties import levelled, shaken, spread
-from undrift.metrics.vectors import columns, told_apart
+from undrift.metrics.told_apart import told_apart
 
 KINDS_OF_TIES = ("binary", "whole", "constant", "one column constant", "half copies")
 
@@ -78,15 +81,15 @@ def test_every_figure_of_ties_and_of_the_fewest_samples_is_finite_and_as_real_da
     chance, of 160 verdicts in ten cases; the seeds are fixed)."""
     for d in (1, 2, 20):
         train, held_out = table(kind, 200, d, 0), table(kind, n, d, 1)
-        ruler, y = gauge(train, held_out, n), tied(kind, n, d, 2)
-        (space,) = ruler.spaces
+        reference, y = Reference(train, held_out, n), tied(kind, n, d, 2)
+        (space,) = reference.spaces
         assert ("told_apart" in space.missing) == (n < 40)
-        for key, own in space.figures(y, None).items():
-            found = Figure(KINDS[key], own, space.floor[key], ruler.shares.get(key, 0))
+        for key, own in space.estimates(y, None).items():
+            found = MetricResult(METRICS[key], own, space.floor[key], METRICS[key].answers(reference.samples))
             low, high = found.interval(own)
             assert math.isfinite(own.value) and math.isfinite(own.standard_error) and low <= own.value <= high
             assert found.verdict == "as real data", (key, d)
-        (memory,) = ruler.memories(y)
+        (memory,) = reference.memories(y)
         low, high = memory.odds_interval
         assert 0 <= low < memory.odds < high <= 1 and memory.p > 0.01 and memory.p_beyond > 0.01
         assert 0.2 < memory.drawn_to < 0.8
@@ -173,12 +176,13 @@ def test_pictures_of_two_kinds_only(tmp_path):
     two = np.random.default_rng(0).integers(0, 255, (2, 1, 8, 8)).astype(np.uint8)
     spec = Spec.bounded((1, 8, 8), 0, 255, integer=True, classes=("a", "b"))
     train, held_out = (Dataset(two[np.arange(n) % 2], np.arange(n) % 2, spec, "two") for n in (60, 40))
-    ruler = gauge(train, held_out, 40, cache=tmp_path)
-    (space,) = ruler.spaces
+    reference = Reference(train, held_out, 40, cache=tmp_path)
+    (space,) = reference.spaces
     assert space.missing == {"diversity": "the training examples of a class are all alike"}
-    own = space.figures(held_out.batch(torch.arange(40))[0], ruler.classes)
+    own = space.estimates(held_out.batch(torch.arange(40))[0], reference.classes)
     assert own.keys() == space.floor.keys() and "frechet" in own
     for key, e in own.items():
         assert (
-            math.isfinite(e.value) and Figure(KINDS[key], e, space.floor[key], ruler.shares.get(key, 0)).verdict == "as real data"
+            math.isfinite(e.value)
+            and MetricResult(METRICS[key], e, space.floor[key], METRICS[key].answers(reference.samples)).verdict == "as real data"
         )

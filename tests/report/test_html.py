@@ -14,10 +14,10 @@ from undrift.data import Dataset, Spec
 from undrift.evaluation.judgement import Judgement
 from undrift.evaluation.page import page
 from undrift.metrics.balance import Balance
-from undrift.metrics.distance import Estimate
-from undrift.metrics.figure import Figure, Recognised, Share
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.memorization import Memory
-from undrift.metrics.registry import KINDS
+from undrift.metrics.registry import METRICS
+from undrift.metrics.result import MetricResult, Recognised, Share
 from undrift.report.html import render
 from undrift.study import Finding, Result, report
 
@@ -66,12 +66,12 @@ def judged(name="runs/a"):
     estimates = [Estimate(v, tuple(v + 0.01 * k for k in range(-3, 4))) for v in (0.5, 0.3)]
     return Judgement(
         run=name, drawn=name, n=30, measured=30, spaces={name: ("kernel", "precision", "frechet")},
-        figures={"kernel": Figure(KINDS["kernel"], *estimates), "precision": Figure(KINDS["precision"], *estimates, 30)},
+        metrics={"kernel": MetricResult(METRICS["kernel"], *estimates), "precision": MetricResult(METRICS["precision"], *estimates, 30)},
         missing={"frechet": name, "balances": name},
         memories=[Memory(name, -torch.rand(30), -torch.rand(20), torch.arange(30) % 5, 0.5)],
         recognised=Recognised(Share(20, 30), {name: Share(10, 15), "b": Share(10, 15)}, Share(90, 100)),
         balances={name: Balance((name, "b"), (10, 20), (0.5, 0.5))}, columns=[], warnings=[name], likelihood=[name, "second line"],
-        samples=y, seconds=1.0,
+        samples=y, asked=torch.arange(30) % 2, seconds=1.0,
     )  # fmt: skip
 
 

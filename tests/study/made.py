@@ -2,7 +2,7 @@
 
 import torch
 
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.study.p003_fig6 import MASKS, OURS
 from undrift.study.p003_samplers import BUDGETS, LEVELS, WAYS, Drawn
 

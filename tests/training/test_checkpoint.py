@@ -18,8 +18,9 @@ import undrift as ud
 from conftest import undrift
 from undrift import tensorfile
 from undrift.error import ModelError, OutputError
-from undrift.training.checkpoint import Damaged, Progress, path_of, read_groups, rotate, steps_of, write_groups
-from undrift.training.log import Log, line, parse, read_log
+from undrift.run.groups import read_groups, write_groups
+from undrift.run.log import Log, line, parse, read_log
+from undrift.training.checkpoint import Damaged, Progress, path_of, rotate, steps_of
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
 

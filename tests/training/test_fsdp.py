@@ -11,8 +11,9 @@ from conftest import undrift
 from several import TRAIN, assert_well, command, ended, log, losses
 from undrift.error import RecipeError
 from undrift.recipe.recipe import load_recipe
-from undrift.training.checkpoint import path_of, read_groups, steps_of
-from undrift.training.posthoc import snapshot_paths
+from undrift.run.groups import read_groups
+from undrift.run.power_averages import snapshot_paths
+from undrift.training.checkpoint import path_of, steps_of
 
 DIGITS = [
     "train", "digits", "network.kind=unet", "network.widths=[8,16]", "network.blocks=1", "network.attention=[1]",

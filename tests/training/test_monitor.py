@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from undrift.run.loggers import Boards, flat
 
 import undrift as ud
 from undrift.cli import main
 from undrift.data import mixture_law
 from undrift.error import RecipeError, UndriftError
 from undrift.recipe.recipe import load_recipe, read_recipe
+from undrift.run.log import read_log
 from undrift.training.curves import spark
 from undrift.training.divergence import Diverged
-from undrift.training.log import read_log
-from undrift.training.loggers import Boards, flat
 from undrift.training.monitor import Monitor, Outputs
 from undrift.training.quality import Quality
 from undrift.training.session import Session, run, train_run

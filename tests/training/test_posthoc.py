@@ -10,22 +10,13 @@ from rich.console import Console
 import undrift as ud
 from undrift.cli import main
 from undrift.model_file import save_sampling
+from undrift.run.log import read_log
+from undrift.run.power_averages import TRACKED, Profile, coefficients, combine, gamma_of, product, read_snapshots, snapshot_paths
 from undrift.training.averages import Candidate, adopt, candidates, settled
 from undrift.training.ema import PowerEMA
-from undrift.training.log import read_log
-from undrift.training.posthoc import (
-    TRACKED,
-    Profile,
-    Snapshots,
-    coefficients,
-    combine,
-    gamma_of,
-    product,
-    read_snapshots,
-    snapshot_paths,
-)
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
+from undrift.training.snapshots import Snapshots
 
 
 def sigma_rel(gamma):

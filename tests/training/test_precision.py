@@ -11,9 +11,10 @@ from rich.console import Console
 from several import assert_well, command, ended
 from undrift.error import RecipeError
 from undrift.recipe.recipe import load_recipe, parse_overrides
-from undrift.training.checkpoint import path_of, read_groups
+from undrift.run.groups import read_groups
+from undrift.run.log import read_log
+from undrift.training.checkpoint import path_of
 from undrift.training.divergence import Diverged
-from undrift.training.log import read_log
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
 

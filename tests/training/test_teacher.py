@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 import undrift as ud
 from conftest import refused, undrift
 from undrift.error import ModelError
+from undrift.run.log import read_log
 from undrift.tensorfile import save_tensors
-from undrift.training.log import read_log
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
 

@@ -15,8 +15,8 @@ import undrift as ud
 from undrift.data.order import Order
 from undrift.error import ModelError, OutputError, RecipeError, UndriftError
 from undrift.recipe.recipe import load_recipe, make_recipe
+from undrift.run.log import read_log
 from undrift.training.ema import EMA
-from undrift.training.log import read_log
 from undrift.training.session import Session, Stopped, run, train_run
 from undrift.training.setup import plan, prepare, put_aside
 from undrift.training.trainer import learning_rate

@@ -11,8 +11,8 @@ from rich.console import Console
 import undrift as ud
 from conftest import mixture
 from undrift.error import UndriftError
-from undrift.evaluation.yardstick import Yardstick
-from undrift.metrics.distance import Estimate
+from undrift.metrics.criterion import Criterion
+from undrift.metrics.estimate import Estimate
 from undrift.model_file import load, save_sampling
 from undrift.recipe.recipe import GRIDS, SAMPLERS, SamplingOptions
 from undrift.tuning import report
@@ -162,7 +162,7 @@ def test_the_error_of_an_exact_law_falls_with_evaluations_and_with_the_order():
     assert rows["dpm2m", 5].quality.value < rows["ddim", 5].quality.value
     end = rows["dpm2m", 40]
     assert end.also["rms"] < 0.01
-    floor = found.yardstick.floor
+    floor = found.criterion.floor
     assert abs(floor.value) < 5 * floor.standard_error
     assert end.n == 1000
     assert end.quality.value < 5 * end.quality.standard_error
@@ -176,7 +176,7 @@ def test_the_distance_to_the_flow_is_for_samplers_without_noise():
 
 
 def made_up(quality=lambda y: Estimate(y.mean().item(), tuple((y.mean() + y[:20] - y[:20].mean()).tolist()))):
-    return Yardstick("a figure", Estimate(0.0, (0.0, 0.1)), "50 real ones", quality, lambda y, deterministic: {})
+    return Criterion("a figure", Estimate(0.0, (0.0, 0.1)), "50 real ones", quality, lambda y, deterministic: {})
 
 
 def test_the_race_draws_each_sample_once_and_only_for_those_in_it():
@@ -254,25 +254,27 @@ def test_images_with_classes_are_judged_by_features_and_recognition(judged_copy)
     model = load(judged_copy)
     options = {"folder": judged_copy, "samplers": ["dpm2m", "ddim"], "grids": ["karras"], "evaluations": [4, 8], "scale": 1.5}
     found = frontier(model, 60, **options)
-    ruler = found.yardstick
-    assert ruler.name.startswith("kernel distance (KID x 1000) to training data in the features of a classifier (right on ")
-    assert ruler.name.endswith("; no Frechet distance: 60 samples are too few for 128 dimensions; 192 are the least")
-    assert ruler.least < 100
+    criterion = found.criterion
+    assert criterion.name.startswith("kernel distance (KID) x 1000 to training data in the features of a classifier (right on ")
+    assert criterion.name.endswith("; no Fréchet distance: 60 samples are too few for 128 dimensions; 192 are the least")
+    assert criterion.least < 100
     assert found.scale == 1.5
-    assert found.yardstick.real == "60 held-out examples"
+    assert found.criterion.real == "60 held-out examples"
     assert {(r.setting.sampler, r.setting.evaluations) for r in found.rows} >= {("dpm2m", 4), ("ddim", 8), ("abm", 10)}
     assert all(0 <= r.also["recognised"] <= 1 and r.n == 60 for r in found.rows)
-    assert found.best.quality.value > found.yardstick.floor.value + 5 * found.yardstick.floor.standard_error
+    assert found.best.quality.value > found.criterion.floor.value + 5 * found.criterion.floor.standard_error
     again = frontier(model, 60, **options)
     assert [r.quality for r in again.rows] == [r.quality for r in found.rows]  # same seed, same figures
 
 
 def test_of_enough_samples_images_are_judged_by_frechet_distance(judged_copy):
     found = frontier(load(judged_copy), 192, folder=judged_copy, samplers=["dpm2m"], grids=["karras"], evaluations=[2])
-    ruler = found.yardstick
-    assert ruler.name.startswith("Frechet distance to training data in the features of a classifier") and ruler.least == 192
-    assert ruler.real == "192 held-out examples" and abs(ruler.floor.value) < 3 * ruler.floor.standard_error
-    assert found.best.quality.value > 10 and len(found.best.quality.reference) == len(ruler.floor.reference) == 20
+    criterion = found.criterion
+    assert (
+        criterion.name.startswith("Fréchet distance to training data in the features of a classifier") and criterion.least == 192
+    )
+    assert criterion.real == "192 held-out examples" and abs(criterion.floor.value) < 3 * criterion.floor.standard_error
+    assert found.best.quality.value > 10 and len(found.best.quality.reference) == len(criterion.floor.reference) == 20
 
 
 def test_a_fitted_grid_that_comes_out_as_it_was_is_still_what_the_model_uses(judged_copy):
@@ -295,8 +297,8 @@ def test_vectors_are_judged_by_energy_distance(tmp_path):
     train_run("toy", overrides, tmp_path, False, Console(quiet=True), __import__("time").perf_counter())
     found = frontier(load(tmp_path), 200, folder=tmp_path, samplers=["dpm2m"], grids=["karras"], evaluations=[2, 12])
     rows = {r.setting.evaluations: r.quality.value for r in found.rows}
-    assert found.yardstick.name == "energy distance to training data"
-    assert found.yardstick.real == "120 held-out examples"  # fewer than asked for: all there are
+    assert found.criterion.name == "energy distance to training data"
+    assert found.criterion.real == "120 held-out examples"  # fewer than asked for: all there are
     assert rows[2] > 3 * abs(rows[12])
     assert found.recommended.setting.evaluations > 2
 
@@ -345,7 +347,7 @@ def test_a_table_a_sentence_and_data():
     rows = (row("ddim", 5, 3.0, wiggle=0.2, n=250), row("dpm2m", 8, 1.01, wiggle=0.05), row("heun", 19, 1.0, wiggle=0.001))
     found = Frontier(rows, made_up())
     lines = report.table(replace(found, present=Setting("heun", "karras", 19, 19)))
-    assert lines[0].split() == ["evaluations", "sampler", "grid", "steps", "samples", "figure", "ms/sample"]
+    assert lines[0].split() == ["evaluations", "sampler", "grid", "steps", "samples", "metric", "ms/sample"]
     assert [line.split()[-1] for line in lines[1:]] == ["4.0", "recommended", "now"]
     assert "best, now" in lines[3]
     assert "1.010 +- 0.050" in lines[2]

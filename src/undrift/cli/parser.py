@@ -298,7 +298,7 @@ def _impute(commands: Commands) -> None:
 def _evaluate(commands: Commands) -> None:
     evaluate = commands.add_parser(
         "evaluate",
-        help="how good are the samples? every figure beside that of real held-out data; copies; class frequencies",
+        help="how good are the samples? every metric beside that of real held-out data; copies; class frequencies",
         description="Writes RUN/report.html and RUN/report.json. Several runs of the same data are compared, on the same noise: "
         "comparison.html and comparison.json in the folder of the first.",
     )

@@ -16,14 +16,14 @@ import torch
 from undrift.console import Terminal
 from undrift.data.files import read_examples
 from undrift.error import OutputError, UndriftError
-from undrift.evaluation.verdict import data_of
 from undrift.guidance import guidance_scale
 from undrift.model import Model
 from undrift.plot.picture import kind_of, written_by
 from undrift.recipe.recipe import SAMPLERS, read_recipe
+from undrift.run import Run
+from undrift.run.guide import named_guide, step_named
 from undrift.schema import parse_json
 from undrift.storage import Named, Place, is_stream, memory, open_file, path_of, read_text, write_atomically
-from undrift.training.guide import named_guide, step_named
 
 
 def console() -> Terminal:
@@ -132,7 +132,7 @@ def examples(arguments: argparse.Namespace, model: Model, n: int) -> torch.Tenso
     """
     if str(arguments.input) != "held-out":
         return read_examples(arguments.input, model.spec)
-    held_out = data_of(arguments.run, arguments.data_dir)[1]
+    held_out = Run(arguments.run, arguments.data_dir).data()[1]
     if held_out.spec.shape != model.spec.shape:
         raise UndriftError(f"{held_out.name} has another shape than the model was trained on; give its own --data-dir")
     return held_out.raw(torch.arange(min(n, len(held_out))))

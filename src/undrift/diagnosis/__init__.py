@@ -1,4 +1,4 @@
-"""The error budget: read `budget` first, then `repair` (the figure), `prior` and `score` (nats), `field`, `report`."""
+"""The error budget: read `budget` first, then `repair` (the metric), `prior` and `score` (nats), `field`, `report`."""
 
 from undrift.diagnosis.budget import Budget, diagnose
 

@@ -2,7 +2,7 @@
 
 Two currencies, which are not exchangeable and are shown beside each other:
 
-- *the figure*, a distance between samples and data (see `yardstick`): what each part really costs, by repairing it (see `repair`).
+- *the metric*, a distance between samples and data (see `undrift.metrics.criterion`): what each part really costs, by repairing it (see `repair`).
   All parts have one, they add up, and it decides which part costs most;
 - *nats*, the terms of the bound `KL(data || samples) <= prior + score` for a sampler with noise and infinitely many steps (see `prior`,
   `score`): what a part may cost, and at which noise levels. They see faults that a distance between n samples does not.
@@ -31,14 +31,15 @@ from undrift.diagnosis.repair import Repairs, Task, Way, repairs
 from undrift.diagnosis.run import as_users_get_them, law_of, notes, size_of
 from undrift.diagnosis.score import Examples, ScoreError, score_error
 from undrift.error import UndriftError
-from undrift.evaluation import yardstick as yardsticks
-from undrift.evaluation.verdict import data_of_model, recognisable
-from undrift.evaluation.yardstick import LEAST
 from undrift.exact import GaussianMixture
 from undrift.guidance import guidance_scale
+from undrift.metrics import criterion as criteria
+from undrift.metrics.criterion import LEAST
+from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.noise import Noise
 from undrift.recipe.recipe import SAMPLERS, SamplingOptions
+from undrift.run import Run
 from undrift.sampler import Sampler
 from undrift.times import Grid
 from undrift.tuning.setting import names
@@ -55,8 +56,8 @@ class Budget:
     Attributes:
         n: Samples of each stage.
         way: How samples were drawn.
-        task: What was sampled, and the figure with its floor.
-        repairs: The parts in the figure.
+        task: What was sampled, and the metric with its floor.
+        repairs: The parts in the metric.
         prior, score: The parts in nats.
         notes: What the data did not allow.
     """
@@ -71,7 +72,7 @@ class Budget:
 
     @property
     def faults(self) -> dict[str, Number]:
-        """What surely worsens the figure, the worst first: "discretisation", "prior", "guidance", "score", "ema".
+        """What surely worsens the metric, the worst first: "discretisation", "prior", "guidance", "score", "ema".
 
         Common noise shows differences far below what n samples could tell otherwise; those smaller than the error bar of what is left
         in the end are no faults. The other weights come first where they would take away most of what is wrong, since a network's
@@ -84,20 +85,20 @@ class Budget:
 
     @property
     def parts(self) -> dict[str, Number]:
-        """All that can be a fault: the parts of the figure, and what the other weights would take away."""
+        """All that can be a fault: the parts of the metric, and what the other weights would take away."""
         found = {k: v for k, v in self.repairs.parts.items() if k != "finite sample"}
         return found if self.repairs.ema is None else {**found, "ema": self.repairs.ema}
 
     @property
     def hidden(self) -> dict[str, Number]:
-        """What surely costs more nats than n samples are blind to, though their figure does not show it; the worst first."""
+        """What surely costs more nats than n samples are blind to, though their metric does not show it; the worst first."""
         found = {"prior": self.prior.nats, "score": self.score.best}
         sure = {k: v.at_least for k, v in found.items() if v.counts(self.n) and k not in self.faults}
         return dict(sorted(sure.items(), key=lambda item: -item[1].value))
 
     @property
     def culprit(self) -> str | None:
-        """The part that costs most: in the figure where anything shows there, else in nats; None if nothing is found."""
+        """The part that costs most: in the metric where anything shows there, else in nats; None if nothing is found."""
         return next(iter([*self.faults, *self.hidden]), None)
 
 
@@ -113,6 +114,7 @@ def diagnose(
     grid: str | Grid | None = None,
     scale: float | None = None,
     w: float | None = None,
+    metric: str | None = None,
     other: AnyDenoiser | None = None,
     smaller: Sequence[Sized] = (),
     seed: int = 0,
@@ -128,6 +130,7 @@ def diagnose(
         data_dir: Where the data are, if no longer where they were.
         sampler, steps, grid: Names or objects; default: the model's own, and of a denoiser those of `undrift.sample`.
         scale, w: Guidance scale; default: the model's own. Given with a law, classes are asked for: the mixture's labels.
+        metric: What samples of a run are compared by, one of `undrift.metrics.criterion.comparable()`; default as for `frontier`.
         other: Another denoiser of the same training, such as its raw weights beside the averaged ones. Of a run: found there.
         smaller: Other runs, as of `run.smaller_runs`: the floor of the score is extrapolated over them, where it is not known.
         seed: Names noise, classes and examples.
@@ -167,7 +170,9 @@ def diagnose(
             )
         options = _options(model.sampling, sampler, steps, grid)
         instance(folder, "folder", (str, PathLike), "name the run's folder")
-        return _of_run(model, Path(folder), data_dir, n, options, given, other, smaller, seed, tell)
+        return _of_run(model, Path(folder), data_dir, n, options, given, metric, other, smaller, seed, tell)
+    if metric is not None:
+        raise ValueError("with a law samples are compared by their energy distance to exact draws; leave out `metric`.")
     if law is None:
         raise ValueError("a denoiser alone has no data to be held against: give the `law` of its data as well.")
     if smaller:
@@ -210,7 +215,7 @@ def _of_law(
     k = torch.multinomial(law.log_weights.exp(), n, True, generator=torch.Generator().manual_seed(seed))
     real, cond = law.draw(k, noise), None if scale is None else law.labels[k]
     tell("drawing from the law")
-    task = Task(n, law.shape or (), cond, yardsticks.of_draws(law, n, seed), seed)
+    task = Task(n, law.shape or (), cond, criteria.of_draws(law, n, seed), seed)
     way = Way(denoiser, *options, 1.0 if scale is None else scale)
     exact = copy(law)
     exact.process = denoiser.process  # the same mixture under this noise
@@ -229,6 +234,7 @@ def _of_run(
     n: int,
     options: Options,
     scale: float | None,
+    metric: str | None,
     other: AnyDenoiser | None,
     smaller: Sequence[Sized],
     seed: int,
@@ -237,7 +243,7 @@ def _of_run(
     if model.upscale is not None:
         raise UndriftError(f"{folder}: this model enlarges pictures and has no samples of its own; diagnose the model before it")
     tell("reading the data")
-    train, held_out = data_of_model(model, folder, data_dir)
+    train, held_out = Run(folder, data_dir).data_of(model)
     told = bool(model.spec.classes) or model.reads_text
     if scale is not None and not told:
         raise UndriftError("a guidance scale needs classes, and these data have none; leave it out")
@@ -250,12 +256,11 @@ def _of_run(
     many = rows.repeat(-(-n // len(rows)))[:n]  # more samples than held-out examples: these start, and ask, more than once
     asked = _examples(held_out, many, told)
     tell("measuring real data")
-    if isinstance(asked.cond, Tensor) and recognisable(model.spec) and len(set(asked.cond.tolist())) > 1:
-        ruler = yardsticks.of_images(train, held_out, asked.cond, seed, folder / "classifier.safetensors")
-    else:
-        ruler = yardsticks.of_data(train, held_out, n, seed)
+    labels = asked.cond if isinstance(asked.cond, Tensor) and len(set(asked.cond.tolist())) > 1 else None
+    reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST)
+    compared = criteria.of_data(reference, labels, metric)
     usual = model.sampling.scale if told else 1.0
-    task = Task(n, model.spec.shape, asked.cond, ruler, seed, as_users_get_them(model))
+    task = Task(n, model.spec.shape, asked.cond, compared, seed, as_users_get_them(model))
     way = Way(model.denoiser, *options, usual if scale is None else scale)
     law = law_of(model, folder)
     fixed = repairs(task, way, asked.x, law, other, tell)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from undrift.denoiser import AnyDenoiser
 from undrift.diagnosis.measure import Number
-from undrift.metrics.distance import groups
+from undrift.metrics.estimate import groups
 
 LEAST = 3  # sizes that a floor, a factor and an exponent take
 _EXPONENTS = torch.logspace(-1, math.log10(2), 1500, dtype=torch.float64)

@@ -23,7 +23,7 @@ from torch import Tensor
 from undrift.denoiser import AnyDenoiser, score_at
 from undrift.diagnosis.measure import Number
 from undrift.likelihood.divergence import draw_probes
-from undrift.metrics.distance import jackknife
+from undrift.metrics.estimate import jackknife
 from undrift.noise import Noise
 from undrift.process import Karras
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# Standard errors from zero beyond which a part is called a fault. The figure's errors come from 20 jackknife groups, so Student's
+# Standard errors from zero beyond which a part is called a fault. The metric's errors come from 20 jackknife groups, so Student's
 # t with 19 degrees of freedom holds: one false alarm in 800 for each part, one diagnosis in 160 for the five of a budget.
 SURE = 3.5
 TELLING = 5.0  # n KL from which n samples can tell two laws apart: the best test then errs about e^-5 of the time (Stein's lemma)

@@ -16,19 +16,19 @@ _WIDTH, _BELOW, _ROW = 900, 360, 30  # pixels: of the whole, of the lower chart,
 
 
 def draw(found: Budget) -> Image.Image:
-    """Above the parts of the figure, below the nats of each noise level."""
+    """Above the parts of the metric, below the nats of each noise level."""
     parts = _parts(found)
     above = 80 + _ROW * len(parts)
     with canvas((_WIDTH, above + _BELOW)) as figure:
         top, below = figure.subplots(2, 1, height_ratios=(above, _BELOW))
-        draw_parts(top, parts, found.task.yardstick.name.split(" in the features")[0])
+        draw_parts(top, parts, found.task.criterion.name.split(" in the features")[0])
         draw_lines(below, _levels(found), "log10 of the noise level sigma/alpha", "nats for each unit of log-SNR")
         return drawn(figure)
 
 
 def _parts(found: Budget) -> dict[str, tuple[float, float, str, str]]:
     """By name: value, standard error, colour (grey for what is no part, orange for a fault), and the number as it is written."""
-    numbers = {NAMES[k]: v for k, v in found.repairs.parts.items()} | {"= as sampled": found.repairs.figure}
+    numbers = {NAMES[k]: v for k, v in found.repairs.parts.items()} | {"= as sampled": found.repairs.metric}
     if found.repairs.ema is not None:
         numbers[NAMES["ema"]] = found.repairs.ema
     faults, whole = {NAMES[k] for k in found.faults}, {"= as sampled", NAMES["finite sample"]}

@@ -1,4 +1,4 @@
-"""The prior: samplers start from `N(0, sigma_T^2 I)`, the data end at `p_T`, the law of `alpha_T x_0 + sigma_T eps`.
+"""The price of the prior: samplers start from `N(0, sigma_T^2 I)`, the data end at `p_T`, the law of `alpha_T x_0 + sigma_T eps`.
 
 Whatever the score, `KL(p_T || prior)` goes straight into the bound on the whole (Song et al. 2021b, theorem 1). It is known
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from undrift.diagnosis.measure import Nats, Number
 from undrift.exact import GaussianMixture
-from undrift.metrics.distance import Estimate, groups
+from undrift.metrics.estimate import Estimate, groups
 from undrift.noise import Noise
 from undrift.process import Process
 

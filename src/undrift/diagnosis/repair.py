@@ -1,9 +1,9 @@
-"""The parts in the figure of quality: repair one thing after the other, and see what each repair takes away.
+"""The parts in the metric of quality: repair one thing after the other, and see what each repair takes away.
 
     as sampled -> steps doubled until nothing changes -> started from noised data -> guidance scale 1 -> the exact denoiser
 
 Every stage starts from the same noise and asks for the same classes, so what a repair takes away has an error bar of its own (the
-noise cancels), and the parts add up to the figure. What no repair takes away lies between the last stage and the floor, which is what
+noise cancels), and the parts add up to the metric. What no repair takes away lies between the last stage and the floor, which is what
 real data get. Where the exact denoiser is not known, that is the score's, with the wider error bar of an unpaired difference.
 
 The order matters only where repairs interact. The steps come first, since too few of them spoil everything that follows.
@@ -19,9 +19,9 @@ from torch import Tensor
 from undrift import condition
 from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.diagnosis.measure import Number
-from undrift.evaluation.yardstick import Yardstick
 from undrift.guidance import Mix
-from undrift.metrics.distance import Estimate
+from undrift.metrics.criterion import Criterion
+from undrift.metrics.estimate import Estimate
 from undrift.sampler import Sampler, sample
 from undrift.times import Grid
 from undrift.tuning.choice import WITHIN, sigmas
@@ -55,7 +55,7 @@ class Task:
     n: int
     shape: tuple[int, ...]
     cond: condition.Condition | Tensor | None
-    yardstick: Yardstick
+    criterion: Criterion
     seed: int = 0
     finish: Callable[[Tensor], Tensor] = lambda y: y
 
@@ -73,7 +73,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Stage:
-    """A way of sampling with its figure."""
+    """A way of sampling with its metric."""
 
     way: Way
     samples: Tensor
@@ -82,20 +82,20 @@ class Stage:
 
 @dataclass(frozen=True)
 class Repairs:
-    """What each repair takes away from the figure; the parts add up to it.
+    """What each repair takes away from the metric; the parts add up to it.
 
     Attributes:
-        figure: As sampled.
+        metric: As sampled.
         parts: By name, from the first repair to the last: "discretisation", "prior", "guidance", "score", and "finite sample",
             what is left in the end.
         steps: Of the last doubling.
         moved: For a sampler without noise the distance, root mean square over samples and entries, by which the first doubling
             moves the samples, in model space; else None.
-        ema: What the other weights would take away from the figure as sampled; None where there are none.
+        ema: What the other weights would take away from the metric as sampled; None where there are none.
         notes: What could not be repaired.
     """
 
-    figure: Number
+    metric: Number
     parts: dict[str, Number]
     steps: int
     moved: float | None
@@ -114,7 +114,7 @@ def repairs(
     """Sample, repair, and sample again.
 
     Args:
-        real: `(n, *D)` real data to start from, not those of the yardstick.
+        real: `(n, *D)` real data to start from, not those of the criterion.
         exact: The exact denoiser, where it is known.
         other: The other weights.
         tell: Called with a line about the progress.
@@ -123,7 +123,7 @@ def repairs(
     def stage(what: str, way: Way) -> Stage:
         tell(f"sampling {what}")
         samples = task.draw(way)
-        return Stage(way, samples, task.yardstick.quality(samples))
+        return Stage(way, samples, task.criterion.quality(samples))
 
     first = stage("as the model does", way)
     parts: dict[str, Number] = {}
@@ -135,7 +135,7 @@ def repairs(
     if task.cond is not None and way.scale != 1:
         before, last = last, stage("without guidance", replace(last.way, scale=1.0))
         parts["guidance"] = _gain(before, last)
-    floor = task.yardstick.floor
+    floor = task.criterion.floor
     if exact is not None:
         before, last = last, stage("with the exact score", replace(last.way, denoiser=exact))
         parts["score"] = _gain(before, last)
@@ -148,7 +148,7 @@ def repairs(
 
 
 def _doubled(stage: Callable[[str, Way], Stage], first: Stage) -> tuple[Stage, float | None, tuple[str, ...]]:
-    """The first stage with twice, four, eight times the steps, until the figure no longer changes; how far samples moved."""
+    """The first stage with twice, four, eight times the steps, until the metric no longer changes; how far samples moved."""
     way, moved, last = first.way, None, first
     if way.sampler.evaluations(1) is None:
         return first, None, (f"discretisation: {type(way.sampler).__name__} chooses its own steps, so none are doubled",)

@@ -20,13 +20,13 @@ SKEW, RESIDUAL = 0.1, 0.3  # from which a field is said to be no score
 
 def table(found: Budget) -> list[str]:
     """The parts, then the noise levels, as lines of text."""
-    rows, r = [["part", "of the figure", "nats (a bound)", ""]], found.repairs
+    rows, r = [["part", "of the metric", "nats (a bound)", ""]], found.repairs
     nats = {"prior": _text(found.prior.nats), "score": _text(found.score.best)}
     for name in ("discretisation", "prior", "guidance", "score", "finite sample"):
         part = r.parts.get(name)
         missing = "none" if name == "guidance" else "not measured"
         rows.append([NAMES[name], missing if part is None else str(part), nats.get(name, ""), _mark(name, found)])
-    rows.append(["= as sampled", str(r.figure), "", ""])
+    rows.append(["= as sampled", str(r.metric), "", ""])
     if r.ema is not None:
         rows.append([NAMES["ema"], str(r.ema), "", _mark("ema", found) or "(not in the sum)"])
     return [*_aligned(rows, (0, 3)), "", *_levels(found)]
@@ -81,26 +81,26 @@ def _level(value: float) -> str:
 
 
 def words(found: Budget) -> list[str]:
-    """What the figures are, which part costs most, and what to change."""
-    ruler, r = found.task.yardstick, found.repairs
-    floor = Number(ruler.floor.value, ruler.floor.standard_error)
+    """What the metrics are, which part costs most, and what to change."""
+    criterion, r = found.task.criterion, found.repairs
+    floor = Number(criterion.floor.value, criterion.floor.standard_error)
     lines = [
-        f"figure: {ruler.name}; lower is better, +- is one standard error; {found.n:,} samples at each stage",
-        f"floor: {floor}, which is what {ruler.real} get",
+        f"metric: {criterion.name}; lower is better, +- is one standard error; {found.n:,} samples at each stage",
+        f"floor: {floor}, which is what {criterion.real} get",
     ]
     faults, hidden = found.faults, found.hidden
     if not found.culprit:
         lines.append(f"nothing costs more than chance explains: {_blind(found)}")
     elif faults:
         name, part = next(iter(faults.items()))
-        lines.append(f"{NAMES[name]} costs most: {part} of {r.figure}; {_advice(name, found)}")
+        lines.append(f"{NAMES[name]} costs most: {part} of {r.metric}; {_advice(name, found)}")
     for name, part in list(faults.items())[1:]:
         lines.append(f"also {NAMES[name]}, {part}: {_advice(name, found)}")
     for name, nats in hidden.items():
         start = "also " if faults else ""
         costs = "costs most" if name == found.culprit else "costs"
         lines.append(
-            f"{start}{NAMES[name]} {costs}: {nats} nats, which the figure of {found.n:,} samples does not show: {_advice(name, found)}"
+            f"{start}{NAMES[name]} {costs}: {nats} nats, which the metric of {found.n:,} samples does not show: {_advice(name, found)}"
         )
     helped = [name for name, part in r.parts.items() if name == "guidance" and _better(part)]
     lines += [f"guidance at scale {found.way.scale:g} brings samples nearer to the data: keep it" for _ in helped]
@@ -210,10 +210,10 @@ def _where(bins: tuple[Bin, ...], flags: list[bool]) -> str:
 
 def as_json(found: Budget) -> dict[str, Any]:
     """All of it, for `diagnose.json`."""
-    ruler, way, r = found.task.yardstick, found.way, found.repairs
+    criterion, way, r = found.task.criterion, found.way, found.repairs
     return {
         "undrift": __version__,
-        "figure": ruler.name,
+        "figure": criterion.name,
         "samples": found.n,
         "sampler": type(way.sampler).__name__,
         "steps": way.steps,
@@ -221,8 +221,8 @@ def as_json(found: Budget) -> dict[str, Any]:
         "culprit": found.culprit,
         "faults": list(found.faults),
         "hidden": list(found.hidden),
-        "as_sampled": vars(r.figure),
-        "floor": {"value": ruler.floor.value, "error": ruler.floor.standard_error, "real": ruler.real},
+        "as_sampled": vars(r.metric),
+        "floor": {"value": criterion.floor.value, "error": criterion.floor.standard_error, "real": criterion.real},
         "parts": {name: vars(part) for name, part in r.parts.items()},
         "ema": None if r.ema is None else vars(r.ema),
         "doubling_moves_by": r.moved,

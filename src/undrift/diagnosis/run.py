@@ -41,7 +41,7 @@ def notes(model: Model, train: int, held_out: int, n: int) -> list[str]:
             f"{train:,} training examples are fewer than the {model.spec.size:,} features of each: the prior is judged entry by entry"
         )
     if len(model.spec.classes) == 1:
-        said.append("one class only, so no classifier to judge by: the figure is the energy distance")
+        said.append("one class only, so no classifier to judge by: the metric is the energy distance")
     if held_out < n:
         said.append(
             f"only {held_out:,} held-out examples for {n:,} samples: the floor is theirs, and repairs start from each again"

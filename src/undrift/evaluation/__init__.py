@@ -1,4 +1,4 @@
-"""Judging samples: recognition by a classifier, nearest training neighbours."""
+"""Judging the samples of runs: read `evaluate` first, then `judgement`; `report` and `page` show what was found."""
 
 from undrift.metrics.neighbours import nearest_neighbours
 from undrift.metrics.recognition import Judge, train_judge

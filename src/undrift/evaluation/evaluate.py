@@ -10,8 +10,8 @@ from undrift.argument import instance, path as place_of, whole
 from undrift.asked import Guidance, Sampling
 from undrift.data import Dataset
 from undrift.error import UndriftError
-from undrift.evaluation.gauge import gauge
-from undrift.evaluation.judgement import Ground, Judgement, ground, judge
+from undrift.evaluation.judgement import Judgement, judge, reference_of
+from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.model_file import load
 
@@ -40,7 +40,7 @@ def evaluate(
         seed: Of the samples and of the networks that judge.
 
     Returns:
-        A `Judgement`: `print` it for the report, or take `judgement.figures["energy"].own.value`, `.floor`, `.verdict`.
+        A `Judgement`: `print` it for the report, or take `judgement.metrics["energy"].own.value`, `.floor`, `.verdict`.
 
     Raises:
         UndriftError: data that cannot be read, are not those of the model, or too few (20 at least); a model that draws no samples.
@@ -54,7 +54,7 @@ def evaluate(
         folder = place_of(model, "model", "give a run's folder, or a Model")
         loaded = load(folder)
         _draws(loaded)
-        on = ground({str(folder): loaded}, [folder], n, None if data_dir is None else str(data_dir), seed)
+        on = reference_of({str(folder): loaded}, [folder], n, None if data_dir is None else str(data_dir), seed)
         return judge(loaded, folder, on, n, drawn, [], **options)
     if train is None or held_out is None:
         raise ValueError(
@@ -66,9 +66,8 @@ def evaluate(
             raise UndriftError(f"{name}: {data!r} is of other data than the model, {model!r}; give its own")
     _draws(model)
     with tempfile.TemporaryDirectory() as kept:  # of the network that judges
-        return judge(
-            model, Path(kept), Ground(train, held_out, gauge(train, held_out, n, seed, Path(kept))), n, drawn, [], **options
-        )
+        on = Reference(train, held_out, n, seed, Path(kept))
+        return judge(model, Path(kept), on, n, drawn, [], **options)
 
 
 def _draws(model: Model) -> None:

@@ -18,10 +18,10 @@ from undrift.data.files import read_data
 from undrift.data.stream import stream
 from undrift.denoiser import AnyDenoiser
 from undrift.error import UndriftError
-from undrift.evaluation.verdict import data_of
 from undrift.likelihood import LikelihoodResult, bits_per_dim
 from undrift.model import Model
 from undrift.noise import Noise
+from undrift.run import Run
 
 Unit = Literal["nats", "bits/dim"]
 _COLUMNS = ("value", "standard_error", "evaluations", "prior", "prior_gap")
@@ -101,7 +101,7 @@ def likelihood_of_run(
         raise UndriftError(f"-n {n}: ask about at least one example")
     sets = {} if data is None else {data.name: read_data(data, model.spec, given_class)}
     if data is None:
-        sets["train"], sets["held-out"] = data_of(folder, data_dir)
+        sets["train"], sets["held-out"] = Run(folder, data_dir).data()
     return [
         _measure(model, name, some, n, given_class, bound, unit, dequantize, seed, batch_size, tell, options)
         for name, some in sets.items()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, cat
@@ -12,6 +14,7 @@ from undrift.data import Dataset
 from undrift.evaluation.judgement import Judgement
 from undrift.evaluation.report import (
     SUSPECTS,
+    as_data,
     balanced,
     cells,
     copies,
@@ -24,11 +27,12 @@ from undrift.evaluation.report import (
     typical,
 )
 from undrift.metrics.balance import Balance
-from undrift.metrics.figure import Figure, Share
 from undrift.metrics.memorization import Memory
-from undrift.metrics.registry import KINDS
+from undrift.metrics.registry import METRICS
+from undrift.metrics.result import MetricResult, Share
 from undrift.plot import chart, picture
 from undrift.report.html import render
+from undrift.storage import Place, path_of, write_text
 
 
 def page(runs: Sequence[Judgement], train: Dataset) -> str:
@@ -40,6 +44,22 @@ def page(runs: Sequence[Judgement], train: Dataset) -> str:
         sections=[_section(run, train) for run in runs],
         train=train,
     )
+
+
+def write_report(runs: Sequence[Judgement], train: Dataset, place: Place) -> Path:
+    """Write the page, and beside it all numbers as JSON.
+
+    Returns:
+        Where the numbers are.
+
+    Raises:
+        OutputError: one of the two cannot be written.
+    """
+    text, data = page(runs, train), as_data(runs, train.content_hash())
+    numbers = path_of(place).with_suffix(".json")
+    write_text(place, text)
+    write_text(numbers, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    return numbers
 
 
 def _section(run: Judgement, train: Dataset) -> dict[str, Any]:
@@ -55,7 +75,7 @@ def _section(run: Judgement, train: Dataset) -> dict[str, Any]:
         "run": run,
         "samples": samples,
         "recognised": _recognised(run),
-        "spaces": [(space, [_figure(run, key) for key in keys]) for space, keys in run.spaces.items()],
+        "spaces": [(space, [_row(run, key) for key in keys]) for space, keys in run.spaces.items()],
         "columns": [
             [str(c.number), number(c.gap), span(c.interval, c.gap.standard_error), p_value(c.p)] for c in run.columns[:SUSPECTS]
         ],
@@ -81,19 +101,19 @@ def _recognised(run: Judgement) -> dict[str, Any] | None:
     return None
 
 
-def _figure(run: Judgement, key: str) -> dict[str, Any]:
-    """A row of the table of figures."""
-    kind, f = KINDS[key], run.figures.get(key)
+def _row(run: Judgement, key: str) -> dict[str, Any]:
+    """A row of the table of metrics."""
+    metric, f = METRICS[key], run.metrics.get(key)
     if f is None:
-        return {"kind": kind, "missing": run.missing[key]}
+        return {"metric": metric, "missing": run.missing[key]}
     own, own_span, floor, floor_span = cells(f)
     return {
-        "kind": kind, "missing": None, "own": own, "own_span": own_span, "floor": floor, "floor_span": floor_span, "marks": _marks(f),
+        "metric": metric, "missing": None, "own": own, "own_span": own_span, "floor": floor, "floor_span": floor_span, "marks": _marks(f),
         "verdict": f.verdict,
     }  # fmt: skip
 
 
-def _marks(f: Figure) -> list[dict[str, Any]]:
+def _marks(f: MetricResult) -> list[dict[str, Any]]:
     """Both intervals and values on one line of numbers, in % of its length; none where one of them is not finite."""
     spans = [f.interval(f.own), f.interval(f.floor)]
     ends = [v for span in spans for v in span]
@@ -135,10 +155,10 @@ def _classes(balances: dict[str, Balance]) -> list[list[str]]:
 
 
 def _compared(runs: Sequence[Judgement]) -> list[list[str]]:
-    """Head and rows: every figure of every run, and what each differs from the first by."""
+    """Head and rows: every metric of every run, and what each differs from the first by."""
     gaps = differences(runs)
-    rows = [["figure", *(run.run for run in runs), "held-out data", *(f"{run.run} less {runs[0].run}" for run in runs[1:])]]
-    for k, f in runs[0].figures.items():
-        row = [f.kind.name, *(cells(run.figures[k])[0] for run in runs), cells(f)[2]]
+    rows = [["metric", *(run.run for run in runs), "held-out data", *(f"{run.run} less {runs[0].run}" for run in runs[1:])]]
+    for k, f in runs[0].metrics.items():
+        row = [f.metric.name, *(cells(run.metrics[k])[0] for run in runs), cells(f)[2]]
         rows.append(row + [signed(gap[k]) for gap in gaps])
     return rows

@@ -11,19 +11,19 @@ from torch import Tensor
 from undrift import __version__
 from undrift.evaluation.judgement import Judgement
 from undrift.metrics.balance import Balance
-from undrift.metrics.distance import Estimate
-from undrift.metrics.figure import Figure, Share
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.interval import median, student
 from undrift.metrics.memorization import Memory
-from undrift.metrics.registry import KINDS
+from undrift.metrics.registry import METRICS
+from undrift.metrics.result import MetricResult, Share
 
 SUSPECTS = 10
 
 
 def differences(runs: Sequence[Judgement]) -> list[dict[str, Estimate]]:
-    """For each run after the first: its figures less those of the first, paired, the noise being the same."""
-    first = runs[0].figures
-    return [{k: f.own.minus(first[k].own) for k, f in run.figures.items() if k in first} for run in runs[1:]]
+    """For each run after the first: its metrics less those of the first, paired, the noise being the same."""
+    first = runs[0].metrics
+    return [{k: f.own.minus(first[k].own) for k, f in run.metrics.items() if k in first} for run in runs[1:]]
 
 
 def lines(runs: Sequence[Judgement]) -> list[str]:
@@ -33,34 +33,41 @@ def lines(runs: Sequence[Judgement]) -> list[str]:
         said += ([f"{run.run}"] if len(runs) > 1 else []) + [f"{run.n:,} samples with {run.drawn}", *_summary(run), ""]
     for run, gaps in zip(runs[1:], differences(runs), strict=True):
         said += [f"{run.run} less {runs[0].run}, same noise and classes (95 %)"]
-        said += [*_columns([[f"  {runs[0].figures[k].kind.name}", signed(e)] for k, e in gaps.items()]), ""]
+        said += [*_columns([[f"  {runs[0].metrics[k].metric.name}", signed(e)] for k, e in gaps.items()]), ""]
     return said[:-1]
 
 
-def _summary(run: Judgement) -> list[str]:
-    said = []
+def asked_for(run: Judgement) -> list[str]:
+    """How many samples are of the class that was asked for, or why nobody knows."""
     if (r := run.recognised) is not None:
         each = "  ".join(f"{name}: {percent(share, 0)}" for name, share in r.by_class.items())
-        said += [
+        return [
             f"recognised as the class asked for: {percent(r.all)} of {r.all.n:,} samples",
             f"  by a classifier that is right on {percent(r.floor)} of {r.floor.n:,} held-out real examples",
             f"  by class: {each}",
         ]
-    elif "recognised" in run.missing:
-        said.append(f"recognised as the class asked for: not measured: {run.missing['recognised']}")
-    for m in run.memories:
-        what = "nearest" if m.distances else "most similar"
-        said += [
-            f"nearest training example ({m.space}): {typical(m, m.likeness)}, {what} {m.shown(m.likeness.max()):.3f}",
-            f"  real held-out examples: {typical(m, m.real)}, {what} {m.shown(m.real.max()):.3f}; {copies(m)}",
-        ]
+    missing = run.missing.get("recognised")
+    return [] if missing is None else [f"recognised as the class asked for: not measured: {missing}"]
+
+
+def remembered(m: Memory) -> list[str]:
+    """How like training examples samples are, beside held-out examples."""
+    what = "nearest" if m.distances else "most similar"
+    return [
+        f"nearest training example ({m.space}): {typical(m, m.likeness)}, {what} {m.shown(m.likeness.max()):.3f}",
+        f"  real held-out examples: {typical(m, m.real)}, {what} {m.shown(m.real.max()):.3f}; {copies(m)}",
+    ]
+
+
+def _summary(run: Judgement) -> list[str]:
+    said = [*asked_for(run), *(line for m in run.memories for line in remembered(m))]
     for space, keys in run.spaces.items():
-        said.append(f"figures of {run.measured:,} samples, in {space}")
+        said.append(f"metrics of {run.measured:,} samples, in {space}")
         rows = [["", "samples", "95 %", "as many held-out", "95 %", ""]]
         for k in keys:
-            f = run.figures.get(k)
+            f = run.metrics.get(k)
             rows.append(
-                [f"  {KINDS[k].name}", *(["not measured", run.missing[k], "", "", ""] if f is None else [*cells(f), f.verdict])]
+                [f"  {METRICS[k].name}", *(["not measured", run.missing[k], "", "", ""] if f is None else [*cells(f), f.verdict])]
             )
         said += _columns(rows)
     for c in run.columns[:3]:
@@ -110,7 +117,7 @@ def balanced(b: Balance) -> str:
     )
 
 
-def cells(f: Figure) -> list[str]:
+def cells(f: MetricResult) -> list[str]:
     """Value and interval of the samples, then of the floor."""
     return [cell for e in (f.own, f.floor) for cell in (number(e), span(f.interval(e), e.standard_error))]
 
@@ -166,9 +173,9 @@ def _run(run: Judgement) -> dict[str, Any]:
         "run": run.run, "drawn": run.drawn, "samples": run.n, "measured": run.measured, "spaces": run.spaces,
         "seconds": run.seconds,
         "figures": {
-            key: {"name": f.kind.name, "better": f.kind.better, "samples": _estimate(f.own, f.interval(f.own)),
+            key: {"name": f.metric.name, "better": f.metric.better, "samples": _estimate(f.own, f.interval(f.own)),
                   "held-out": _estimate(f.floor, f.interval(f.floor)), "verdict": f.verdict}
-            for key, f in run.figures.items()
+            for key, f in run.metrics.items()
         },
         "not measured": run.missing,
         "recognised": None if (r := run.recognised) is None else {

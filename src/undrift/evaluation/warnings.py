@@ -1,26 +1,26 @@
-"""What a reader must know before believing the figures."""
+"""What a reader must know before believing the metrics."""
 
 from __future__ import annotations
 
-from undrift.data import Dataset
-from undrift.evaluation.gauge import Gauge, Space
 from undrift.metrics.balance import Balance
+from undrift.metrics.metric import Space
+from undrift.metrics.reference import Reference
 
 
-def warnings(ruler: Gauge, train: Dataset, n: int, balances: dict[str, Balance]) -> list[str]:
+def warnings(on: Reference, n: int, balances: dict[str, Balance]) -> list[str]:
     """One line each."""
-    said, m = [], ruler.samples
+    said, m = [], on.samples
     if m < n:
-        said.append(f"figures are of the first {m:,} samples: there are only {m:,} examples to compare as many with")
-    for space in ruler.spaces:
+        said.append(f"metrics are of the first {m:,} samples: there are only {m:,} examples to compare as many with")
+    for space in on.spaces:
         said += [*space.careful, *_too_few(space, m)]
     if m < 200:
         said.append(f"{m:,} samples: too few for twenty groups, so the error bars are themselves uncertain")
-    if train.labels is not None and len(set(train.labels.tolist())) < 2:
+    if on.train.labels is not None and len(set(on.train.labels.tolist())) < 2:
         said.append("one class only: what compares classes is not measured")
-    if ruler.judge is not None and ruler.judge.accuracy < 0.9:
+    if on.judge is not None and on.judge.accuracy < 0.9:
         said.append(
-            f"the classifier is right on {100 * ruler.judge.accuracy:.1f} % of held-out examples only: recognition and class "
+            f"the classifier is right on {100 * on.judge.accuracy:.1f} % of held-out examples only: recognition and class "
             "frequencies are not to be trusted"
         )
     for what, found in balances.items():

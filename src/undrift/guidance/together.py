@@ -1,4 +1,4 @@
-"""Several denoisers asked at once: those that are one network with different conditions share one call."""
+"""One call of a network for several denoisers that differ in the condition alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guidance for those samples alone that are told something."""
+"""Guidance for those samples alone that have a condition."""
 
 from __future__ import annotations
 

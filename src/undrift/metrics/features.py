@@ -4,7 +4,7 @@ Pixels are a poor measure of likeness, and the usual features (of an Inception n
 user's data: of grey, tiny or odd-sized images they see an enlarged blur. Where the data have classes, the judge of `recognition`
 knows what matters in them. Where they have none, the same trunk is trained to keep, in its few numbers, what it takes to draw the
 picture again: an autoencoder. The features of the denoiser itself would cost nothing, but each run would then be measured by
-a yardstick of its own making, and runs could not be compared; an autoencoder depends on the data alone.
+a criterion of its own making, and runs could not be compared; an autoencoder depends on the data alone.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from undrift.metrics.distance import LEAST, Estimate, checked, groups
+from undrift.metrics.estimate import LEAST, Estimate, checked, groups
+from undrift.metrics.metric import Measure, Metric, Space, Unmeasurable
 
 ROOM = 1.5  # times as many samples as dimensions
 ROOM_LEFT = 1.35  # and without any one group, of which there are few where samples are few
@@ -36,7 +37,7 @@ class Frechet:
         |m - m'|^2 + tr C + tr C' - 2 tr (C^1/2 C' C^1/2)^1/2
 
     Calling it gives an estimate without bias, whose error bar holds the error of the reference too; `plain` is the distance of
-    the samples' own moments. In the features of an Inception network that is the FID (Heusel et al. 2017, eq. 6); figures of
+    the samples' own moments. In the features of an Inception network that is the FID (Heusel et al. 2017, eq. 6); metrics of
     different features are not comparable. Source: Dowson & Landau 1982.
 
     Args:
@@ -181,3 +182,20 @@ def _root(rows: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(unit @ unit.T if few else unit.T @ unit)
     kept = values > ROUNDING * values.max()
     return unit.T @ vectors[:, kept] if few else vectors[:, kept] * values[kept].sqrt()
+
+
+def _against(space: Space) -> Measure:
+    frechet = Frechet(space.train.rows, space.train.strata)
+    if (why := frechet.refusal(space.samples)) is not None:
+        raise Unmeasurable(f"{why}; read the kernel distance")
+    return Measure(lambda p: None if len(p.rows) < frechet.least else frechet(p.rows, p.strata), frechet.least)
+
+
+METRIC = Metric(
+    "frechet",
+    "Fréchet distance",
+    "lower",
+    "mean and covariance of the features; nothing beyond them. Takes 1.5 samples for each feature",
+    "features",
+    _against,
+)

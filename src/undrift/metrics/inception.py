@@ -4,7 +4,7 @@ The weights are the user's: the file `pt_inception-2015-12-05-6726825d.pth` that
 safetensors copy of it. Nothing in the file is executed. The names of the layers are those of the file.
 
 It is the network of Szegedy et al. 2016 (*Rethinking the Inception architecture*), but for what that release does differently, without
-which published figures are missed: averages do not count padding, the last block takes a maximum in place of an average, there are 1,008
+which published metrics are missed: averages do not count padding, the last block takes a maximum in place of an average, there are 1,008
 classes, and pictures are enlarged by TensorFlow 1's bilinear rule, which puts pixel i of n at i/n of the picture and not at
 (i + 1/2)/n. Inception scores leave out the bias of the last layer (as Salimans et al. 2016 did).
 """

@@ -1,4 +1,4 @@
-"""Samples in the features of the Inception network, where the user has its weights: figures of the kind that papers print.
+"""Samples in the features of the Inception network, where the user has its weights: metrics of the kind that papers print.
 
 Pictures are measured as the files that one would save: 8-bit colours, the data's range being 0 to 255, grey in all three. The features
 of real pictures are kept in the run; on a processor without a graphics card they are what takes long.
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from undrift.data import Dataset, Spec
 from undrift.error import UndriftError
-from undrift.evaluation.gauge import REFERENCE, Space, in_features, pick
-from undrift.metrics.balance import inception_score
-from undrift.metrics.distance import Estimate
 from undrift.metrics.inception import FEATURES, PUBLISHED, Inception, load_inception
+from undrift.metrics.metric import Points, Space
 from undrift.metrics.recognition import read_cache, write_cache
+from undrift.metrics.reference import KNOWN, pick
+from undrift.metrics.registry import metrics_of
 from undrift.metrics.strata import by_class
 from undrift.plot import picture
 
@@ -67,21 +67,21 @@ def inception_space(
             write_cache(path, {"features": found}, key)
         return found, labels
 
-    seen, labels = kept(train, REFERENCE, "inception-training")
-    distances, missing = in_features(seen, m, "inception_", labels, by_class(train, held_out))
+    even = by_class(train, held_out)
 
-    def of(h: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
-        return {**distances(h, classes), "inception_score": inception_score(network.logits(h.to(network.fc.weight)).cpu())}
+    def points(h: Tensor, classes: Tensor | None) -> Points:
+        return Points(h, classes, even, lambda: network.logits(h.to(network.fc.weight)).cpu())
 
-    def figures(y: Tensor, classes: Tensor | None) -> dict[str, Estimate]:
-        return of(features(network, y, spec, lambda text: tell(f"samples in Inception features: {text}")), classes)
+    def see(y: Tensor, classes: Tensor | None) -> Points:
+        return points(features(network, y, spec, lambda text: tell(f"samples in Inception features: {text}")), classes)
 
     name = f"features of the Inception network, {'as for published FIDs' if digest.startswith(PUBLISHED) else weights.name}"
     careful = () if digest.startswith(PUBLISHED) else (
-        f"{weights.name} is not the file behind published FIDs, whose SHA-256 begins with {PUBLISHED} (it may be a copy): figures in "
+        f"{weights.name} is not the file behind published FIDs, whose SHA-256 begins with {PUBLISHED} (it may be a copy): metrics in "
         "Inception features compare with published ones only if its weights are the same",
     )  # fmt: skip
-    return Space(name, FEATURES, figures, of(*kept(held_out, m, "inception-held-out")), missing, careful)
+    known, real = points(*kept(train, KNOWN, "inception-training")), points(*kept(held_out, m, "inception-held-out"))
+    return Space("inception", name, known, real, see, metrics_of("inception"), careful)
 
 
 @torch.no_grad()

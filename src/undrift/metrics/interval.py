@@ -14,7 +14,7 @@ from scipy.stats import binom, norm, rankdata, t
 from torch import Tensor
 
 from undrift.argument import rows64
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 
 LEVEL = 0.95
 
@@ -23,7 +23,7 @@ def student(estimate: Estimate) -> tuple[float, float]:
     """`value -+ t_{G-1} standard error`, G groups having been left out in turn (Tukey 1958). NaN of fewer than two groups.
 
     The jackknife and not the bootstrap: a bootstrap draws samples twice, and two equal samples are neighbours at distance zero and
-    pairs that no U-statistic has, so that k-nearest-neighbour figures, KID, MMD and the Frechet distance are all pulled one way.
+    pairs that no U-statistic has, so that k-nearest-neighbour metrics, KID, MMD and the Frechet distance are all pulled one way.
     Groups that are left out leave the rest distinct.
     """
     half = float(t.ppf((1 + LEVEL) / 2, max(1, len(estimate.replicates) - 1))) * estimate.standard_error

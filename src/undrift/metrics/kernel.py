@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from undrift.data.stream import stream
+from undrift.metrics.energy import Energy
+from undrift.metrics.metric import PAIRS, Measure, Metric, Space
 
 
 def cubic(x: Tensor, y: Tensor) -> Tensor:
@@ -36,3 +38,28 @@ def bell(reference: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     apart = far[far > 0]
     h = apart.median() if len(apart) else torch.ones((), dtype=torch.float64)
     return lambda x, y: 1 - torch.exp(-torch.cdist(x, y).square() / (2 * h * h))
+
+
+def _cubic(space: Space) -> Measure:
+    known = space.train.first(PAIRS)
+    distance = Energy(known.rows, cubic, known.strata)
+    return Measure(lambda points: distance(points.rows, points.strata).times(1000))  # in thousandths, as KID is printed
+
+
+def _bell(space: Space) -> Measure:
+    known = space.train.first(PAIRS)
+    distance = Energy(known.rows, bell(known.rows), known.strata)
+    return Measure(lambda points: distance(points.rows, points.strata).times(1000))
+
+
+KID = Metric(
+    "kernel",
+    "kernel distance (KID) x 1000",
+    "lower",
+    "the first three moments of the features; fair to few samples",
+    "features",
+    _cubic,
+)
+MMD = Metric(
+    "mmd", "MMD² x 1000, Gaussian kernel", "lower", "any difference at about the median distance of examples", "values", _bell
+)

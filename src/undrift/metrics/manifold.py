@@ -8,27 +8,29 @@ Balls around each point that reach to its k-th neighbour stand for the support o
     coverage    share of real points whose ball holds a sample                      (eq. 5)
 
 For equal laws none but density has 1 as its value: coverage is `1 - prod_{i<k} (M - 1 - i)/(n + M - 1 - i)` in any number of dimensions,
-precision and recall depend on the law. So only the figures of as many held-out examples say what is good.
+precision and recall depend on the law. So only the metrics of as many held-out examples say what is good.
 
 Points that coincide, or lie equally far, are in order by chance (see `ties`): all this holds for whole numbers and copies too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from undrift.argument import whole
-from undrift.metrics.distance import Estimate, checked, groups, mean
+from undrift.metrics.estimate import Estimate, checked, groups, mean
+from undrift.metrics.metric import Measure, Metric, Space
 from undrift.metrics.ties import shaken, spread
 
 K = 5
 
 
 class Manifold:
-    """The four figures of samples against a reference.
+    """The four metrics of samples against a reference.
 
     Args:
         reference: `(M, d)`, more than `k` rows.
@@ -45,7 +47,7 @@ class Manifold:
         self.radius = torch.cat([_apart(self.reference, rows).kthvalue(k, 1).values for rows in self._blocks(self.reference)])
 
     def __call__(self, x: Tensor) -> dict[str, Estimate]:
-        """Each figure by name, of samples `(n, d)`, n of at least 20. Costs n M + n^2 distances, in blocks."""
+        """Each metric by name, of samples `(n, d)`, n of at least 20. Costs n M + n^2 distances, in blocks."""
         x = shaken(checked(x, self.centre) - self.centre, self.unit, "samples")
         group = groups(len(x))
         count = int(group[-1]) + 1
@@ -93,3 +95,18 @@ def _apart(x: Tensor, rows: slice) -> Tensor:
     far = torch.cdist(x[rows], x)
     far[torch.arange(len(far)), torch.arange(rows.start, rows.stop)] = torch.inf
     return far
+
+
+def _metric(key: str, sees: str, most: float = math.inf, independent: bool = False, share: bool = True) -> Metric:
+    def against(space: Space) -> Measure:
+        manifold = space.train.once("manifold", lambda: Manifold(space.train.rows[: space.samples]))
+        return Measure(lambda points: points.once("manifold", lambda: manifold(points.rows))[key])
+
+    answers = (lambda samples: samples) if share else (lambda samples: 0)
+    return Metric(key, key, "higher", sees, "features", against, 0.0, most, answers, independent)
+
+
+PRECISION = _metric("precision", "are samples where data are? nothing of what is missing", 1.0, True)
+RECALL = _metric("recall", "are data where samples are? one outlier covers much", 1.0)
+DENSITY = _metric("density", "as precision, but robust against real outliers; 1 for equal laws", share=False)
+COVERAGE = _metric("coverage", "is every part of the data visited? nothing of bad samples", 1.0)

@@ -1,6 +1,6 @@
 """Ties: what differs by less than a millionth of the data's spread is equal, and equals are put in order by chance.
 
-Whole numbers, copies and pictures of few colours make ties, and figures of neighbours and ranks are defined for laws without
+Whole numbers, copies and pictures of few colours make ties, and metrics of neighbours and ranks are defined for laws without
 them. Had each value a little noise of its own, all would be as defined, and equal laws would stay equal; no order but that of
 equals would change. So of two equals each is the larger one half of the time. Where that half can be counted (ranks, shares), it
 is; where it cannot (balls that reach to a neighbour), the noise is added, the same at every call.

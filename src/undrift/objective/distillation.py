@@ -1,4 +1,4 @@
-"""Distillation: what a network is told to say is what another denoiser says, and not what the noise was.
+"""Distillation: a network learns what another denoiser answers, and not what the noise was.
 
 Score matching regresses on x_0 and eps, of which only the conditional mean can be known; the rest of its loss is noise that no
 network removes. Here the regression is on a teacher's prediction at the same x_t: the same minimiser if the teacher is exact, a

@@ -1,4 +1,4 @@
-"""What every objective is called with, checked before it is used."""
+"""Checks of what every objective is called with."""
 
 from __future__ import annotations
 

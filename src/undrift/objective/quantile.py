@@ -1,4 +1,4 @@
-"""When to look: laws of the training time, each given by its quantile function `(process, u in (0, 1)) -> t`."""
+"""Distributions of the training time, each by its quantile function `(process, u in (0, 1)) -> t`."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.interval import wilson
 from undrift.study.context import StudyContext
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from undrift import __version__
 from undrift.data import Dataset, load_split
 from undrift.error import DataError, UndriftError
-from undrift.evaluation.gauge import Gauge, gauge
-from undrift.evaluation.verdict import data_of_model
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.recognition import Judge
+from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.model_file import load
+from undrift.run import Run
 from undrift.training.session import train_run
 
 T = TypeVar("T")
@@ -147,13 +147,13 @@ class StudyContext:
             model = load(self.run)
             if len(model.spec.classes) != 10 or len(model.spec.shape) != 3:
                 raise UndriftError(f"{self.run} is no class-conditional model of pictures of ten digits; the studies need one")
-            return data_of_model(model, self.run, self.data_dir)
+            return Run(self.run, self.data_dir).data_of(model)
         if self.paper and self.data_dir is None:
             raise DataError("the papers' settings are for MNIST; give --data-dir with its four IDX files")
         return load_split("digits" if self.data_dir is None else "mnist", self.data_dir)
 
     @cached_property
-    def gauge(self) -> Gauge:
+    def reference(self) -> Reference:
         """The metrics of quality for samples of these data, and the classifier that judges.
 
         Raises:
@@ -161,8 +161,9 @@ class StudyContext:
         """
         with self.preparing("the classifier that judges"):
             self.out.mkdir(parents=True, exist_ok=True)
-            found = gauge(*self.data, self.samples, cache=self.out)
-        if (why := found.spaces[0].missing.get("frechet")) is not None:
+            found = Reference(*self.data, self.samples, cache=self.out)
+            missing = found.features.missing
+        if (why := missing.get("frechet")) is not None:
             raise UndriftError(
                 f"the studies judge by the Fréchet distance: {why.partition(';')[0]}; give a run that holds out more"
             )
@@ -171,8 +172,8 @@ class StudyContext:
     @property
     def judge(self) -> Judge:
         """The classifier of the training data."""
-        assert self.gauge.judge is not None
-        return self.gauge.judge
+        assert self.reference.judge is not None
+        return self.reference.judge
 
     def model(self, name: str) -> Model:
         """A model of `MODELS`: the run that stands in for it, or the one in `out/models`, trained now unless it was."""
@@ -220,18 +221,18 @@ class StudyContext:
     @property
     def floor(self) -> dict[str, Estimate]:
         """The metrics of as many held-out digits as there are samples: what a perfect model would get."""
-        return self.gauge.spaces[0].floor
+        return self.reference.features.floor
 
     @property
     def classes(self) -> Tensor:
         """`(samples,)` the classes of the held-out digits that `floor` is of."""
-        assert self.gauge.classes is not None
-        return self.gauge.classes
+        assert self.reference.classes is not None
+        return self.reference.classes
 
     def figures(self, y: Tensor, labels: Tensor | None = None) -> dict[str, Estimate]:
         """Every metric of samples as users get them, on as many as the floor was measured on."""
-        m = self.gauge.samples
-        return self.gauge.spaces[0].figures(y[:m], None if labels is None else labels[:m])
+        m = self.reference.samples
+        return self.reference.features.estimates(y[:m], None if labels is None else labels[:m])
 
     def recognised(self, y: Tensor, labels: Tensor) -> float:
         """Share of samples that the judge sees as the class asked for."""

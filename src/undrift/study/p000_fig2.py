@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from undrift.evaluation.gauge import pick
 from undrift.metrics.memorization import by_cosine
+from undrift.metrics.reference import pick
 from undrift.study.base import Claim, Measured, Seen, Study
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels

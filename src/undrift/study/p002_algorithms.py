@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import undrift as ud
-from undrift.metrics.distance import Energy
+from undrift.metrics.energy import Energy
 from undrift.study.base import Claim, Measured, Seen, Study
 from undrift.study.context import StudyContext
 from undrift.study.figure import cloud, panels

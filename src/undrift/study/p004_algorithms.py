@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import undrift as ud
-from undrift.metrics.distance import Energy
+from undrift.metrics.energy import Energy
 from undrift.sampler import State
 from undrift.study.base import Claim, Measured, Seen, Study
 from undrift.study.context import StudyContext

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import undrift as ud
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.sampler import Sampler, State
 
 CHAIN = ud.DDPM(200, 5e-4, 0.1)

@@ -1,4 +1,4 @@
-"""Training.
+"""Training: read `fit` first, then `trainer`, which is the loop.
 
 The loop (`trainer`), what is done after each of its steps (`watch`), and a session at the terminal (`plan`, `session`). States on
 the disk (`checkpoint`), the log (`log`), averages of the weights (`ema`, `posthoc`, `averages`), a run as it was
@@ -7,7 +7,7 @@ loss (`monitor`), a figure of quality (`quality`), the verdict (`status`), its c
 (`autopsy`).
 """
 
-from undrift.training.earlier import load_earlier
+from undrift.run.earlier import load_earlier
 from undrift.training.ema import EMA
 from undrift.training.trainer import Report, Trainer
 

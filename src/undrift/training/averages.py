@@ -12,9 +12,9 @@ from torch import Tensor
 from undrift.data import Dataset
 from undrift.error import UndriftError
 from undrift.model_file import load, write_model
-from undrift.training.log import read_log
+from undrift.run.log import read_log
+from undrift.run.power_averages import LENGTHS, TRACKED, Profile, combine, gamma_of, read_snapshots
 from undrift.training.monitor import Monitor, number
-from undrift.training.posthoc import LENGTHS, TRACKED, Profile, combine, gamma_of, read_snapshots
 from undrift.training.trainer import Trainer
 from undrift.tuning.choice import choose, sigmas
 

@@ -1,4 +1,4 @@
-"""Speed and memory bought with something else: compiled networks, activations computed twice."""
+"""Compiled networks, which are faster, and activations computed twice, which take less memory."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from undrift.error import ModelError, UndriftError
-from undrift.training.checkpoint import Saved, path_of, steps_of
+from undrift.run.groups import Saved
+from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.settings import FIT, Settings
 
 if TYPE_CHECKING:

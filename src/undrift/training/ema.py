@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps, which are what is sampled."""
+"""Averages of the weights over the steps: the model samples with these."""
 
 from __future__ import annotations
 

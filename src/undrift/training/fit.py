@@ -38,14 +38,16 @@ from undrift.own import described
 from undrift.process import VP, Process
 from undrift.recipe.objectives import TARGETS, build_target
 from undrift.recipe.recipe import SamplingOptions
+from undrift.run.groups import Saved
+from undrift.run.lock import hold
 from undrift.storage import reason
 from undrift.target import Target
-from undrift.training.checkpoint import Saved, path_of, steps_of
+from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.loggers import check_packages
 from undrift.training.progress import Bar, interactive
 from undrift.training.session import Logger, Session, over
 from undrift.training.settings import MAY_CHANGE, NAME, Settings, changes, read_settings, write_settings
-from undrift.training.setup import hold, measure, sweep, undo
+from undrift.training.setup import measure, sweep, undo
 from undrift.training.trainer import MakeOptimizer, Report, Schedule, Trainer
 
 Callback = Callable[[Report], Any]
@@ -175,7 +177,7 @@ class Training:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The log so far, a dict for each record; see `undrift.training.log`."""
+        """The log so far, a dict for each record; see `undrift.run.log`."""
         return list(self.session.watch.log.records)
 
     @property

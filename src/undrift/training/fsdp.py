@@ -19,7 +19,7 @@ from undrift.distributed.processes import Processes, talking
 from undrift.error import UndriftError
 from undrift.nn.block import Block
 from undrift.nn.mlp import MLPBlock
-from undrift.training.checkpoint import flat
+from undrift.run.groups import flat
 
 
 def divide(net: nn.Module, device: torch.device, processes: Processes) -> None:

@@ -15,9 +15,9 @@ from undrift.error import ModelError
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.plot.picture import drawable, grid, save_image
+from undrift.run.log import Log
 from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged
-from undrift.training.log import Log
 from undrift.training.monitor import Monitor, number
 from undrift.training.quality import Quality
 from undrift.training.status import Status, status_of

@@ -1,5 +1,6 @@
-"""Is it learning? The loss on fixed questions: the same examples, times and noise at every look, so that nothing but the weights
-moves it.
+"""Is it learning? The loss on fixed examples, times and noise.
+
+They are the same at every look, so that nothing but the weights moves it.
 
 A look is a record of the log, before the first step and then by default every 250:
 

@@ -1,4 +1,4 @@
-"""A cheap figure of quality now and then: a few samples of the averaged weights against the training data.
+"""A cheap look at quality now and then: a few samples of the averaged weights against the training data.
 
 The energy distance in model space, at guidance scale 1, beside what as many held-out examples get; and, of images whose judge is at
 hand (`undrift evaluate` and `undrift demo` leave one in the run), the share that it recognises as the class asked for. The same noise
@@ -15,8 +15,9 @@ import torch
 from undrift.data import Dataset
 from undrift.data.stream import stream
 from undrift.error import UndriftError
-from undrift.evaluation.yardstick import of_data
+from undrift.metrics.criterion import LEAST, of_data
 from undrift.metrics.recognition import cached_judge
+from undrift.metrics.reference import Reference
 from undrift.training.monitor import number
 from undrift.training.trainer import Trainer
 
@@ -40,13 +41,14 @@ class Quality:
         if trainer.model.parts.get("condition") is not None:
             return None
         try:
-            yardstick = of_data(data, self.held_out, SAMPLES, trainer.settings.seed)
+            reference = Reference(data, self.held_out, SAMPLES, trainer.settings.seed, draw="frontier", least=LEAST)
+            criterion = of_data(reference)
         except UndriftError:  # too few examples to judge by
             return None
         rows = torch.from_numpy(stream(trainer.settings.seed, "quality").integers(0, len(data), SAMPLES))
         labels = None if data.labels is None else torch.from_numpy(data.labels)[rows]
         samples = trainer.averaged(lambda model: self._draw(labels))
-        found = {"energy_distance": number(yardstick.quality(samples).value), "held_out_examples": number(yardstick.floor.value)}
+        found = {"energy_distance": number(criterion.quality(samples).value), "held_out_examples": number(criterion.floor.value)}
         judge = cached_judge(data, self.held_out, trainer.folder / "classifier.safetensors") if labels is not None else None
         if judge is not None and labels is not None:
             found["recognised"] = number((judge.classify(samples) == labels).double().mean())

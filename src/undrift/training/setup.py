@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 import yaml
@@ -36,18 +34,14 @@ from undrift.recipe.recipe import (
     make_recipe,
     read_recipe,
 )
-from undrift.storage import open_to_lock, reason, write_text, writes
-from undrift.training.checkpoint import FOLDER, described, steps_of
+from undrift.run.groups import FOLDER
+from undrift.run.lock import hold
+from undrift.storage import reason, write_text
+from undrift.training.checkpoint import described, steps_of
 from undrift.training.loggers import check_packages
 from undrift.training.settings import MAY_CHANGE, NAME as SETTINGS, Settings, changes, read_settings
 from undrift.training.teacher import begin_with, teacher_of, weights_hash
 from undrift.training.trainer import Trainer
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows: no lock
-    fcntl = None
 
 _READING = "how the data are read; what is read must be the same: that is checked"
 
@@ -281,33 +275,6 @@ def sweep(out: Path) -> None:
     for path in left:
         with suppress(OSError):
             path.unlink()
-
-
-def hold(out: Path) -> BinaryIO:
-    """Take the folder for this process, for as long as the returned file is open; a process that does not write takes nothing.
-
-    Raises:
-        OutputError: another training holds it, or it cannot be written.
-    """
-    if not writes():
-        return open(os.devnull, "rb")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{out} cannot be written: {reason(error)}") from None
-    try:
-        handle = open_to_lock(out / ".lock")
-    except OSError as error:
-        raise OutputError(f"{out / '.lock'} cannot be opened ({reason(error)}); move it away") from None
-    if fcntl is not None:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            raise OutputError(
-                f"another training is at work in {out}, or a frontier that will write to it; wait for it, or choose another folder"
-            ) from None
-    return handle
 
 
 def measure(train: Dataset) -> float:

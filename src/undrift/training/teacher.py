@@ -13,7 +13,7 @@ from undrift.guidance import WhereTold
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.recipe.recipe import Recipe, same_network
-from undrift.training.guide import named_guide
+from undrift.run.guide import named_guide
 
 
 def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:

@@ -31,25 +31,15 @@ from undrift.model_file import write_model
 from undrift.noise import Noise
 from undrift.objective import Distillation
 from undrift.recipe.conditions import told
-from undrift.training.checkpoint import (
-    Groups,
-    Progress,
-    Saved,
-    all_of,
-    load_state,
-    path_of,
-    rotate,
-    state_groups,
-    steps_of,
-    write_groups,
-)
+from undrift.run.groups import Groups, Saved, write_groups
+from undrift.training.checkpoint import Progress, all_of, load_state, path_of, rotate, state_groups, steps_of
 from undrift.training.compile import compile_network, recompute
 from undrift.training.divergence import Diverged, find_cause, put_exploded_aside
 from undrift.training.ema import EMA, Average
 from undrift.training.fsdp import divide, local, together, whole
-from undrift.training.posthoc import Snapshots
 from undrift.training.precision import Precision
 from undrift.training.settings import FIT, Settings
+from undrift.training.snapshots import Snapshots
 
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 Schedule = Callable[[int, float], float]

@@ -1,6 +1,6 @@
-"""Which of several is taken, where differences may be chance: the cheapest of those as good as the best; on a tie what is in use.
+"""The choice among several whose differences may be chance: the cheapest of those as good as the best, on a tie what is in use.
 
-Of many candidates that are equally good, one has the best figure by chance. To take it would change a model for nothing.
+Of many candidates that are equally good, one has the best metric by chance. To take it would change a model for nothing.
 """
 
 from __future__ import annotations

@@ -18,14 +18,15 @@ from torch import Tensor
 from undrift.data.stream import stream
 from undrift.denoiser import AnyDenoiser, numbers_like
 from undrift.error import UndriftError
-from undrift.evaluation import yardstick as yardsticks
-from undrift.evaluation.verdict import data_of_model, recognisable
-from undrift.evaluation.yardstick import LEAST, Yardstick
 from undrift.exact import GaussianMixture
 from undrift.guidance import guidance_scale
+from undrift.metrics import criterion as criteria
+from undrift.metrics.criterion import LEAST, Criterion
+from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.noise import Noise
 from undrift.recipe.recipe import GRIDS, SAMPLERS, SamplingOptions
+from undrift.run import Run
 from undrift.sampler import fit_grid, sample
 from undrift.times import Fitted, in_units
 from undrift.tuning.setting import Setting, names, possible
@@ -46,17 +47,17 @@ class Frontier:
 
     Attributes:
         rows: One for each setting.
-        yardstick: The figure and its floor.
+        criterion: The metric and its floor.
         scale: Guidance scale; None without classes.
         notes: What was left out, and why.
         fitted: The levels of the fitted grid.
         present: How the model samples now; None where its cost is not known beforehand, or its fitted grid is another one now.
-        best: The row with the best figure of those with the most samples.
+        best: The row with the best metric of those with the most samples.
         recommended: The cheapest within the error bars of the best; of equally cheap ones the present one.
     """
 
     rows: tuple[Row, ...]
-    yardstick: Yardstick
+    criterion: Criterion
     scale: float | None = None
     notes: tuple[str, ...] = ()
     fitted: tuple[tuple[float, ...], ...] | None = None
@@ -80,6 +81,7 @@ def frontier(
     grids: Sequence[str] | None = None,
     scale: float | None = None,
     w: float | None = None,
+    metric: str | None = None,
     seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Frontier:
@@ -93,6 +95,8 @@ def frontier(
         evaluations: Numbers of evaluations of the denoiser to spend on a sample.
         samplers, grids: Names, or "all"; default: `USUAL_SAMPLERS`, `USUAL_GRIDS`. The grid "fitted" is measured first.
         scale, w: Guidance scale; default: the model's own.
+        metric: What settings of a model are compared by, one of `undrift.metrics.criterion.comparable()`; default: the Fréchet distance of
+            images with classes, the energy distance of everything else.
         seed: Names noise, classes and examples.
         tell: Called with a line about the progress.
 
@@ -108,11 +112,13 @@ def frontier(
     present, strength = None, None
     guided: AnyDenoiser
     if isinstance(model, GaussianMixture):
-        ruler, guided, shape = yardsticks.of_law(model, n, seed), model, model.shape or ()
+        if metric is not None:
+            raise ValueError("with a law samples are compared by their energy distance to exact draws; leave out `metric`.")
+        compared, guided, shape = criteria.of_law(model, n, seed), model, model.shape or ()
     else:
         if folder is None:
             raise ValueError("a model's data are found through its run: give `folder`.")
-        train, held_out = data_of_model(model, folder, data_dir)
+        train, held_out = Run(folder, data_dir).data_of(model)
         labels = None
         if train.labels is not None and model.spec.classes:
             like = stream(seed, "frontier classes").integers(0, len(train), n)
@@ -122,10 +128,8 @@ def frontier(
             raise UndriftError("a guidance scale needs classes, and these data have none; leave it out")
         guided, _ = model.guided(FITTED_ON, None if labels is None else labels[:FITTED_ON].tolist(), strength)
         tell("reading the data")
-        if labels is not None and recognisable(model.spec):
-            ruler = yardsticks.of_images(train, held_out, labels, seed, folder / "classifier.safetensors")
-        else:
-            ruler = yardsticks.of_data(train, held_out, n, seed)
+        reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST)
+        compared = criteria.of_data(reference, labels, metric)
         present, shape = present_setting(model), model.spec.shape
     fitted = None
     if "fitted" in wanted:
@@ -140,8 +144,8 @@ def frontier(
     if not settings:
         raise UndriftError(f"no setting is left to measure: {'; '.join(notes)}")
     draw = _draw_law(model, seed, layouts) if isinstance(model, GaussianMixture) else _draw_model(model, labels, strength, seed)
-    rows, more = race(draw, ruler, settings, n, evaluations, present, tell)
-    return Frontier(rows, ruler, strength, (*notes, *more), None if fitted is None else fitted.levels, present)
+    rows, more = race(draw, compared, settings, n, evaluations, present, tell)
+    return Frontier(rows, compared, strength, (*notes, *more), None if fitted is None else fitted.levels, present)
 
 
 def _all(given: Sequence[str] | None, usual: Sequence[str], table: Iterable[str]) -> Sequence[str]:

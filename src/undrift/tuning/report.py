@@ -14,8 +14,8 @@ from undrift.tuning.successive_halving import Row
 LINES = 12  # samplers in the picture, the best ones
 
 
-def figure(row: Row) -> str:
-    """The figure with its standard error."""
+def measured(row: Row) -> str:
+    """The metric with its standard error."""
     return _plus_minus(row.quality.value, row.quality.standard_error)
 
 
@@ -28,7 +28,7 @@ def _plus_minus(value: float, error: float) -> str:
 def table(found: Frontier) -> list[str]:
     """The rows by evaluations, as lines of text."""
     others = list(dict.fromkeys(name for row in found.rows for name in row.also))
-    head = ["evaluations", "sampler", "grid", "steps", "samples", "figure", *others, "ms/sample", ""]
+    head = ["evaluations", "sampler", "grid", "steps", "samples", "metric", *others, "ms/sample", ""]
     lines = [head]
     for row in found.rows:
         s = row.setting
@@ -36,7 +36,7 @@ def table(found: Frontier) -> list[str]:
         also = [_also(name, row.also[name]) if name in row.also else "" for name in others]
         speed = f"{1000 * row.seconds / row.n:.1f}"
         said = ", ".join(name for name, on in marks.items() if on)
-        lines.append([str(s.evaluations), s.sampler, s.grid, str(s.steps), f"{row.n:,}", figure(row), *also, speed, said])
+        lines.append([str(s.evaluations), s.sampler, s.grid, str(s.steps), f"{row.n:,}", measured(row), *also, speed, said])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     left = (1, 2, len(head) - 1)
     return [
@@ -52,12 +52,12 @@ def _also(name: str, value: float) -> str:
 
 
 def words(found: Frontier) -> list[str]:
-    """What the figures are, and the recommendation."""
-    ruler, first, chosen = found.yardstick, found.best, found.recommended
-    floor = _plus_minus(ruler.floor.value, ruler.floor.standard_error)
+    """What the metrics are, and the recommendation."""
+    criterion, first, chosen = found.criterion, found.best, found.recommended
+    floor = _plus_minus(criterion.floor.value, criterion.floor.standard_error)
     lines = [
-        f"figure: {ruler.name}; lower is better, +- is one standard error",
-        f"floor: {floor}, which is what {ruler.real} get" + _memory(found),
+        f"metric: {criterion.name}; lower is better, +- is one standard error",
+        f"floor: {floor}, which is what {criterion.real} get" + _memory(found),
     ]
     s, kept = chosen.setting, chosen.setting == found.present
     reason = "the best of all" + ", and what the model uses now" * kept
@@ -65,7 +65,7 @@ def words(found: Frontier) -> list[str]:
         gap = chosen.quality.minus(first.quality)
         best = (
             f"the best, {first.setting.sampler} on {first.setting.grid} with {first.setting.evaluations} "
-            f"({figure(first)}; the difference is {_plus_minus(gap.value, gap.standard_error)})"
+            f"({measured(first)}; the difference is {_plus_minus(gap.value, gap.standard_error)})"
         )
         reason = f"within the error bars of {best}"
         if kept:
@@ -73,15 +73,15 @@ def words(found: Frontier) -> list[str]:
     also = "".join(f", {name} {_also(name, value)}" for name, value in chosen.also.items())
     lines.append(
         f"recommended: {s.sampler} on the {s.grid} grid, {s.steps} step{'s' * (s.steps != 1)}, {s.evaluations} "
-        f"evaluation{'s' * (s.evaluations != 1)}: {figure(chosen)}{also}, {reason}"
+        f"evaluation{'s' * (s.evaluations != 1)}: {measured(chosen)}{also}, {reason}"
     )
     return lines
 
 
 def _memory(found: Frontier) -> str:
     """A word of warning where samples are nearer to the training data than real examples are."""
-    ruler, quality = found.yardstick, found.best.quality
-    if quality.value + 3 * quality.standard_error < ruler.floor.value - 3 * ruler.floor.standard_error:
+    criterion, quality = found.criterion, found.best.quality
+    if quality.value + 3 * quality.standard_error < criterion.floor.value - 3 * criterion.floor.standard_error:
         return "; samples are nearer to the training data than that: are they copies? see undrift evaluate"
     return ""
 
@@ -95,13 +95,13 @@ def picture(found: Frontier) -> Image.Image:
             line.setdefault(row.setting.evaluations, row)
     most = found.best.n
     shown = {_legend(name, line): [_point(line[x], most) for x in sorted(line)] for name, line in list(lines.items())[:LINES]}
-    floor = found.yardstick.floor
+    floor = found.criterion.floor
     return chart(
         shown,
         "evaluations of the denoiser for each sample",
-        found.yardstick.name.split(" in the features")[0],
+        found.criterion.name.split(" in the features")[0],
         (floor.value - floor.standard_error, floor.value + floor.standard_error),
-        found.yardstick.real,
+        found.criterion.real,
         _point(found.recommended, most),
         "recommended",
     )
@@ -118,11 +118,11 @@ def _legend(sampler: str, line: dict[int, Row]) -> str:
 
 def as_json(found: Frontier) -> dict[str, Any]:
     """All of it, for `frontier.json`."""
-    ruler = found.yardstick
+    criterion = found.criterion
     return {
         "undrift": __version__,
-        "figure": ruler.name,
-        "floor": {"value": ruler.floor.value, "standard_error": ruler.floor.standard_error, "real": ruler.real},
+        "figure": criterion.name,
+        "floor": {"value": criterion.floor.value, "standard_error": criterion.floor.standard_error, "real": criterion.real},
         "scale": found.scale,
         "recommended": vars(found.recommended.setting),
         "best": vars(found.best.setting),

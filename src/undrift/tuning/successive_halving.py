@@ -1,7 +1,7 @@
-"""A race of settings: ever more samples for ever fewer of them.
+"""Successive halving: ever more samples for ever fewer settings.
 
 Three rounds. First every sampler on every grid at one number of evaluations, of which the best pairs go on; then those at all
-numbers; then what is not clearly worse than the best. No round has fewer samples than the figure takes. All start from the same
+numbers; then what is not clearly worse than the best. No round has fewer samples than the metric takes. All start from the same
 noise, so that a setting's lead is judged by the error bar of the difference. Samples have addresses, so a later round draws only
 what is new.
 """
@@ -17,14 +17,14 @@ from torch import Tensor
 
 from undrift.distributed.processes import here
 from undrift.error import UndriftError
-from undrift.evaluation.yardstick import Yardstick
-from undrift.metrics.distance import Estimate
+from undrift.metrics.criterion import Criterion
+from undrift.metrics.estimate import Estimate
 from undrift.tuning.choice import WITHIN, choose, sigmas
 from undrift.tuning.setting import Setting, deterministic
 
 Draw = Callable[[Setting, int, int], Tensor]  # setting, first, count: samples `first` to `first + count` of the setting
 PAIRS = 6  # of sampler and grid, that go on from the first round
-FEW = 100  # samples of an early round at least: of fewer, figures in a hundred dimensions are more chance than quality
+FEW = 100  # samples of an early round at least: of fewer, metrics in a hundred dimensions are more chance than quality
 CLEARLY = 4.0  # standard errors of a difference that end the race for a setting
 
 
@@ -35,8 +35,8 @@ class Row:
     Attributes:
         setting: Sampler, grid, steps, evaluations.
         n: Samples; fewer than others have if the setting was dropped early.
-        quality: The figure; lower is better.
-        also: Other figures by name.
+        quality: The metric; lower is better.
+        also: Other metrics by name.
         seconds: That drawing the samples took.
     """
 
@@ -48,7 +48,7 @@ class Row:
 
 
 def best(rows: Sequence[Row]) -> Row:
-    """The row with the lowest figure, among those with the most samples; of equal ones the cheapest."""
+    """The row with the lowest metric, among those with the most samples; of equal ones the cheapest."""
     most = max(row.n for row in rows)
     return min((row for row in rows if row.n == most), key=lambda row: (row.quality.value, row.setting.evaluations))
 
@@ -93,8 +93,8 @@ def _at_worst(row: Row, other: Row) -> float:
 class Race:
     """The settings, each with the samples drawn so far."""
 
-    def __init__(self, draw: Draw, yardstick: Yardstick, tell: Callable[[str], None]) -> None:
-        self.draw, self.yardstick, self.tell = draw, yardstick, tell
+    def __init__(self, draw: Draw, criterion: Criterion, tell: Callable[[str], None]) -> None:
+        self.draw, self.criterion, self.tell = draw, criterion, tell
         self.rows: dict[Setting, Row] = {}
         self.samples: dict[Setting, Tensor] = {}
         self.notes: dict[str, None] = {}
@@ -123,14 +123,14 @@ class Race:
         y = self.draw(setting, had, n - had)
         seconds = time.perf_counter() - begun + (before.seconds if before is not None else 0.0)
         y = torch.cat([self.samples[setting], y]) if had else y
-        row = Row(setting, n, self.yardstick.quality(y), self.yardstick.also(y, deterministic(setting)), seconds)
+        row = Row(setting, n, self.criterion.quality(y), self.criterion.also(y, deterministic(setting)), seconds)
         self.samples[setting], self.rows[setting] = y, row
         return row
 
 
 def race(
     draw: Draw,
-    yardstick: Yardstick,
+    criterion: Criterion,
     settings: Sequence[Setting],
     n: int,
     evaluations: Sequence[int],
@@ -152,7 +152,7 @@ def race(
         UndriftError: none can.
     """
     processes = here()  # all go on with the settings that the first one chooses, however the machines of the others round
-    runners, least = Race(draw, yardstick, tell), max(FEW, yardstick.least)
+    runners, least = Race(draw, criterion, tell), max(FEW, criterion.least)
     pairs = list(dict.fromkeys((s.sampler, s.grid) for s in settings))
     if len(pairs) > PAIRS:
         middle = sorted(evaluations)[(len(evaluations) - 1) // 2]  # where all are good, chance would choose

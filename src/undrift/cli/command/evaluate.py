@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from undrift.cli.shared import affordable, check_outputs, console, guidance_options, said, sampling_options, usual_place
 from undrift.error import UndriftError
-from undrift.evaluation import page, report
-from undrift.evaluation.judgement import ground, judge
+from undrift.evaluation.captions import judge_captions
+from undrift.evaluation.generative_classifier import classify_held_out
+from undrift.evaluation.judgement import judge, reference_of
 from undrift.evaluation.likelihood import likelihood_of_run, notes, table
-from undrift.metrics.captions import judge_captions
-from undrift.metrics.generative_classifier import classify_held_out
+from undrift.evaluation.page import write_report
+from undrift.evaluation.report import lines
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.storage import write_text
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -42,8 +41,7 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"
     page_file = usual_place(arguments, (arguments.out or folders[0]) / f"{name}.html", ".json")
-    files = [page_file, page_file.with_suffix(".json")]
-    check_outputs(arguments, *((file, file.suffix) for file in files))
+    check_outputs(arguments, (page_file, ".html"), (page_file.with_suffix(".json"), ".json"))
     affordable(f"-n {arguments.n}", arguments.n, max(model.spec.size for model in models.values()))
     drawing = {}
     for folder, model in models.items():
@@ -51,20 +49,17 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
         drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
     with console().status("training what judges") as status:
         named = {str(f): m for f, m in models.items()}
-        on = ground(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, status.update)
+        on = reference_of(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, status.update)
         found = []
         for folder, model in models.items():
             status.update(f"judging {folder}")
             options, drawn = drawing[folder]
             likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
             found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **options))
-    data = report.as_data(found, on.train.content_hash())
-    texts = page.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
-    for file, text in zip(files, texts, strict=True):
-        write_text(file, text)
-    for line in report.lines(found):
+    numbers = write_report(found, on.train, page_file)
+    for line in lines(found):
         print(line)
-    print(f"report: {files[0]}, all numbers: {files[1]}")
+    print(f"report: {page_file}, all numbers: {numbers}")
 
 
 def _likelihood(model: Model, arguments: argparse.Namespace) -> list[str]:

@@ -9,8 +9,8 @@ from undrift.cli.shared import affordable, console, picture_and_numbers
 from undrift.error import UndriftError
 from undrift.model_file import load, save_sampling
 from undrift.plot import picture
+from undrift.run.lock import hold
 from undrift.storage import write_text
-from undrift.training.setup import hold
 from undrift.tuning import report
 from undrift.tuning.frontier import frontier, sampling_of
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from undrift.cli.shared import check_outputs
 from undrift.plot.picture import save_image
+from undrift.run.log import NAME, damaged_lines, read_log
 from undrift.training.curves import lines, picture
-from undrift.training.log import NAME, damaged_lines, read_log
 from undrift.training.setup import settings_of
 from undrift.training.status import status_of
 

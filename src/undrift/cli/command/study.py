@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             raise KeyboardInterrupt from None
         image, numbers = record.save(result, out)
         print(*report.lines(result), sep="\n")
-        print(f"{result.seconds:.0f} s; figure: {image}, all numbers: {numbers}")
+        print(f"{result.seconds:.0f} s; picture: {image}, all numbers: {numbers}")
     if arguments.report:
         _report(lab, out, page)
 

@@ -6,10 +6,10 @@ import argparse
 
 from undrift.cli.shared import check_writable, console
 from undrift.evaluation.classifier_calibration import by_level, table
-from undrift.evaluation.verdict import data_of
 from undrift.model_file import load
 from undrift.noisy_classifier import NAME, save_classifier
 from undrift.recipe.recipe import read_recipe
+from undrift.run import Run
 from undrift.training.noisy_classifier import train_classifier
 
 
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     for kind in ("json", "safetensors"):
         check_writable(folder / f"{NAME}.{kind}", f".{kind}")
     recipe = read_recipe(folder / "config.yaml")
-    train, held_out = data_of(folder, arguments.data_dir)
+    train, held_out = Run(folder, arguments.data_dir).data()
     with console().status("training") as status:
         trained = train_classifier(model, recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=status.update)
     for line in table(by_level(trained.classifier, held_out), trained.classifier, held_out):

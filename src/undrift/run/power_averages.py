@@ -1,5 +1,6 @@
-"""Averages of any length, after the training (Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion
-models", sec. 3 and app. C).
+"""Averages of the weights of any length, made after the training.
+
+Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models", sec. 3 and app. C.
 
 Two power-function averages are tracked, and snapshots of both are kept now and then. The average of any other length, at any step so
 far, is then close to a linear combination of the snapshots: the one whose weights over the steps are nearest by least squares.
@@ -11,22 +12,18 @@ A length is the standard deviation of the weights over the steps, as a share of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from undrift.error import ModelError
-from undrift.storage import writes
-from undrift.training.checkpoint import FOLDER, Groups, flat, numbered, read_groups, write_groups
-from undrift.training.ema import Average, PowerEMA
+from undrift.run.groups import numbered, read_groups
 
 TRACKED = {"power-050": 0.05, "power-100": 0.10}  # sigma_rel, the paper's, by the name in files (in thousandths)
 LENGTHS = (0.02, 0.03, 0.05, 0.07, 0.10, 0.14, 0.20)  # offered to the user
-FIRST = 16  # steps before the first snapshot
 
 
 def gamma_of(length: float) -> float:
@@ -72,59 +69,6 @@ def coefficients(known: Sequence[Profile], wanted: Profile) -> tuple[Tensor, flo
     norm = product(wanted, wanted)
     missed = (mixed @ gram @ mixed - 2 * mixed @ right + norm) / norm
     return mixed, float(missed.clamp(min=0).sqrt())
-
-
-class Snapshots:
-    """The two tracked averages of a run and their snapshots on the disk: at any time the last 8 to 16 of evenly spaced steps.
-
-    Args:
-        module: Whose weights to follow.
-        folder: The run's.
-        most: How many to keep; 0: nothing is tracked.
-    """
-
-    def __init__(self, module: nn.Module, folder: Path, most: int) -> None:
-        self.folder, self.most = folder / FOLDER, most
-        tracked = TRACKED if most else {}
-        self.averages: dict[str, Average] = {name: PowerEMA(module, gamma_of(s)) for name, s in tracked.items()}
-
-    def interval(self, step: int) -> int:
-        """How far apart snapshots are once so many steps are done: doubled whenever there would be too many."""
-        apart = FIRST
-        while step > self.most * apart:
-            apart *= 2
-        return apart
-
-    def take(self, step: int, whole: Callable[[str], Tensor] | None = None) -> None:
-        """Keep a snapshot if it is time, in half precision where the numbers allow, and thin out the older ones.
-
-        Args:
-            step: The weights are those after so many steps.
-            whole: Gives a tensor by `average.name`, where this process does not have all of it.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        if not self.most or step % (apart := self.interval(step)) or not (writes() or whole):
-            return
-        averages = flat({name: average.weights for name, average in self.averages.items()})
-        read: Callable[[str], Tensor] = averages.__getitem__ if whole is None else whole
-        types = {name: _half(read(name)).dtype for name in averages}
-        groups: Groups = {name: {} for name in self.averages}
-        for name, tensor in averages.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = torch.empty(tensor.shape, dtype=types[name], device="meta")
-        path = self.folder / f"average-{step:08d}.safetensors"
-        write_groups(path, groups, {"step": step}, lambda name: read(name).to(types[name]))
-        for old, path in snapshot_paths(self.folder.parent).items():
-            if old % apart and writes():
-                with suppress(OSError):
-                    path.unlink()
-
-
-def _half(tensor: Tensor) -> Tensor:
-    half = tensor.half() if tensor.is_floating_point() else tensor
-    return half if bool(torch.isfinite(half).all()) else tensor
 
 
 def snapshot_paths(folder: Path) -> dict[int, Path]:

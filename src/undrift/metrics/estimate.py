@@ -1,13 +1,10 @@
-"""How far are samples from a law? Distances to a set of real examples, with error bars that can be paired.
+"""An estimate with its error bar, which can be paired with that of another estimate.
 
-Error bars are by the jackknife that leaves out one group of samples at a time (Quenouille 1956; Efron 1982, ch. 3). A distance keeps
+Error bars are by the jackknife that leaves out one group of samples at a time (Quenouille 1956; Efron 1982, ch. 3). An estimate keeps
 what it was without each group, so the difference of two settings whose samples share their noise, row by row, has an error bar of
-its own: what the noise does to both cancels.
-
-The energy distance here and the Frechet distance of `frechet` are without bias in the numbers of samples and of examples of the
-reference. So distances of different numbers are comparable, real data are near zero, and an estimate may lie a little below zero.
-The reference has an error of its own, which the same jackknife finds by leaving out one group of the reference at a time (Arvesen
-1969, for two sets). It is common to everything measured against one reference, and mostly cancels in differences.
+its own: what the noise does to both cancels. The reference has an error of its own, which the same jackknife finds by leaving out
+one group of the reference at a time (Arvesen 1969, for two sets). It is common to everything measured against one reference, and
+mostly cancels in differences.
 
 All this is for independent draws. A set that was drawn class by class varies less: the shares of its classes do not vary at all.
 Taken for independent draws, its distance would come out too low, below zero for equal laws, by more than its error bar. Where the
@@ -19,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -112,9 +109,14 @@ def jackknives(statistics: Callable[[Tensor], list[float]], n: int) -> list[Esti
 def mean(values: Tensor) -> Estimate:
     """The mean of `(n,)` values, one for each sample, n of at least 20."""
     v = rows64(values, "values")
-    ones = _members(groups(len(v)))
+    ones = members(groups(len(v)))
     without = (v.sum() - ones.T @ v) / (len(v) - ones.sum(0))
     return Estimate(float(v.mean()), tuple(without.tolist()))
+
+
+def members(group: Tensor) -> Tensor:
+    """`(n, G)` of zeros and ones: which group each of `(n,)` rows is in."""
+    return torch.nn.functional.one_hot(group).double()
 
 
 def groups(n: int, strata: Tensor | None = None) -> Tensor:
@@ -137,61 +139,6 @@ def groups(n: int, strata: Tensor | None = None) -> Tensor:
     if strata is None:
         return torch.arange(n) * count // n
     return torch.empty(n, dtype=torch.int64).index_copy_(0, strata.argsort(stable=True), torch.arange(n) % count)
-
-
-class Energy:
-    """The energy distance `2 E|X - Y| - E|X - X'| - E|Y - Y'|`, zero only for equal laws (Szekely & Rizzo 2013, eq. 5).
-
-    Without bias: pairs of a sample with itself are left out. Costs n M + n^2 distances, in blocks.
-
-    Args:
-        reference: `(M, *D)`, at least 2 rows; of fewer than 20 it counts as given.
-        strata: `(M,)` the classes of the reference, where it was drawn class by class.
-        far: `(a, d)` and `(b, d)` rows to their distances `(a, b)`; zero of a row to itself. Of a kernel k,
-            `k(x, x)/2 + k(y, y)/2 - k(x, y)`, which makes this the squared MMD of k, unbiased (Sejdinovic et al. 2013, Theorem 22).
-    """
-
-    def __init__(
-        self, reference: Tensor, far: Callable[[Tensor, Tensor], Tensor] = torch.cdist, strata: Tensor | None = None
-    ) -> None:
-        self.reference, self.far, self.strata = checked(reference), far, strata
-        m = len(self.reference)
-        self.known = _members(groups(m, strata) if m >= LEAST else torch.zeros(m, dtype=torch.int64))
-        self.within = self.known.T @ _distances(far, self.reference, self.reference, self.known)  # (H, H)
-
-    def __call__(self, x: Tensor, strata: Tensor | None = None) -> Estimate:
-        """The distance of samples `(n, *D)`, n of at least 20; `strata` are their classes, where drawn class by class."""
-        x = checked(x, self.reference[0])
-        ones = _members(groups(len(x), strata))
-        across = ones.T @ _distances(self.far, x, self.reference, self.known)  # (G, H)
-        pairs = ones.T @ _distances(self.far, x, x, ones)  # (G, G)
-        n, m = ones.sum(0), self.known.sum(0)
-
-        def distance(n: Tensor, m: Tensor, across: Tensor, pairs: Tensor, within: Tensor) -> Tensor:
-            return 2 * across / (n * m) - pairs / (n * (n - 1)) - within / (m * (m - 1))
-
-        own, known = n.sum(), m.sum()
-        whole = distance(own, known, across.sum(), pairs.sum(), self.within.sum())
-        rest = distance(own - n, known, across.sum() - across.sum(1), _without(pairs), self.within.sum())
-        other = distance(own, known - m, across.sum() - across.sum(0), pairs.sum(), _without(self.within))
-        found = Estimate(float(whole), tuple(rest.tolist()), tuple(other.tolist()) if len(m) > 1 else ())
-        return replace(found, value=found.value + found.drift(strata is not None, self.strata is not None))
-
-
-def _members(group: Tensor) -> Tensor:
-    """`(n, G)` of zeros and ones: which group each row is in."""
-    return torch.nn.functional.one_hot(group).double()
-
-
-def _without(pairs: Tensor) -> Tensor:
-    """The sum over all pairs of rows without those of each group, of the sums over pairs of groups `(G, G)`."""
-    return pairs.sum() - 2 * pairs.sum(1) + pairs.diagonal()
-
-
-def _distances(metric: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, weights: Tensor, block: int = 2**22) -> Tensor:
-    """For each row of x the sum of its distances to the rows of y, by the columns of `weights`: `(n, G)`."""
-    rows = max(1, block // len(y))
-    return torch.cat([metric(part, y) @ weights for part in torch.split(x, rows)])
 
 
 def checked(x: Tensor, like: Tensor | None = None) -> Tensor:

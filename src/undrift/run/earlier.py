@@ -7,7 +7,7 @@ from pathlib import Path
 from undrift.error import UndriftError, short
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.training.posthoc import TRACKED, Profile, gamma_of, read_snapshots
+from undrift.run.power_averages import TRACKED, Profile, gamma_of, read_snapshots
 
 
 def load_earlier(folder: Path, step: int) -> Model:

@@ -22,10 +22,10 @@ from undrift.data.stream import stream
 from undrift.denoiser import AnyDenoiser
 from undrift.error import UndriftError
 from undrift.evaluation.likelihood import bound_end
-from undrift.evaluation.verdict import data_of
 from undrift.likelihood import log_likelihood
 from undrift.model import Model
 from undrift.noise import Noise
+from undrift.run import Run
 
 
 @torch.no_grad()
@@ -118,7 +118,7 @@ def classify_held_out(
         raise UndriftError("a classifier needs a model of at least two classes; this one was trained without")
     if n < 1:
         raise UndriftError(f"-n {n}: ask about at least one example")
-    _, data = data_of(folder, data_dir)
+    _, data = Run(folder, data_dir).data()
     if data.spec.classes != model.spec.classes or data.spec.shape != model.spec.shape:
         raise UndriftError(f"{data.name} has other shapes or classes than the model was trained on; give its own --data-dir")
     rows = torch.from_numpy(stream(seed, "classifier").permutation(len(data))[:n].copy()).sort().values

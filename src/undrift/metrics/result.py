@@ -1,4 +1,4 @@
-"""A figure beside its floor, and shares of yes and no."""
+"""A metric of samples beside that of as many held-out examples, the verdict on it, and shares of yes and no."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 from scipy.stats import t
 
-from undrift.metrics.distance import Estimate
+from undrift.metrics.estimate import Estimate
 from undrift.metrics.interval import student, wilson
-from undrift.metrics.registry import Kind
+from undrift.metrics.metric import Metric
 
 CHANCE = 0.0027  # of equal laws that anything is said of them, once in 370: three standard errors, more of few groups
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure of samples beside that of as many held-out examples.
+class MetricResult:
+    """A metric of samples beside that of as many held-out examples.
 
     Attributes:
-        kind: What it is.
+        metric: Which.
         own, floor: The estimates.
         of: Of how many answers it is a share; 0 where it is none.
     """
 
-    kind: Kind
+    metric: Metric
     own: Estimate
     floor: Estimate
     of: int = 0
@@ -34,8 +34,8 @@ class Figure:
         low, high = student(estimate)
         if self.of:
             least, most = self._wilson(estimate)
-            low, high = (least, most) if self.kind.independent else (min(low, least), max(high, most))
-        return (low, high) if math.isnan(low) else (max(low, self.kind.least), min(high, self.kind.most))
+            low, high = (least, most) if self.metric.independent else (min(low, least), max(high, most))
+        return (low, high) if math.isnan(low) else (max(low, self.metric.least), min(high, self.metric.most))
 
     @property
     def verdict(self) -> str:
@@ -43,16 +43,16 @@ class Figure:
         gap = self.own.value - self.floor.value
         error = math.hypot(*(self._error(e) for e in (self.own, self.floor))) if self.of else self.own.apart(self.floor)
         groups = len(self.own.replicates) + len(self.floor.replicates)
-        sure = t.isf(CHANCE / 2, math.inf if self.kind.independent else max(1, groups - 2))
+        sure = t.isf(CHANCE / 2, math.inf if self.metric.independent else max(1, groups - 2))
         if not abs(gap) > sure * error:  # also where there is no error bar
             return "as real data"
-        return "worse than real data" if (gap > 0) == (self.kind.better == "lower") else "beyond real data"
+        return "worse than real data" if (gap > 0) == (self.metric.better == "lower") else "beyond real data"
 
     def _error(self, estimate: Estimate) -> float:
         """Of a share."""
         low, high = self._wilson(estimate)
         own = (high - low) / 3.92
-        return own if self.kind.independent else max(estimate.standard_error, own)
+        return own if self.metric.independent else max(estimate.standard_error, own)
 
     def _wilson(self, estimate: Estimate) -> tuple[float, float]:
         """The least that a share is uncertain: no group of samples may change it, and then the jackknife sees nothing."""

@@ -9,7 +9,7 @@ from undrift.guidance import NoisyClassifier
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.noisy_classifier import load_classifier
-from undrift.training.earlier import load_earlier
+from undrift.run.earlier import load_earlier
 
 
 def named_guide(name: str | None, run: Path, model: Model) -> NoisyClassifier | Model | None:

@@ -1,0 +1,82 @@
+"""A metric is one file and one line of the registry: then it is measured, compared by, and named in every message."""
+
+import pytest
+import torch
+
+import undrift as ud
+from undrift.data import Dataset, Spec
+from undrift.error import UndriftError
+from undrift.metrics.criterion import comparable, of_data
+from undrift.metrics.estimate import jackknife
+from undrift.metrics.metric import Measure, Metric
+from undrift.metrics.reference import Reference
+from undrift.metrics.registry import METRICS
+from undrift.tuning.frontier import frontier
+
+
+def _against(space):
+    centre = space.train.rows.double().mean(0)
+    return Measure(lambda p: jackknife(lambda kept: float((p.rows[kept].double().mean(0) - centre).norm()), len(p.rows)))
+
+
+NEW = Metric("means", "distance of the means", "lower", "the means and nothing else", "values", _against)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("registry") / "toy"
+    ud.train("toy", out=folder, steps=3, **{"data.n": 600, "network.width": 8, "network.depth": 1, "sample_every": 0})
+    return folder
+
+
+def test_a_metric_of_ones_own_reaches_evaluate_frontier_and_diagnose(run, monkeypatch):
+    monkeypatch.setitem(METRICS, "means", NEW)
+    found = ud.evaluate(run, 60, sampler="ddim", steps=2)
+    result = found.metrics["means"]
+    assert result.verdict in ("as real data", "worse than real data", "beyond real data") and "distance of the means" in str(
+        found
+    )
+    model = ud.load(run)
+    chosen = frontier(model, 60, folder=run, samplers=["ddim"], grids=["straight"], evaluations=[2], metric="means")
+    assert chosen.criterion.name == "distance of the means to training data"
+    budget = ud.diagnose(model, n=60, folder=run, steps=2, metric="means")
+    assert budget.task.criterion.name == chosen.criterion.name
+
+
+def test_the_floor_is_what_the_metric_says_of_held_out_examples(run):
+    """By hand: the held-out rows of the reference against its training rows."""
+    train, held_out = ud.run.Run(run).data()
+    reference = Reference(train, held_out, 60)
+    space = reference.values
+    wanted = METRICS["energy"].against(space).of(space.held_out)
+    assert reference.spaces == (space,) and space.floor["energy"] == wanted
+    assert of_data(reference).floor == wanted and of_data(reference, metric="mmd").floor == space.floor["mmd"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("enrgy", "did you mean .energy."),
+        ("recall", "is none to compare by"),
+        ("inception_frechet", "is none to compare by"),
+        ("frechet", "is of pictures of at least 8 x 8"),
+        ("correlation", "one column only"),
+    ],
+)
+def test_a_metric_that_cannot_be_compared_by_is_one_line(metric, message):
+    data = Dataset(torch.randn(200, 1).numpy(), None, Spec((1,), None, None, False, 0.0, 1.0), "table")
+    with pytest.raises(UndriftError, match=message) as caught:
+        of_data(Reference(*data.split(0.3, 0), 50), metric=metric)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_compared_by_is_less_for_what_is_better():
+    assert comparable() and all(METRICS[key].better == "lower" for key in comparable())
+
+
+def test_with_a_law_no_metric_can_be_named():
+    law = ud.GaussianMixture([[-1.0], [1.0]], 0.4)
+    with pytest.raises(ValueError, match="leave out `metric`"):
+        frontier(law, 60, metric="mmd")
+    with pytest.raises(ValueError, match="leave out `metric`"):
+        ud.diagnose(law, law, 60, metric="mmd")
