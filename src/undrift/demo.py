@@ -13,10 +13,8 @@ from undrift.evaluation.verdict import Verdict, data_of, judge_run
 from undrift.model import Model
 from undrift.model_file import load
 from undrift.plot import picture
-from undrift.storage import Place
+from undrift.plot.film import film
 from undrift.training.session import train_run
-
-Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Place | None, Place | None], list[Place]]
 
 
 def demo(
@@ -26,7 +24,6 @@ def demo(
     fresh: bool,
     console: Console,
     started: float,
-    film: Film,
     place: Callable[[Path], Path],
 ) -> Verdict:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
@@ -38,7 +35,6 @@ def demo(
         fresh: Start over, putting an existing run aside.
         console: Where to speak.
         started: `time.perf_counter()` when the program started.
-        film: What draws the strip and the animation.
         place: Where a file goes instead, if somebody else's stands there.
     """
     train_run(recipe, overrides, out, fresh, console, started)
@@ -49,7 +45,7 @@ def demo(
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
     picture.save_image(picture.grid(samples, model.spec, classes), grid, "undrift demo")
-    film(model, list(range(classes)), classes, {"seed": 0}, strip, gif)
+    film(model, list(range(classes)), classes, {"seed": 0}, strip, gif, "undrift demo")
     console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
     verdict = judge_run(model, out, 1000)
     picture.save_image(pairs(verdict, model, out, overrides.get("data_dir")), nearest, "undrift demo")

@@ -1,25 +1,57 @@
-"""`undrift evaluate`."""
+"""Judge samples: every figure beside that of real held-out data.
+
+Also finds copies of training data, and counts the classes. Writes RUN/report.html and RUN/report.json. Several runs on the same data are
+compared, with the same noise, in comparison.html and comparison.json in the folder of the first.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from undrift.cli.shared import affordable, check_outputs, console, guidance_options, said, sampling_options, usual_place
+from undrift.cli import options, types
 from undrift.error import UndriftError
-from undrift.evaluation import page, report
-from undrift.evaluation.judgement import ground, judge
-from undrift.evaluation.likelihood import likelihood_of_run, notes, table
-from undrift.metrics.captions import judge_captions
-from undrift.metrics.generative_classifier import classify_held_out
-from undrift.model import Model
-from undrift.model_file import load
-from undrift.storage import write_text
+
+if TYPE_CHECKING:
+    from undrift.model import Model
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """Runs, what to measure, and how to sample."""
+    parser.add_argument(
+        "runs", type=types.folder, nargs="+", metavar="run", help="the folder of a run, or of several on the same data"
+    )
+    parser.add_argument("-n", type=types.whole, default=1000, metavar="N", help="how many samples to judge (default: 1000)")
+    parser.add_argument(
+        "--generative-classifier",
+        action="store_true",
+        help="do this instead: let the model itself tell the class of held-out examples, and count how often it is right",
+    )
+    parser.add_argument(
+        "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"
+    )
+    parser.add_argument(
+        "--inception",
+        type=types.folder,
+        metavar="FILE",
+        help="also FID and other distances in the features of the Inception network, with the weights in this file, "
+        "pt_inception-2015-12-05-6726825d.pth (slow)",
+    )
+    parser.add_argument(
+        "--out", type=types.folder, metavar="DIR", help="the folder of the report (default: that of the first run)"
+    )
+    options.data_dir(parser)
+    options.sampling(parser)
+    options.guidance(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift evaluate RUN [RUN ...]`."""
+    """Judge runs, and write the report."""
+    from undrift.model_file import load
+
     folders = list(dict.fromkeys(arguments.runs))
     models = {folder: load(folder, arguments.weights) for folder in folders}
     for folder, model in models.items():
@@ -39,6 +71,15 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     """Judge all runs, then write both files and print the summary."""
+    import json
+
+    from undrift.cli.drawing import affordable, guidance_options, said, sampling_options
+    from undrift.cli.outputs import check_outputs, usual_place
+    from undrift.console import Terminal
+    from undrift.evaluation import page, report
+    from undrift.evaluation.judgement import ground, judge
+    from undrift.storage import write_text
+
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"
     page_file = usual_place(arguments, (arguments.out or folders[0]) / f"{name}.html", ".json")
@@ -49,15 +90,15 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     for folder, model in models.items():
         own, guided = _of(arguments, folder), bool(model.spec.classes)
         drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
-    with console().status("training what judges") as status:
+    with Terminal().status("training what judges") as status:
         named = {str(f): m for f, m in models.items()}
         on = ground(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, status.update)
         found = []
         for folder, model in models.items():
             status.update(f"judging {folder}")
-            options, drawn = drawing[folder]
+            how, drawn = drawing[folder]
             likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
-            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **options))
+            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **how))
     data = report.as_data(found, on.train.content_hash())
     texts = page.page(found, on.train), json.dumps(data, indent=1, allow_nan=False) + "\n"
     for file, text in zip(files, texts, strict=True):
@@ -69,20 +110,26 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
 
 def _likelihood(model: Model, arguments: argparse.Namespace) -> list[str]:
     """Of 256 examples of the training and of the held-out data, by the flow and by the bound."""
+    from undrift.evaluation.likelihood import likelihood_of_run, notes, table
+
     measured = likelihood_of_run(model, arguments.run, data_dir=arguments.data_dir, seed=arguments.seed)
     return table(measured) + notes(model, measured, "hutchinson", 1, None)
 
 
 def _captions(model: Model, arguments: argparse.Namespace) -> None:
-    options = sampling_options(arguments, True) | guidance_options(arguments, model)
+    from undrift.cli.drawing import guidance_options, said, sampling_options
+    from undrift.metrics.captions import judge_captions
+
+    how = sampling_options(arguments, True) | guidance_options(arguments, model)
     print(f"{arguments.n} samples with {said(model, arguments, True)}")
-    for line in judge_captions(model, arguments.run, arguments.n, **options).lines():
+    for line in judge_captions(model, arguments.run, arguments.n, **how).lines():
         print(line)
 
 
 def _generative(model: Model, arguments: argparse.Namespace) -> None:
-    names = ("scale", "w", "sampler", "steps", "grid", "guide", "interval")
-    if any(getattr(arguments, name) is not None for name in names) or arguments.rescale:
+    from undrift.metrics.generative_classifier import classify_held_out
+
+    if arguments.given & {"scale", "w", "sampler", "steps", "grid", "guide", "interval", "rescale"}:
         raise UndriftError("--generative-classifier draws no samples; leave out the options of sampling and guidance")
     for line in classify_held_out(model, arguments.run, arguments.n, arguments.data_dir, seed=arguments.seed).lines():
         print(line)

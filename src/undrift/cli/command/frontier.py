@@ -1,27 +1,65 @@
-"""`undrift frontier`."""
+"""Find the best sampler, grid and number of steps for a model.
+
+Makes them the default of the model.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 
-from undrift.cli.shared import affordable, console, picture_and_numbers
+from undrift.cli import options
+from undrift.cli.types import whole
 from undrift.error import UndriftError
-from undrift.model_file import load, save_sampling
-from undrift.plot import picture
-from undrift.storage import write_text
-from undrift.training.setup import hold
-from undrift.tuning import report
-from undrift.tuning.frontier import frontier, sampling_of
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, and which settings to compare."""
+    options.run_folder(parser)
+    parser.add_argument(
+        "-n", type=whole, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
+    )
+    parser.add_argument(
+        "--evaluations",
+        default="5,8,10,15,20",
+        metavar="N,N,...",
+        help="how often the network may be evaluated for a sample (default: 5,8,10,15,20)",
+    )
+    parser.add_argument(
+        "--samplers", metavar="NAME,...", help="which to compare (default: those made for few steps); all: every one"
+    )
+    parser.add_argument(
+        "--grids",
+        metavar="NAME,...",
+        help="which to compare (default: straight, trailing, log_snr, karras, and one fitted to the model); all: every one",
+    )
+    options.scale(parser)
+    options.data_dir(parser)
+    options.picture(parser, "the picture; all rows go beside it (default: RUN/frontier.png)")
+    parser.add_argument("--no-save", dest="save", action="store_false", help="only compare; leave the model as it is")
+    options.seed_and_weights(parser, "another seed takes other noise, classes and examples (default: 0)")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift frontier RUN`."""
+    """Print a table and the recommendation; write the picture and the rows."""
+    import json
+
+    from undrift.cli.drawing import affordable
+    from undrift.cli.outputs import picture_and_numbers
+    from undrift.console import Terminal
+    from undrift.model_file import load, save_sampling
+    from undrift.plot import picture
+    from undrift.storage import write_text
+    from undrift.training.setup import hold
+    from undrift.tuning import report
+    from undrift.tuning.frontier import frontier, sampling_of
+
     model = load(arguments.run, arguments.weights)
     out, rows = picture_and_numbers(arguments, arguments.run / "frontier.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
-    with console().status("measuring") as status:
+    with Terminal().status("measuring") as status:
         found = frontier(
             model,
             arguments.n,
