@@ -26,7 +26,7 @@ def data_dir(
 def recipe_changes(parser: argparse.ArgumentParser) -> None:
     """`key=value` after a recipe, and where the run goes."""
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="changes to the recipe: steps=20000 minutes=10 process.kind=vp"
+        "overrides", nargs="*", metavar="key=value", help="changes to the recipe, such as steps=20000 minutes=10 process.kind=vp"
     )
     data_dir(parser, "the folder or file of the data, for recipes that bring none")
     parser.add_argument("--out", type=folder, metavar="DIR", help="the folder of the run (default: runs/RECIPE)")
@@ -50,8 +50,10 @@ def class_name(parser: argparse.ArgumentParser, what: str) -> None:
 
 def seed_and_weights(parser: argparse.ArgumentParser, what: str = "another seed draws other samples (default: 0)") -> None:
     """Of all randomness; and which weights of the model."""
-    parser.add_argument("--seed", type=seed, default=0, help=what)
-    parser.add_argument("--weights", default="ema", help="ema: averaged over the training (default); or raw: the last ones")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help=what)
+    parser.add_argument(
+        "--weights", default="ema", metavar="NAME", help="ema: averaged over the training (default); or raw: the last ones"
+    )
 
 
 def scale(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,7 @@ def scale(parser: argparse.ArgumentParser) -> None:
     strength.add_argument(
         "--scale",
         type=number,
+        metavar="S",
         help="guidance scale: 0 ignores the class, 1 is the model as trained, above 1 sharpens (default: the model's own)",
     )
     strength.add_argument("-w", type=number, metavar="W", help="the same as w = scale - 1, the convention of Ho & Salimans 2022")

@@ -22,8 +22,8 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         type=folder,
         nargs="+",
         metavar="RUN",
-        help="two or more runs on the same data and process, with smaller networks or shorter trainings; from their sizes follows the "
-        "lowest loss that any size could reach",
+        help="two or more runs on the same data and process, with smaller networks or shorter trainings: their losses are extrapolated "
+        "to the lowest that any size could reach",
     )
     options.sampling(parser)
     options.data_dir(parser)

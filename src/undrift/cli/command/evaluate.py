@@ -28,7 +28,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--generative-classifier",
         action="store_true",
-        help="do this instead: let the model itself tell the class of held-out examples, and count how often it is right",
+        help="judge no samples, but the model as a classifier: how often does it tell the class of held-out examples?",
     )
     parser.add_argument(
         "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"

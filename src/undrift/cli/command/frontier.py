@@ -18,13 +18,17 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     """A run, and which settings to compare."""
     options.run_folder(parser)
     parser.add_argument(
-        "-n", type=whole, default=1000, metavar="N", help="samples of each setting that stays to the end (default: 1000)"
+        "-n",
+        type=whole,
+        default=1000,
+        metavar="N",
+        help="samples for each of the best settings; the others are dropped earlier (default: 1000)",
     )
     parser.add_argument(
         "--evaluations",
         default="5,8,10,15,20",
         metavar="N,N,...",
-        help="how often the network may be evaluated for a sample (default: 5,8,10,15,20)",
+        help="for how many evaluations of the network per sample to find the best (default: 5,8,10,15,20)",
     )
     parser.add_argument(
         "--samplers", metavar="NAME,...", help="which to compare (default: those made for few steps); all: every one"

@@ -18,12 +18,12 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", type=whole, default=256, metavar="N", help="how many examples of each set, drawn at random (default: 256)"
     )
-    parser.add_argument("--unit", choices=("bits/dim", "nats"), default="bits/dim", help="of the result (default: bits/dim)")
+    parser.add_argument("--unit", choices=("bits/dim", "nats"), default="bits/dim", help="unit of the result (default: bits/dim)")
     parser.add_argument(
         "--divergence",
         choices=("hutchinson", "exact"),
         default="hutchinson",
-        help="of the flow: estimated with random probes (default), or exact, which is slow",
+        help="how the divergence of the flow is computed: estimated with random probes (default), or exactly, which is slow",
     )
     parser.add_argument("--probes", type=whole, default=1, metavar="K", help="random probes for each example (default: 1)")
     parser.add_argument(
@@ -35,7 +35,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="for data of whole numbers: average over K draws of uniform noise added to each (default: 1); 0 adds none",
     )
-    parser.add_argument("--given-class", action="store_true", help="the likelihood given the class of each example: log p(x | y)")
+    parser.add_argument("--given-class", action="store_true", help="measure log p(x | y), y being the class of each example")
     parser.add_argument("--no-bound", dest="bound", action="store_false", help="do not compute the variational bound")
     options.data_dir(parser)
     options.picture(parser, "the histogram (default: RUN/likelihood.png)")

@@ -14,7 +14,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     """A run."""
     options.run_folder(parser)
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
-    options.picture(parser, "also draw the curves")
+    options.picture(parser, "also draw the curves, to this file")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -1,6 +1,6 @@
 """Train a model from a recipe, or continue a training that was stopped.
 
-The same command continues it. With the folder of a run in place of a recipe, that run is continued.
+A run is continued by the same command, or by undrift train RUN.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "recipe",
         type=name,
         nargs="?",
-        help=f"one of {', '.join(options.RECIPES)}; or the folder of a run; left out, or list: say what each recipe is for",
+        help=f"one of {', '.join(options.RECIPES)}; the folder of a run; or list (default), which says what each recipe is for",
     )
     options.recipe_changes(parser)
     parser.add_argument(

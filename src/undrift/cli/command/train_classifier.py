@@ -15,7 +15,9 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     """A run, and how long."""
     options.run_folder(parser, "the folder of a run, trained on data with classes")
     parser.add_argument("--minutes", type=number, metavar="M", help="how long to train (default: 3)")
-    parser.add_argument("--steps", type=whole, metavar="N", help="or how many steps of 64 examples; what ends first counts")
+    parser.add_argument(
+        "--steps", type=whole, metavar="N", help="or for how many steps of 64 examples; given both, it stops at the first"
+    )
     options.data_dir(parser)
 
 
