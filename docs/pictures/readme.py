@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 import undrift as ud
-from undrift.cli.command.sample import film
 from undrift.plot import picture
+from undrift.plot.film import film
 
 
 def main(run: str, out: str) -> None:
@@ -18,7 +18,7 @@ def main(run: str, out: str) -> None:
     labels = [i // 10 for i in range(100)]
     grid = picture.grid(model.draw(100, labels, seed=0), model.spec, 10)
     strip_file = Path(out).with_suffix(".strip.png")
-    film(model, list(range(10)), 10, {"seed": 1, "steps": 20}, strip_file, None)
+    film(model, list(range(10)), 10, {"seed": 1, "steps": 20}, strip_file, None, "undrift sample")
     strip = Image.open(strip_file).resize(grid.size, Image.Resampling.NEAREST)
     sheet = Image.new("RGB", (2 * grid.size[0] + 16, grid.size[1]), "white")
     sheet.paste(grid, (0, 0))

@@ -25,6 +25,7 @@ from undrift.error import UndriftError, nearest, short
 from undrift.guidance import NoisyClassifier
 from undrift.recipe.recipe import SAMPLERS
 from undrift.sampler import Sampler
+from undrift.synonyms import hint
 
 # A class (by name or number) or a text for all, one for each, or a `Condition`. Numbers may be NumPy's, or tensors.
 Asked = int | str | Sequence[int | str] | Tensor | np.ndarray | Condition | None
@@ -112,14 +113,6 @@ class Words(GuidanceWords, total=False):
     seed: int
 
 
-# What these are called elsewhere, where no likeness of letters would find ours.
-ALSO_CALLED = {
-    "guidance_scale": "scale", "cfg_scale": "scale", "cfg": "scale", "num_inference_steps": "steps", "num_steps": "steps",
-    "n_steps": "steps", "class_labels": "cond", "labels": "cond", "label": "cond", "y": "cond", "prompt": "cond", "scheduler": "sampler",
-    "method": "sampler", "generator": "seed", "guidance_rescale": "rescale", "output": "out", "path": "out",
-}  # fmt: skip
-
-
 def guidance_of(cond: Asked, value: Guidance | None, given: Any) -> Guidance:
     """The guidance that was given as a value or in words, which are taken out of `given`. Raises ValueError for both."""
     return _merged(Guidance(cond), value, given, {} if cond is None else {"cond": cond}, "guidance")
@@ -141,9 +134,7 @@ def none_left(given: Any, known: Sequence[str] = ()) -> None:
         name = next(iter(given))
         words = [f.name for kind in (Guidance, Sampling) for f in fields(kind)]
         every = list(dict.fromkeys([*words, *known]))
-        meant = ALSO_CALLED.get(name)
-        hint = f' — did you mean "{meant}"?' if meant is not None else nearest(name, every)
-        raise TypeError(f"`{name}` is no argument here{hint}")
+        raise TypeError(f"`{name}` is no argument here{hint(name, every)}")
 
 
 def _merged(usual: V, value: V | None, given: dict[str, Any], also: dict[str, Any], name: str) -> V:

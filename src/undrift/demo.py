@@ -14,14 +14,11 @@ from undrift.evaluation.judgement import Judgement, judge
 from undrift.evaluation.page import write_report
 from undrift.evaluation.report import asked_for, remembered
 from undrift.metrics.reference import Reference
-from undrift.model import Model
 from undrift.model_file import load
 from undrift.plot import picture
+from undrift.plot.film import film
 from undrift.run import Run
-from undrift.storage import Place
 from undrift.training.session import train_run
-
-Film = Callable[[Model, list[Any] | None, int, dict[str, Any], Place | None, Place | None], list[Place]]
 
 
 def demo(
@@ -31,7 +28,6 @@ def demo(
     fresh: bool,
     console: Console,
     started: float,
-    film: Film,
     place: Callable[[Path], Path],
 ) -> Judgement:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
@@ -43,7 +39,6 @@ def demo(
         fresh: Start over, putting an existing run aside.
         console: Where to speak.
         started: `time.perf_counter()` when the program started.
-        film: What draws the strip and the animation.
         place: Where a file goes instead, if somebody else's stands there.
     """
     train_run(recipe, overrides, out, fresh, console, started)
@@ -54,7 +49,7 @@ def demo(
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
     picture.save_image(picture.grid(samples, model.spec, classes), grid, "undrift demo")
-    film(model, list(range(classes)), classes, {"seed": 0}, strip, gif)
+    film(model, list(range(classes)), classes, {"seed": 0}, strip, gif, "undrift demo")
     console.print("\nsampling 1,000 digits, and judging them with a classifier trained on the real ones ...")
     usual = model.sampling
     drawn = f"{usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g} (w = {usual.scale - 1:g})"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -129,6 +130,21 @@ def reason(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0] or type(error).__name__
 
 
+def signature(by: str) -> bytes:
+    """Who wrote a file, at the end of one whose format has no room for it: readers of pictures and arrays stop before, and those of
+    formats that are made of boxes skip a box that is called free."""
+    return (8 + len(by)).to_bytes(4, "big") + b"free" + by.encode("ascii")
+
+
+def signed_by(path: Path) -> str:
+    """Who wrote a file with a `signature`; "" for any other file."""
+    with suppress(OSError), open_file(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 64))
+        if found := re.search(rb"\0\0\0.free(undrift[ a-z-]*)\Z", file.read(), re.DOTALL):
+            return found.group(1).decode("ascii")
+    return ""
+
+
 def append(path: Path, content: bytes) -> None:
     """Add to the end of a run's own file, made if there is none. Raises as `open_file`."""
     if _writes:
@@ -217,7 +233,7 @@ def write_text(place: Place, text: str) -> None:
 
 
 def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[Any]]) -> NDArray[Any] | None:
-    """Write batches to one `.npy` file as they come, under another name until it is complete.
+    """Write batches to one `.npy` file as they come, under another name until it is complete; it ends with a `signature`.
 
     Args:
         path: The file; or a pipe or a device.
@@ -249,6 +265,8 @@ def write_array(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[Any]
                 row += len(values)
             assert array is not None
             array.flush()
+            with open(part, "ab") as file:
+                file.write(signature("undrift"))
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {reason(error)}") from None
     return array

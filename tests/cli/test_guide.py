@@ -8,7 +8,7 @@ import pytest
 import undrift as ud
 from conftest import refused, undrift
 from undrift.cli import main
-from undrift.cli.command import evaluate
+from undrift.evaluation import judgement
 from undrift.training import load_earlier
 
 
@@ -50,13 +50,13 @@ def test_a_weaker_run_guides_and_evaluate_takes_a_guide_too(guided_run, tiny_run
     assert f"by {tiny_run} scale 1.5 (w = 0.5)" in out
     shutil.copy(judged_run / "classifier.safetensors", guided_run)
     given = {}
-    honest = evaluate.judge
+    honest = judgement.judge
 
     def judge(*words, **options):
         given.update(options)
         return honest(*words, **options | {"guide": None})
 
-    monkeypatch.setattr(evaluate, "judge", judge)
+    monkeypatch.setattr(judgement, "judge", judge)
     words = ("evaluate", guided_run, "-n", 20, "--steps", 1, "--guide", "classifier", "--out", guided_run / "judged")
     code, out, err = undrift(*words, capsys=capsys)
     assert (code, err) == (0, "") and "by classifier" in out

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -157,11 +158,15 @@ def test_every_suffix_is_one_that_can_be_read_back(tmp_path):
         if kind_of(tmp_path / f"a{suffix}") is not None and suffix != ".pdf":
             save_image(picture, tmp_path / f"a{suffix}")
             assert Image.open(tmp_path / f"a{suffix}").size == picture.size
+            Image.open(tmp_path / f"a{suffix}").load()
+            assert written_by(tmp_path / f"a{suffix}") == "undrift"
 
 
 def test_a_name_without_a_suffix_is_a_png_that_replaces_no_other_file(tiny_run, tmp_path, capsys):
     (tmp_path / "Makefile").write_text("all:")
-    refused(("sample", tiny_run, *QUICK, "--out", tmp_path / "Makefile"), "is no PNG", tmp_path, capsys)
+    refused(
+        ("sample", tiny_run, *QUICK, "--out", tmp_path / "Makefile"), "is there and undrift did not write it", tmp_path, capsys
+    )
     (tmp_path / "s.png").symlink_to(tmp_path / "data.npz")
     refused(("sample", tiny_run, *QUICK, "--out", tmp_path / "s.png"), "data.npz", tmp_path, capsys)
 
@@ -191,7 +196,7 @@ def test_a_report_of_an_earlier_version_is_known(judged_copy, capsys):
 @pytest.mark.parametrize("command", ["frontier", "diagnose"])
 def test_numbers_beside_a_picture_replace_only_ours(command, tiny_run, tmp_path, capsys):
     (tmp_path / "a.json").write_text("[1]")
-    refused((command, tiny_run, "--out", tmp_path / "a.png"), "did not write that file", tmp_path, capsys)
+    refused((command, tiny_run, "--out", tmp_path / "a.png"), "undrift did not write it", tmp_path, capsys)
 
 
 def test_the_results_of_a_study_replace_only_ours(tmp_path, capsys):
@@ -199,7 +204,63 @@ def test_the_results_of_a_study_replace_only_ours(tmp_path, capsys):
         folder = tmp_path / name[-3:]
         folder.mkdir()
         (folder / name).write_text("mine")
-        refused(("study", "000-fig4", "--out", folder), "did not write it", tmp_path, capsys)
+        refused(("study", "000-fig4", "--out", folder), "undrift did not write it", tmp_path, capsys)
+
+
+def theirs(place):
+    """A file of somebody else's with the content that its name stands for."""
+    kind, x = place.suffix.lower(), np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    if kind == ".npy":
+        np.save(place, x)
+    elif kind == ".npz":
+        np.savez(place, x=x)
+    else:
+        Image.fromarray(x).save(place, None if kind else "PNG")
+
+
+WRITES = [
+    *(("sample", "RUN", *QUICK, "--out", f"a{suffix}") for suffix in (".png", ".jpg", ".webp", ".gif", ".bmp", ".tiff", ".pdf", "")),
+    ("sample", "RUN", *QUICK, "--strip", "a.png"), ("sample", "RUN", *QUICK, "--gif", "a.gif"), ("sample", "RUN", *QUICK, "--npz", "a.npz"),
+    ("sample", "RUN", *QUICK, "--npy", "a.npy"), ("impute", "RUN", "x.npy", "--mask", "left", *FILL, "--out", "a.png"),
+    ("impute", "RUN", "x.npy", "--mask", "left", *FILL, "--npz", "a.npz"), ("restore", "RUN", "x.npy", *RESTORE, "--out", "a.png"),
+    ("restore", "RUN", "x.npy", *RESTORE, "--npz", "a.npz"), ("status", "RUN", "--out", "a.png"),
+    ("likelihood", "RUN", *QUICK, "--no-bound", "--out", "a.png"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRITES, ids=lambda words: " ".join((words[0], *words[-2:])))
+def test_a_file_of_somebody_else_is_never_overwritten_and_one_of_ours_is(words, tiny_run, given, capsys, monkeypatch):
+    """Also one that is named; and who runs a command twice is not asked."""
+    monkeypatch.chdir(given)
+    words, place = [tiny_run if word == "RUN" else word for word in words], given / words[-1]
+    theirs(place)
+    refused(words, f"{place.name} is there and undrift did not write it; name another file, or move it away", given, capsys)
+    (given / "sub" / "link.png").symlink_to(place)
+    if place.suffix == ".png":
+        refused([*words[:-1], "sub/link.png"], "undrift did not write it", given, capsys)
+    place.unlink()
+    for _ in range(2):
+        code, _, err = undrift(*words, capsys=capsys)
+        assert (code, err) == (0, "")
+    assert written_by(place).startswith("undrift")
+
+
+def test_an_empty_file_holds_nothing_that_could_be_lost(tiny_run, tmp_path, capsys):
+    (tmp_path / "a.png").touch()  # as mktemp makes it
+    assert undrift("sample", tiny_run, *QUICK, "--out", tmp_path / "a.png", capsys=capsys)[0] == 0
+
+
+def test_what_a_file_notes_of_its_writer_is_no_hindrance_to_read_it(tiny_run, tmp_path, capsys):
+    words = ("sample", tiny_run, *QUICK, "--seed", 3)
+    assert undrift(*words, "--npz", tmp_path / "a.npz", "--out", tmp_path / "a.png", capsys=capsys)[0] == 0
+    assert undrift(*words, "--npy", tmp_path / "a.npy", capsys=capsys)[0] == 0
+    with np.load(tmp_path / "a.npz") as found:
+        assert zipfile.ZipFile(tmp_path / "a.npz").testzip() is None
+        assert (np.load(tmp_path / "a.npy") == found["x"]).all() and (
+            np.load(tmp_path / "a.npy", mmap_mode="r") == found["x"]
+        ).all()
+    for name in ("a.npy", "a.npz"):
+        assert undrift("sample", tiny_run, *QUICK, "--from", tmp_path / name, "--out", tmp_path / "b.png", capsys=capsys)[0] == 0
 
 
 def test_animations_say_who_wrote_them(tiny_run, tmp_path, capsys):

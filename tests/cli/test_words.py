@@ -7,7 +7,8 @@ from PIL import Image
 import undrift as ud
 from conftest import refused, undrift
 from undrift import argument
-from undrift.cli import parser as grammar
+from undrift.cli import types
+from undrift.cli.parser import build_parser, parse
 from undrift.recipe.recipe import parse_overrides
 
 SMALL = ("network.kind=mlp", "network.width=8", "network.depth=1", "sample_every=0", "device=cpu", "steps=2", "batch_size=8")
@@ -72,11 +73,19 @@ def test_without_a_class_a_model_draws_every_class_whatever_one_is_called(named,
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (("epochs=10",), 'unknown key "epochs" — did you mean "steps"?'),
+    (("epochs=10",), 'unknown key "epochs" — the length of a training is steps=... or minutes=...'),
     (("lr=0.1",), 'did you mean "learning_rate"?'),
     (("grad_clip=1",), 'did you mean "clip"?'),
-    (("--steps", "2000"), "keys of the recipe are written without dashes, steps=VALUE"),
-    (("--lr=0.1",), "keys of the recipe are written without dashes"),
+    (("--steps", "2000"), 'keys of a recipe are written without dashes — did you mean "steps=2000"?'),
+    (("--lr=0.1",), 'keys of a recipe are written without dashes — did you mean "learning_rate=0.1"?'),
+    (("--num-epochs", "3"), "the length of a training is steps=... or minutes=..."),
+    (("num_inference_steps=9",), 'did you mean "sampling.steps"?'),
+    (("guidance_scale=3",), 'did you mean "sampling.scale"?'),
+    (("batch=8",), 'did you mean "batch_size"?'),
+    (("--batch", "8"), 'did you mean "batch_size=8"?'),
+    (("--Fresh",), '"--Fresh" is not understood — did you mean "--fresh"?'),
+    (("fresh=true",), 'options are written with dashes — did you mean "--fresh"?'),
+    (("--strip", "x.png"), "--strip is an option of: sample"),
     (("network.width=8",), "add network.kind: "),
     (("steps",), "key=value"),
 ])  # fmt: skip
@@ -84,6 +93,44 @@ def test_keys_as_other_libraries_call_them(words, message, tmp_path, capsys, mon
     monkeypatch.chdir(tmp_path)
     recipe = "array" if words[0].startswith("network") else "toy"
     refused(("train", recipe, *words, "--out", tmp_path / "run"), message, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("sample", "RUN", "steps=20"), 'options are written with dashes — did you mean "--steps 20"?'),
+    (("sample", "RUN", "--num_inference_steps", "20"), 'did you mean "--steps 20"?'),
+    (("sample", "RUN", "--guidance-scale=3"), 'did you mean "--scale 3"?'),
+    (("sample", "RUN", "--labels", "a cat"), "did you mean \"--class 'a cat'\"?"),
+    (("sample", "RUN", "--sedd", "3"), 'did you mean "--seed 3"?'),
+    (("sample", "RUN", "--no-save"), "--no-save is an option of: frontier, ema"),
+    (("sample", "RUN", "--learning-rate", "1"), "learning_rate is a key of a recipe: undrift train RECIPE learning_rate=..."),
+    (("sample", "RUN", "--zzz"), '"--zzz" is not understood; see undrift sample --help'),
+    (("evaluate", "RUN", "--num-samples", "10"), 'did you mean "-n 10"?'),
+    (("evaluate", "RUN", "num_samples=10"), 'did you mean "-n 10"?'),
+    (("evaluate", "RUN", "steps=20"), 'did you mean "--steps 20"?'),
+    (("likelihood", "RUN", "n=20"), 'did you mean "-n 20"?'),
+    (("train-classifier", "RUN", "--epochs", "3"), "the length of a training is --steps N or --minutes M"),
+    (("info", "RUN", "--weights=raw"), "--weights is an option of: sample, evaluate"),
+    (("--seed",), "--seed is an option of: sample"),
+])  # fmt: skip
+def test_options_as_other_libraries_call_them(words, message, tiny_run, tmp_path, capsys):
+    refused([str(tiny_run) if word == "RUN" else word for word in words], message, tmp_path, capsys)
+
+
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file(tiny_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "n=20").write_text("")
+    assert "n=20" in undrift("likelihood", tiny_run, "n=20", capsys=capsys)[2]
+    assert "did you mean" not in undrift("likelihood", tiny_run, "n=20", capsys=capsys)[2]
+
+
+def test_which_options_were_given():
+    """Also one that is given its default, which is told from one that was left out."""
+    left_out, given = parse(["sample", "runs/a"]), parse(["sample", "runs/a", "--seed", "0", "--strength", "1", "--clip"])
+    assert left_out.given == {"run"} and given.given == {"run", "seed", "strength", "clip"}
+    assert (left_out.seed, left_out.strength, left_out.clip, left_out.prompt) == (0, 1.0, False, None)
+    assert parse(["sample", "runs/a", "--prompt", "a", "--prompt", "b"]).prompt == ["a", "b"]
+    assert parse(["ema", "runs/a"]).save and not parse(["ema", "runs/a", "--no-save"]).save
+    assert parse(["likelihood", "runs/a"]).data is None and parse(["demo"]).recipe == "digits"
 
 
 def test_what_there_is_is_listed(capsys, tmp_path, monkeypatch, tiny_run):
@@ -127,9 +174,9 @@ def test_keys_of_one_part_may_be_given_apart():
 def test_no_path_is_empty(tmp_path, capsys, monkeypatch):
     """An empty one would be the current folder: of every option and argument that takes one."""
     monkeypatch.chdir(tmp_path)
-    parser, found = grammar.build_parser(), 0
-    for command, words in parser._subparsers._group_actions[0].choices.items():
-        places = [a for a in words._actions if a.type in (grammar.name, grammar.folder, grammar.output)]
+    found = 0
+    for command, words in build_parser()[1].items():
+        places = [a for a in words._actions if a.type in (types.name, types.folder, types.output)]
         others = [w for a in words._actions if not a.option_strings and a.nargs is None for w in ["x"]]
         for action in places:
             for empty in ("", " "):
@@ -144,4 +191,4 @@ def test_no_path_is_empty(tmp_path, capsys, monkeypatch):
 
 def test_the_command_line_and_the_library_allow_the_same_number_of_steps():
     """Written twice, since the command line's grammar must not wait for torch."""
-    assert grammar.MOST_STEPS == argument.MOST_STEPS
+    assert types.MOST_STEPS == argument.MOST_STEPS

@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 
 from conftest import undrift
-from undrift.cli.command import evaluate
 from undrift.data import Dataset, Spec, digits
 from undrift.data.array import array
-from undrift.evaluation import page as sheets
+from undrift.evaluation import likelihood, page as sheets
 from undrift.evaluation.report import number, signed, typical
 from undrift.metrics.estimate import Estimate
 from undrift.metrics.features import Encoder, features, train_encoder
@@ -204,8 +203,8 @@ def test_distances_to_training_examples_are_shown_as_distances(monkeypatch, tmp_
 
 
 def test_likelihood_stands_in_the_report(judged_copy, capsys, monkeypatch):
-    whole = evaluate.likelihood_of_run
-    monkeypatch.setattr(evaluate, "likelihood_of_run", lambda *words, **options: whole(*words, **options, n=4, steps=2))
+    whole = likelihood.likelihood_of_run
+    monkeypatch.setattr(likelihood, "likelihood_of_run", lambda *words, **options: whole(*words, **options, n=4, steps=2))
     code, out, err = undrift("evaluate", judged_copy, "-n", 20, "--steps", 1, "--likelihood", capsys=capsys)
     assert (code, err) == (0, "")
     table = [line for line in out.splitlines() if line.startswith(("train  ", "held-out  "))]

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from undrift.cli.allocator import keep_freed_memory
+from undrift.cli.command import commands
 from undrift.cli.parser import parse
 from undrift.distributed.launcher import place
 from undrift.error import BadFiles, UndriftError, printable
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 arguments = parse(argv)
                 keep_freed_memory()
-                command = import_module(f"undrift.cli.command.{arguments.command.replace('-', '_')}")  # only now: it loads torch
+                command = commands()[arguments.command]
                 if place().size == 1:
                     command.run(arguments, started)
                 else:

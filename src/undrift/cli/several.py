@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from types import ModuleType
 
+from undrift.cli.command import commands
 from undrift.distributed.processes import Left, joined
 from undrift.error import UndriftError
 from undrift.signals import Leaving
-
-SHARED = ("train", "sample", "evaluate", "frontier", "diagnose")
 
 
 def share(command: ModuleType, arguments: argparse.Namespace, started: float) -> int:
@@ -20,10 +19,9 @@ def share(command: ModuleType, arguments: argparse.Namespace, started: float) ->
         Exception: what the command raises, unless the first process says it.
         KeyboardInterrupt: the first process was interrupted.
     """
-    if arguments.command not in SHARED:
-        raise UndriftError(
-            f"undrift {arguments.command} is not shared out over processes ({', '.join(SHARED)} are); run it without torchrun"
-        )
+    if not _shared(command):
+        names = ", ".join(name for name, module in commands().items() if _shared(module))
+        raise UndriftError(f"undrift {arguments.command} is not shared out over processes ({names} are); run it without torchrun")
     first = True
     try:
         with joined() as processes, Leaving(processes, lambda: "interrupted"):
@@ -36,3 +34,7 @@ def share(command: ModuleType, arguments: argparse.Namespace, started: float) ->
             raise
         return 130
     return 0
+
+
+def _shared(command: ModuleType) -> bool:
+    return getattr(command, "SHARED", False)

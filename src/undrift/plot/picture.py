@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from undrift.data.spec import Spec
-from undrift.storage import Place, open_file, path_of, write_atomically
+from undrift.storage import Place, open_file, path_of, signature, signed_by, write_atomically
 
 MARGIN = 1
 PICTURES = (
@@ -147,12 +147,22 @@ def save_image(image: Image.Image, place: Place, by: str = "undrift") -> None:
     kind = kind_of(path_of(place)) or "PNG"  # a pipe may have any name
     about = PngInfo()
     about.add_text("Software", by)
-    undated: dict[str, dict[str, Any]] = {"PNG": {"pnginfo": about}, "PDF": {"creationDate": None, "modDate": None}}
-    write_atomically(place, lambda path: image.save(path, kind, **undated.get(kind, {})))
+    notes: dict[str, dict[str, Any]] = {"PNG": {"pnginfo": about}, "GIF": {"comment": by.encode()}}
+    undated: dict[str, dict[str, Any]] = {"PDF": {"creationDate": None, "modDate": None}}
+
+    def write(path: Path) -> None:
+        image.save(path, kind, **notes.get(kind, {}), **undated.get(kind, {}))
+        if kind not in notes:
+            with open(path, "ab") as file:
+                file.write(signature(by))
+
+    write_atomically(place, write)
 
 
 def written_by(path: Path) -> str:
-    """Who wrote a PNG or an animation, as it is noted there; "" for any other file."""
+    """Who wrote a picture or an array of ours, as it is noted there; "" for any other file."""
+    if by := signed_by(path):
+        return by
     try:
         with open_file(path) as file, Image.open(file, formats=["PNG", "GIF"]) as image:
             said = image.info.get("Software", image.info.get("comment", b""))

@@ -57,6 +57,7 @@ from undrift.sampler import (
 )
 from undrift.schema import Unreadable, parse_yaml, read_yaml
 from undrift.storage import memory
+from undrift.synonyms import hint, meant
 
 PROCESSES: dict[str, type[Process]] = {
     "ve": VE, "vp": VP, "subvp": SubVP, "cosine": Cosine, "rectified": Rectified, "karras": Karras, "ddpm": DDPM, "smld": SMLD,
@@ -540,9 +541,7 @@ def _explain(error: ValidationError) -> str:
     key, given = short(".".join(path)), first.get("input")
     if first["type"] == "extra_forbidden":
         known = known_keys(first["loc"])
-        meant = ALSO_CALLED.get(path[-1].lower().replace("-", "_"))
-        hint = f' — did you mean "{meant}"?' if meant in known else nearest(key, known)
-        return f'unknown key "{key}"{hint}'
+        return f'unknown key "{key}"{hint(path[-1], known) if meant(path[-1], known) else nearest(key, known)}'
     if first["type"] == "missing":
         return f'the recipe lacks "{key}"'
     if first["type"].startswith("union_tag"):
@@ -555,23 +554,6 @@ def _explain(error: ValidationError) -> str:
         choices = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f'{key} "{short(given)}" is unknown{nearest(short(given), choices)}'
     return f"{key}={short(given)}: {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-# What keys are called elsewhere, where no likeness of letters would find ours.
-ALSO_CALLED = {
-    "epochs": "steps", "epoch": "steps", "iterations": "steps", "iters": "steps", "max_steps": "steps", "train_steps": "steps",
-    "num_steps": "steps", "hours": "minutes", "time": "minutes", "lr": "learning_rate", "rate": "learning_rate",
-    "batch": "batch_size", "bs": "batch_size", "ema": "ema_halflife", "ema_decay": "ema_halflife", "decay": "weight_decay",
-    "wd": "weight_decay", "dropout": "network.dropout", "width": "network.width", "depth": "network.depth",
-    "channels": "data.channels", "size": "data.size", "image_size": "data.size", "resolution": "data.size", "split": "data.split",
-    "flip": "data.flip", "workers": "data.workers", "num_workers": "data.workers", "schedule": "process.kind", "sde": "process.kind",
-    "noise": "process.kind", "noise_schedule": "process.kind", "model": "network.kind", "arch": "network.kind", "unet": "network.kind",
-    "loss": "objective.kind", "prediction": "target", "prediction_type": "target", "parameterization": "target",
-    "guidance": "sampling.scale", "guidance_scale": "sampling.scale", "scale": "sampling.scale", "cfg": "sampling.scale",
-    "sampler": "sampling.sampler", "grid": "sampling.grid", "mixed_precision": "precision", "fp16": "precision", "amp": "precision",
-    "gpu": "device", "grad_clip": "clip", "max_grad_norm": "clip", "save_every": "checkpoint_every", "eval_every": "monitor_every",
-    "early_stopping": "patience", "init": "start", "pretrained": "start", "cond_drop": "label_dropout", "p_uncond": "label_dropout",
-}  # fmt: skip
 
 
 def known_keys(loc: tuple[Any, ...] = ()) -> list[str]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from undrift.argument import choice, real, whole
-from undrift.error import ModelError, RecipeError, nearest, short
+from undrift.error import ModelError, RecipeError, short
 from undrift.schema import parse_json
 from undrift.storage import read_text, reason, write_text
+from undrift.synonyms import hint
 
 NAME = "settings.json"
 FIT = "fit"  # what stands for the name of a recipe, where there is none
@@ -159,7 +160,7 @@ class Settings:
         known = [f.name for f in fields(cls) if f.name != "recipe"]
         for name in given:
             if name not in known:
-                raise TypeError(f"`{name}` is no setting of a training{nearest(name, known)}.")
+                raise TypeError(f"`{name}` is no setting of a training{hint(name, known)}.")
         return cls(**given)
 
     @property

@@ -1,19 +1,34 @@
-"""`undrift cascade`."""
+"""Join a model of small pictures and one that enlarges them.
+
+Writes both to one folder, with samples/grid.png. Then: undrift sample DIR, or undrift.load_cascade in Python.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from undrift.cascade import Cascade, load_cascade
-from undrift.cli.parser import parse
-from undrift.cli.shared import affordable, check_outputs, class_per_sample, usual_place, write_arrays
+from undrift.cli.types import folder, number, seed
 from undrift.error import OutputError, UndriftError
-from undrift.model_file import load
-from undrift.plot import picture
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """The two runs, and where both go."""
+    parser.add_argument("low", type=folder, help="a run that draws small pictures: undrift train digits data.downsample=2")
+    parser.add_argument("high", type=folder, help="a run that enlarges them: undrift train upscale")
+    parser.add_argument("--out", type=folder, metavar="DIR", required=True, help="the folder for both")
+    parser.add_argument(
+        "--augment", type=number, metavar="S", default=0.0, help="how much noise to add to the small pictures, 0 (default) to 0.5"
+    )
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another seed draws other samples (default: 0)")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift cascade LOW HIGH --out DIR`."""
+    """Save both, and draw a grid of samples."""
+    from undrift.cascade import Cascade
+    from undrift.cli.outputs import check_outputs, usual_place
+    from undrift.model_file import load
+    from undrift.plot import picture
+
     out, drawn = arguments.out, usual_place(arguments, arguments.out / "samples" / "grid.png")
     cascade = Cascade(load(arguments.low), load(arguments.high), arguments.augment)
     if not picture.drawable(cascade.spec):
@@ -26,30 +41,3 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     cascade.save(out)
     picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, classes or None), drawn, "undrift cascade")
     print(f"{len(x)} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {drawn}; the cascade is in {out}")
-
-
-def sample(arguments: argparse.Namespace) -> None:
-    """`undrift sample` of a cascade: how many, which classes, and where to."""
-    usual = vars(parse(["sample", str(arguments.run)]))
-    if any(value != usual[name] for name, value in vars(arguments).items() if name not in ("n", "label", "seed", "out", "npz")):
-        raise UndriftError(
-            f"{arguments.run} is a cascade of two models: of the options, only -n, --class, --seed, --out and --npz are for both; "
-            "choose the rest for each in Python (undrift.load_cascade)"
-        )
-    cascade = load_cascade(arguments.run)
-    usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png")
-    out, classes = arguments.out or usual_out, len(cascade.spec.classes)
-    check_outputs(arguments, (out, None), (arguments.npz, ".npz"))
-    n = 10 * classes or 64 if arguments.n is None else arguments.n
-    if n < 1:
-        raise UndriftError(f"-n {n}: ask for at least one sample")
-    affordable(f"-n {n}", n, cascade.spec.size)
-    labels = class_per_sample(arguments.label, n, cascade.low)
-    x = cascade.sample(n, labels, seed=arguments.seed)
-    kinds = classes if arguments.label in (None, "all") and classes and n % classes == 0 else None
-    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, kinds), out, "undrift sample")
-    if arguments.npz:
-        named = cascade.low.labels(n, labels)
-        write_arrays(arguments.npz, {"x": x.numpy()} | ({} if named is None else {"labels": named.numpy()}))
-    written = ", ".join(str(path) for path in (out, arguments.npz) if path is not None)
-    print(f"{n} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {written}")

@@ -1,21 +1,34 @@
-"""`undrift demo`."""
+"""Train, sample and judge a small model in one go.
+
+Ends with what to look at, and what to try next.
+"""
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from undrift import demo as demonstration
-from undrift.cli.command.sample import film
-from undrift.cli.shared import console, usual_place
+from undrift.cli import options
+from undrift.cli.types import name
 from undrift.error import UndriftError
-from undrift.recipe.recipe import add_override, parse_overrides
-from undrift.training.session import Stopped
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A recipe, changes to it, and where the run goes."""
+    parser.add_argument("recipe", type=name, nargs="?", default="digits", help="digits (default) or mnist")
+    options.recipe_changes(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift demo`."""
+    """Train, sample, judge and show."""
+    from functools import partial
+
+    from undrift.cli.outputs import usual_place
+    from undrift.console import Terminal
+    from undrift.demo import demo
+    from undrift.recipe.recipe import add_override, parse_overrides
+    from undrift.training.session import Stopped
+
     if "=" in arguments.recipe:
         arguments.recipe, arguments.overrides = "digits", [arguments.recipe, *arguments.overrides]
     if arguments.recipe not in ("digits", "mnist"):
@@ -25,8 +38,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         add_override(overrides, "data_dir", arguments.data_dir, "--data-dir")
     out = arguments.out or Path("runs") / arguments.recipe
     try:
-        draw, place = partial(film, by="undrift demo"), partial(usual_place, arguments)
-        demonstration.demo(arguments.recipe, overrides, out, arguments.fresh, console(), started, draw, place)
+        demo(arguments.recipe, overrides, out, arguments.fresh, Terminal(), started, partial(usual_place, arguments))
     except Stopped as stop:
         print(f"\nundrift: {stop}. Go on with the same command")
         raise KeyboardInterrupt from None

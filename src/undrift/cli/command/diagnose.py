@@ -1,27 +1,56 @@
-"""`undrift diagnose`."""
+"""Find out why samples are not better, and what to change.
+
+Splits their error into parts: of the prior, the score, the steps, guidance, and the averaging of the weights.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 
-from undrift.cli.shared import affordable, console, picture_and_numbers
-from undrift.diagnosis import diagnose, report
-from undrift.diagnosis.picture import draw
-from undrift.diagnosis.run import other_weights, smaller_runs
-from undrift.model_file import load
-from undrift.plot import picture
-from undrift.storage import write_text
+from undrift.cli import options
+from undrift.cli.types import folder, whole
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, and how it is sampled."""
+    options.run_folder(parser)
+    parser.add_argument("-n", type=whole, default=1000, metavar="N", help="samples for each part (default: 1000)")
+    parser.add_argument(
+        "--smaller",
+        type=folder,
+        nargs="+",
+        metavar="RUN",
+        help="two or more runs on the same data and process, with smaller networks or shorter trainings: their losses are extrapolated "
+        "to the lowest that any size could reach",
+    )
+    options.sampling(parser)
+    options.metric(parser)
+    options.data_dir(parser)
+    options.picture(parser, "the picture; all numbers go beside it (default: RUN/diagnose.png)")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift diagnose RUN`."""
+    """Print the parts and what to do; write the picture and the numbers."""
+    import json
+
+    from undrift.cli.drawing import affordable
+    from undrift.cli.outputs import picture_and_numbers
+    from undrift.console import Terminal
+    from undrift.diagnosis import diagnose, report
+    from undrift.diagnosis.picture import draw
+    from undrift.diagnosis.run import other_weights, smaller_runs
+    from undrift.model_file import load
+    from undrift.plot import picture
+    from undrift.storage import write_text
+
     model = load(arguments.run, arguments.weights)
     out, numbers = picture_and_numbers(arguments, arguments.run / "diagnose.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
     name, other = other_weights(arguments.run, arguments.weights)
-    with console().status("diagnosing") as status:
+    with Terminal().status("diagnosing") as status:
         found = diagnose(
             model,
             n=arguments.n,
@@ -32,6 +61,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             grid=arguments.grid,
             scale=arguments.scale,
             w=arguments.w,
+            metric=arguments.metric,
             other=other,
             smaller=smaller,
             seed=arguments.seed,

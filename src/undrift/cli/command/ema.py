@@ -1,18 +1,31 @@
-"""`undrift ema`."""
+"""Find the best average of the weights, after a training.
+
+Combines the snapshots of a run to averages of many lengths (Karras et al. 2024), compares their held-out loss, and makes the best one the
+model that is sampled.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from undrift.description import read_description
+from undrift.cli import options
 from undrift.error import UndriftError
-from undrift.recipe.recipe import read_recipe
-from undrift.training.averages import adopt, candidates, settled
-from undrift.training.setup import plan, prepare
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run."""
+    options.run_folder(parser)
+    options.data_dir(parser)
+    parser.add_argument("--no-save", dest="save", action="store_false", help="only compare; leave the model as it is")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift ema RUN`."""
+    """Print the averages with their losses, and adopt the best."""
+    from undrift.description import read_description
+    from undrift.recipe.recipe import read_recipe
+    from undrift.training.averages import adopt, candidates, settled
+    from undrift.training.setup import plan, prepare
+
     read_description(arguments.run)  # says what is missing
     overrides = {"data_dir": arguments.data_dir} if arguments.data_dir is not None else {}
     name = read_recipe(arguments.run / "config.yaml").recipe

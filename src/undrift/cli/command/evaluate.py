@@ -1,24 +1,57 @@
-"""`undrift evaluate`."""
+"""Judge samples: every figure beside that of real held-out data.
+
+Also finds copies of training data, and counts the classes. Writes RUN/report.html and RUN/report.json. Several runs on the same data are
+compared, with the same noise, in comparison.html and comparison.json in the folder of the first.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from undrift.cli.shared import affordable, check_outputs, console, guidance_options, said, sampling_options, usual_place
+from undrift.cli import options, types
 from undrift.error import UndriftError
-from undrift.evaluation.captions import judge_captions
-from undrift.evaluation.generative_classifier import classify_held_out
-from undrift.evaluation.judgement import judge, reference_of
-from undrift.evaluation.likelihood import likelihood_of_run, notes, table
-from undrift.evaluation.page import write_report
-from undrift.evaluation.report import lines
-from undrift.model import Model
-from undrift.model_file import load
+
+if TYPE_CHECKING:
+    from undrift.model import Model
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """Runs, what to measure, and how to sample."""
+    parser.add_argument(
+        "runs", type=types.folder, nargs="+", metavar="run", help="the folder of a run, or of several on the same data"
+    )
+    parser.add_argument("-n", type=types.whole, default=1000, metavar="N", help="how many samples to judge (default: 1000)")
+    parser.add_argument(
+        "--generative-classifier",
+        action="store_true",
+        help="judge no samples, but the model as a classifier: how often does it tell the class of held-out examples?",
+    )
+    parser.add_argument(
+        "--likelihood", action="store_true", help="also how likely the model finds training and held-out data (slow)"
+    )
+    parser.add_argument(
+        "--inception",
+        type=types.folder,
+        metavar="FILE",
+        help="also FID and other distances in the features of the Inception network, with the weights in this file, "
+        "pt_inception-2015-12-05-6726825d.pth (slow)",
+    )
+    parser.add_argument(
+        "--out", type=types.folder, metavar="DIR", help="the folder of the report (default: that of the first run)"
+    )
+    options.data_dir(parser)
+    options.sampling(parser)
+    options.guidance(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift evaluate RUN [RUN ...]`."""
+    """Judge runs, and write the report."""
+    from undrift.model_file import load
+
     folders = list(dict.fromkeys(arguments.runs))
     models = {folder: load(folder, arguments.weights) for folder in folders}
     for folder, model in models.items():
@@ -38,6 +71,13 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     """Judge all runs, then write both files and print the summary."""
+    from undrift.cli.drawing import affordable, guidance_options, said, sampling_options
+    from undrift.cli.outputs import check_outputs, usual_place
+    from undrift.console import Terminal
+    from undrift.evaluation.judgement import judge, reference_of
+    from undrift.evaluation.page import write_report
+    from undrift.evaluation.report import lines
+
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"
     page_file = usual_place(arguments, (arguments.out or folders[0]) / f"{name}.html", ".json")
@@ -47,15 +87,15 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     for folder, model in models.items():
         own, guided = _of(arguments, folder), bool(model.spec.classes)
         drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
-    with console().status("training what judges") as status:
+    with Terminal().status("training what judges") as status:
         named = {str(f): m for f, m in models.items()}
         on = reference_of(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, status.update)
         found = []
         for folder, model in models.items():
             status.update(f"judging {folder}")
-            options, drawn = drawing[folder]
+            how, drawn = drawing[folder]
             likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
-            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **options))
+            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **how))
     numbers = write_report(found, on.train, page_file)
     for line in lines(found):
         print(line)
@@ -64,20 +104,26 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
 
 def _likelihood(model: Model, arguments: argparse.Namespace) -> list[str]:
     """Of 256 examples of the training and of the held-out data, by the flow and by the bound."""
+    from undrift.evaluation.likelihood import likelihood_of_run, notes, table
+
     measured = likelihood_of_run(model, arguments.run, data_dir=arguments.data_dir, seed=arguments.seed)
     return table(measured) + notes(model, measured, "hutchinson", 1, None)
 
 
 def _captions(model: Model, arguments: argparse.Namespace) -> None:
-    options = sampling_options(arguments, True) | guidance_options(arguments, model)
+    from undrift.cli.drawing import guidance_options, said, sampling_options
+    from undrift.evaluation.captions import judge_captions
+
+    how = sampling_options(arguments, True) | guidance_options(arguments, model)
     print(f"{arguments.n} samples with {said(model, arguments, True)}")
-    for line in judge_captions(model, arguments.run, arguments.n, **options).lines():
+    for line in judge_captions(model, arguments.run, arguments.n, **how).lines():
         print(line)
 
 
 def _generative(model: Model, arguments: argparse.Namespace) -> None:
-    names = ("scale", "w", "sampler", "steps", "grid", "guide", "interval")
-    if any(getattr(arguments, name) is not None for name in names) or arguments.rescale:
+    from undrift.evaluation.generative_classifier import classify_held_out
+
+    if arguments.given & {"scale", "w", "sampler", "steps", "grid", "guide", "interval", "rescale"}:
         raise UndriftError("--generative-classifier draws no samples; leave out the options of sampling and guidance")
     for line in classify_held_out(model, arguments.run, arguments.n, arguments.data_dir, seed=arguments.seed).lines():
         print(line)

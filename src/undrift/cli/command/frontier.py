@@ -1,27 +1,70 @@
-"""`undrift frontier`."""
+"""Find the best sampler, grid and number of steps for a model.
+
+Makes them the default of the model.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 
-from undrift.cli.shared import affordable, console, picture_and_numbers
+from undrift.cli import options
+from undrift.cli.types import whole
 from undrift.error import UndriftError
-from undrift.model_file import load, save_sampling
-from undrift.plot import picture
-from undrift.run.lock import hold
-from undrift.storage import write_text
-from undrift.tuning import report
-from undrift.tuning.frontier import frontier, sampling_of
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, and which settings to compare."""
+    options.run_folder(parser)
+    parser.add_argument(
+        "-n",
+        type=whole,
+        default=1000,
+        metavar="N",
+        help="samples for each of the best settings; the others are dropped earlier (default: 1000)",
+    )
+    parser.add_argument(
+        "--evaluations",
+        default="5,8,10,15,20",
+        metavar="N,N,...",
+        help="for how many evaluations of the network per sample to find the best (default: 5,8,10,15,20)",
+    )
+    parser.add_argument(
+        "--samplers", metavar="NAME,...", help="which to compare (default: those made for few steps); all: every one"
+    )
+    parser.add_argument(
+        "--grids",
+        metavar="NAME,...",
+        help="which to compare (default: straight, trailing, log_snr, karras, and one fitted to the model); all: every one",
+    )
+    options.scale(parser)
+    options.metric(parser)
+    options.data_dir(parser)
+    options.picture(parser, "the picture; all rows go beside it (default: RUN/frontier.png)")
+    parser.add_argument("--no-save", dest="save", action="store_false", help="only compare; leave the model as it is")
+    options.seed_and_weights(parser, "another seed takes other noise, classes and examples (default: 0)")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift frontier RUN`."""
+    """Print a table and the recommendation; write the picture and the rows."""
+    import json
+
+    from undrift.cli.drawing import affordable
+    from undrift.cli.outputs import picture_and_numbers
+    from undrift.console import Terminal
+    from undrift.model_file import load, save_sampling
+    from undrift.plot import picture
+    from undrift.run.lock import hold
+    from undrift.storage import write_text
+    from undrift.tuning import report
+    from undrift.tuning.frontier import frontier, sampling_of
+
     model = load(arguments.run, arguments.weights)
     out, rows = picture_and_numbers(arguments, arguments.run / "frontier.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
-    with console().status("measuring") as status:
+    with Terminal().status("measuring") as status:
         found = frontier(
             model,
             arguments.n,
@@ -32,6 +75,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             grids=_words(arguments.grids),
             scale=arguments.scale,
             w=arguments.w,
+            metric=arguments.metric,
             seed=arguments.seed,
             tell=status.update,
         )

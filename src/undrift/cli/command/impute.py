@@ -1,27 +1,64 @@
-"""`undrift impute`."""
+"""Fill in what is missing of pictures or vectors.
+
+Known values come back as they are. The picture has a row for each input: the input with its hole in blue, the draws, their mean, their
+spread.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from undrift.cli.shared import affordable, check_drawable, check_outputs, class_per_sample, examples, usual_place, write_arrays
-from undrift.data.files import read_mask
+from undrift.cli import options
+from undrift.cli.types import folder, name, whole
 from undrift.error import UndriftError, nearest
-from undrift.imputation.masks import NAMES, named_mask
-from undrift.imputation.measured import PARTICLES
-from undrift.model import Model
-from undrift.model_file import load
-from undrift.plot import picture
-from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS
-from undrift.storage import Place
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from undrift.model import Model
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, what is filled in, and how."""
+    options.run_folder(parser)
+    parser.add_argument(
+        "input", type=folder, help="a picture; a .npy or .npz in the units of the data; or held-out: data of the run"
+    )
+    parser.add_argument(
+        "--mask",
+        type=name,
+        metavar="MASK",
+        help="what is known: a picture or .npy that is white (not 0) there; or what is missing, by name: left, right, top, bottom, "
+        "middle-vertical, middle-horizontal, centre, random:0.5 (default: NaN in an array is missing)",
+    )
+    parser.add_argument("--invert", action="store_true", help="turn the mask around: white is missing, a name says what is known")
+    parser.add_argument("--draws", type=whole, default=8, metavar="K", help="how many ways to fill in each input (default: 8)")
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        default="repaint",
+        help="repaint (default), particles, mmps (takes a gradient in every step), replace or langevin",
+    )
+    parser.add_argument("-n", type=whole, metavar="N", help="only the first N inputs (default: all; of held-out 5)")
+    options.class_name(parser, "a class for all inputs, or one for each, with commas (default: none)")
+    options.sampling(parser, "the method's own")
+    options.data_dir(parser, "where the data are now, for held-out (default: where they were at training)")
+    options.picture(parser, "the picture (default: RUN/samples/imputed.png)")
+    options.numbers(parser, "also the numbers: x (draws, inputs, ...) in the units of the data, mask")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift impute RUN INPUT`."""
+    """Fill in, write, and say how."""
+    from undrift.cli.drawing import affordable
+    from undrift.cli.inputs import class_per_sample
+    from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
+    from undrift.model_file import load
+    from undrift.plot import picture
+    from undrift.recipe.recipe import IMPUTATIONS
+    from undrift.storage import Place
+
     model = load(arguments.run, arguments.weights)
     shown = len(model.spec.shape) == 3
     check_drawable(arguments, model, shown, ("out",), ("npz",))
@@ -43,8 +80,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         picture.save_image(picture.imputed(x, mask, draws, model.spec), out, "undrift impute")
         done.append(out)
     if arguments.npz:
-        arrays = {"x": draws.numpy(), "mask": mask.numpy()}
-        write_arrays(arguments.npz, arrays)
+        write_arrays(arguments.npz, {"x": draws.numpy(), "mask": mask.numpy()}, "undrift impute")
         done.append(arguments.npz)
     print(f"{len(x)} x {arguments.draws} draws with {_said(arguments)}: {', '.join(map(str, done))}")
     if mask.all():
@@ -56,6 +92,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 
 def _inputs(arguments: argparse.Namespace, model: Model) -> Tensor:
+    from undrift.cli.inputs import examples
+
     if arguments.n is not None and arguments.n < 1:
         raise UndriftError(f"-n {arguments.n}: fill in at least one input")
     return examples(arguments, model, arguments.n or 5)[: arguments.n]
@@ -63,7 +101,10 @@ def _inputs(arguments: argparse.Namespace, model: Model) -> Tensor:
 
 def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
     """The mask for each input, `(B, *shape)`; NaN is missing where no mask says otherwise."""
-    present = ~torch.isnan(x)
+    from undrift.data.files import read_mask
+    from undrift.imputation.masks import NAMES, named_mask
+
+    present = ~x.isnan()
     if arguments.mask is None:
         if arguments.invert:
             raise UndriftError("--invert turns a mask around; give one with --mask")
@@ -86,6 +127,9 @@ def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
 
 def _said(arguments: argparse.Namespace) -> str:
     """How, in words."""
+    from undrift.imputation.measured import PARTICLES
+    from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS
+
     way = IMPUTATIONS[arguments.method]
     sampler = way.sampler(SAMPLERS[arguments.sampler] if arguments.sampler else None)
     steps = way.steps if arguments.steps is None else arguments.steps

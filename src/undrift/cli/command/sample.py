@@ -1,41 +1,76 @@
-"""`undrift sample`."""
+"""Draw samples from a trained model."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-import numpy as np
-import torch
-
-from undrift.cli.command import cascade
-from undrift.cli.shared import (
-    affordable,
-    check_drawable,
-    check_outputs,
-    class_per_sample,
-    guidance_options,
-    prompt_per_sample,
-    said,
-    sampling_options,
-    usual_place,
-    write_arrays,
-)
-from undrift.data.files import read_examples
+from undrift.cli import options
+from undrift.cli.types import folder, number, output, whole
 from undrift.error import UndriftError
-from undrift.guidance import clip, dynamic_threshold
-from undrift.model import Model
-from undrift.model_file import load
-from undrift.noise import Noise
-from undrift.plot import picture
-from undrift.sampler import State
-from undrift.storage import Place
+
+SHARED = True
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, what to draw, how, and where to."""
+    options.run_folder(parser)
+    parser.add_argument("-n", type=whole, metavar="N", help="how many (default: 10 of each class; points: 1000)")
+    options.class_name(
+        parser,
+        "a class by name or number; several, with commas; all: every class in turn (default); or none: no class (default with --from). "
+        "A name that has a comma, or is all or none, goes in double quotes: '\"a, b\",c'",
+    )
+    parser.add_argument(
+        "--prompt", action="append", metavar="TEXT", help='for a model that reads text: what to draw, "a three next to a seven"'
+    )
+    options.sampling(parser)
+    options.guidance(parser)
+    options.picture(parser, "the picture of all samples (default: RUN/samples/grid.png)")
+    parser.add_argument(
+        "--strip", type=output, metavar="PNG", help="also a strip from noise to data, a row for each of the first 10 samples"
+    )
+    parser.add_argument("--gif", type=output, metavar="GIF", help="also the same as an animation")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=folder,
+        metavar="FILE",
+        help="add noise to these data, and sample from there (image to image): .npy, .npz or a picture",
+    )
+    parser.add_argument(
+        "--strength", type=number, default=1.0, metavar="S", help="with --from: how far back to noise, above 0 to 1 (default: 1)"
+    )
+    parser.add_argument("--clip", action="store_true", help="hold the prediction to the range of the data in every step")
+    parser.add_argument(
+        "--threshold",
+        type=number,
+        metavar="Q",
+        help="hold it to the Q quantile of each sample instead, such as 0.995 (dynamic thresholding)",
+    )
+    parser.add_argument(
+        "--npy", type=output, metavar="NPY", help="only the numbers, written batch by batch: any -n, little memory"
+    )
+    options.numbers(parser, "also the numbers: x in the units of the data, labels")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift sample RUN`."""
+    """Draw, write, and say how the samples were drawn."""
+    import numpy as np
+    import torch
+
+    from undrift.cli.drawing import affordable, edits, guidance_options, said, sampling_options
+    from undrift.cli.inputs import class_per_sample, prompt_per_sample
+    from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
+    from undrift.data.files import read_examples
+    from undrift.model import Model
+    from undrift.model_file import load
+    from undrift.plot import picture
+    from undrift.plot.film import film
+    from undrift.storage import Place
+
     if (arguments.run / "cascade.json").is_file():
-        cascade.sample(arguments)
+        _cascade(arguments)
         return
     model = load(arguments.run, arguments.weights)
     shown = picture.drawable(model.spec)
@@ -63,17 +98,17 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     labels = prompt_per_sample(arguments, n, model) if texts else class_per_sample(arguments.label, n, model, usual_class)
     guidance = guidance_options(arguments, model)
     guided = labels is not None or isinstance(guidance["guide"], Model)
-    options = sampling_options(arguments, guided) | edits(arguments, model) | guidance
+    how = sampling_options(arguments, guided) | edits(arguments, model) | guidance
     if start is not None:
-        options |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
-    elif arguments.strength != 1:
+        how |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
+    elif "strength" in arguments.given:
         raise UndriftError("--strength is of --from: name the data to start from")
     if arguments.npy:
-        model.sample(n, labels, out=arguments.npy.path, **options)
+        model.sample(n, labels, out=arguments.npy.path, **how)
         print(f"{n} samples with {said(model, arguments, guided)}: {arguments.npy}")
         return
     done: list[Place] = []
-    x = model.sample(n, labels, **options)
+    x = model.sample(n, labels, **how)
     if out is not None:
         kinds = classes if (arguments.label or usual_class) == "all" else 0
         kinds = len({*(labels or [])}) if texts else kinds
@@ -81,58 +116,45 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         picture.save_image(picture.grid(model.spec.to_model(x), model.spec, columns), out, "undrift sample")
         done.append(out)
     if arguments.strip or arguments.gif:
-        done += film(model, labels, n, options, arguments.strip, arguments.gif)
+        done += film(model, labels, n, how, arguments.strip, arguments.gif, "undrift sample")
     if arguments.npz:
         arrays = {"x": x.numpy()}
         if texts:
             arrays["captions"] = np.array(labels)
         elif (found := model.labels(n, labels)) is not None:
             arrays["labels"] = found.numpy()
-        write_arrays(arguments.npz, arrays)
+        write_arrays(arguments.npz, arrays, "undrift sample")
         done.append(arguments.npz)
     print(f"{n} samples with {said(model, arguments, guided)}: {', '.join(map(str, done))}")
 
 
-def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
-    """`--clip` and `--threshold` as the edit of `Model.sample`."""
-    if arguments.clip and arguments.threshold is not None:
-        raise UndriftError("--clip and --threshold both hold the predicted data to their range; choose one")
-    if (arguments.clip or arguments.threshold is not None) and model.spec.low is None:
-        raise UndriftError("these data have no range to hold the predictions to; leave out --clip and --threshold")
-    if arguments.clip:
-        return {"edit": clip(-1, 1)}
-    return {} if arguments.threshold is None else {"edit": dynamic_threshold(arguments.threshold)}
+def _cascade(arguments: argparse.Namespace) -> None:
+    """The same of a cascade: how many, which classes, and where to."""
+    from undrift.cascade import load_cascade
+    from undrift.cli.drawing import affordable
+    from undrift.cli.inputs import class_per_sample
+    from undrift.cli.outputs import check_outputs, usual_place, write_arrays
+    from undrift.plot import picture
 
-
-def film(
-    model: Model, labels: list[Any] | None, n: int, options: dict[str, Any], strip: Place | None, gif: Place | None,
-    by: str = "undrift sample",
-) -> list[Place]:  # fmt: skip
-    """The first samples once more with every state kept: a strip of the noisy states, an animation of them, and who wrote them.
-
-    Images: up to 10 samples, one row each. Points: all of them in every panel.
-    """
-    rows = min(n, 10) if len(model.spec.shape) > 1 else n
-    states: list[State] = []
-    if "start" in options:  # what it starts from, in place of pure noise
-        options = options | {"start": options["start"][:rows]}
-    model.sample(rows, labels[:rows] if labels else None, callback=states.append, batch_size=rows, **options)
-    process, moments = model.denoiser.process, []
-    if "start" in options:
-        moments.append(model.to_model(options["start"]).float())
-    else:
-        x = process.prior(states[0].x, Noise(range(rows)).fold("sample", options["seed"]))
-        moments.append(x / sum(process(states[0].t.new_tensor(process.t_max))))
-    for state in states:
-        alpha, sigma = process(state.t)
-        if sigma < 6 * alpha:  # above that, nothing but noise can be seen
-            moments.append(state.x / (alpha + sigma))  # noisy states are wide: bring them to the scale of the data
-    done: list[Place] = []
-    if strip is not None:
-        picture.save_image(picture.strip(moments, model.spec), strip, by)
-        done.append(strip)
-    if gif is not None:
-        frames = [picture.grid(y, model.spec, min(rows, 5)) for y in moments]
-        picture.save_animation(frames, gif, by)
-        done.append(gif)
-    return done
+    if arguments.given - {"run", "n", "label", "seed", "out", "npz"}:
+        raise UndriftError(
+            f"{arguments.run} is a cascade of two models: of the options, only -n, --class, --seed, --out and --npz are for both; "
+            "choose the rest for each in Python (undrift.load_cascade)"
+        )
+    cascade = load_cascade(arguments.run)
+    usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png")
+    out, classes = arguments.out or usual_out, len(cascade.spec.classes)
+    check_outputs(arguments, (out, None), (arguments.npz, ".npz"))
+    n = 10 * classes or 64 if arguments.n is None else arguments.n
+    if n < 1:
+        raise UndriftError(f"-n {n}: ask for at least one sample")
+    affordable(f"-n {n}", n, cascade.spec.size)
+    labels = class_per_sample(arguments.label, n, cascade.low)
+    x = cascade.sample(n, labels, seed=arguments.seed)
+    kinds = classes if arguments.label in (None, "all") and classes and n % classes == 0 else None
+    picture.save_image(picture.grid(cascade.spec.to_model(x), cascade.spec, kinds), out, "undrift sample")
+    if arguments.npz:
+        named = cascade.low.labels(n, labels)
+        write_arrays(arguments.npz, {"x": x.numpy()} | ({} if named is None else {"labels": named.numpy()}), "undrift sample")
+    written = ", ".join(str(path) for path in (out, arguments.npz) if path is not None)
+    print(f"{n} samples of {cascade.spec.shape}, augment {cascade.augment:g}: {written}")

@@ -1,23 +1,35 @@
-"""`undrift status`."""
+"""Say whether a training learns, also while it runs.
+
+The verdict is one of: learning, converged, memorising, diverged, too early to say. With its evidence, and what to do.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from pathlib import Path
 
-from undrift.cli.shared import check_outputs
-from undrift.plot.picture import save_image
-from undrift.run.log import NAME, damaged_lines, read_log
-from undrift.training.curves import lines, picture
-from undrift.training.setup import settings_of
-from undrift.training.status import status_of
+from undrift.cli import options
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run."""
+    options.run_folder(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    options.picture(parser, "also draw the curves, to this file")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift status RUN`."""
-    folder: Path = arguments.run
+    """Print the verdict and the curves."""
+    import json
+    import time
+
+    from undrift.cli.outputs import check_outputs
+    from undrift.plot.picture import save_image
+    from undrift.run.log import NAME, damaged_lines, read_log
+    from undrift.training.curves import lines, picture
+    from undrift.training.setup import settings_of
+    from undrift.training.status import status_of
+
+    folder = arguments.run
     settings = settings_of(folder)
     check_outputs(arguments, (arguments.out, None))
     records = read_log(folder)

@@ -1,21 +1,46 @@
-"""`undrift study`."""
+"""Repeat an experiment of a paper.
+
+Says what the paper says, what comes out here, and a verdict. Writes OUT/NAME.png and OUT/NAME.json. Models are trained once, into
+OUT/models.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from undrift.cli.shared import check_outputs, console, free, usual_place
+from undrift.cli import options
+from undrift.cli.types import folder
 from undrift.error import DataError, OutputError
-from undrift.recipe.recipe import read_recipe
-from undrift.storage import write_text
-from undrift.study import Result, StudyContext, record, report
-from undrift.study.catalogue import STUDIES, named
-from undrift.training.session import Stopped
+
+if TYPE_CHECKING:
+    from undrift.study import StudyContext
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A study, its settings, and where results go."""
+    parser.epilog = "`undrift study all` goes on where it was stopped; `undrift study NAME` measures anew."
+    parser.add_argument("name", help="a study, such as 000-fig4; all; or list")
+    parser.add_argument(
+        "--paper-settings", action="store_true", help="the networks, epochs and steps of the papers, on MNIST; takes days"
+    )
+    options.data_dir(parser, "the folder of MNIST (default: the 8 x 8 digits that come with undrift)")
+    parser.add_argument(
+        "--model", type=folder, metavar="RUN", help="take this class-conditional run instead of training a model for it"
+    )
+    parser.add_argument("--out", type=folder, metavar="DIR", help="folder for models and results (default: runs/studies/DATA)")
+    parser.add_argument("--report", action="store_true", help="also put all results on one page: report.html and report.md")
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift study list | NAME | all`."""
+    """Run one study or all, or list them."""
+    from undrift.cli.outputs import check_outputs, free, usual_place
+    from undrift.console import Terminal
+    from undrift.study import StudyContext, record, report
+    from undrift.study.catalogue import named
+    from undrift.training.session import Stopped
+
     if arguments.name == "list":
         print(*report.listed(), sep="\n")
         return
@@ -25,10 +50,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     out = arguments.out or Path("runs/studies") / _kind(arguments)
     for path in (out / f"{study.name}{kind}" for study in studies for kind in (".json", ".png")):
         if not free(path, "study"):
-            raise OutputError(f"{path} is where the result of the study goes, but undrift did not write it; choose another --out")
+            raise OutputError(f"{path} is there and undrift did not write it; choose another --out, or move it away")
     page = usual_place(arguments, out / "report.html", ".md")
     check_outputs(arguments, (page, ".html"), (page.with_suffix(".md"), ".md"))
-    talk = console()
+    talk = Terminal()
     lab = StudyContext(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
     if not all(study.toy for study in studies):
         _ = lab.data  # says what is wrong with the data or the run before anything is done
@@ -50,6 +75,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _kind(arguments: argparse.Namespace) -> str:
     """The folder's name where none is given: by the data, and the papers' settings apart."""
+    from undrift.recipe.recipe import read_recipe
+
     if arguments.model is not None and (arguments.model / "config.yaml").is_file():
         kind = str(read_recipe(arguments.model / "config.yaml").data.get("kind", "digits"))
     else:
@@ -59,6 +86,10 @@ def _kind(arguments: argparse.Namespace) -> str:
 
 def _report(lab: StudyContext, out: Path, page: Path) -> None:
     """One page of all results of these settings that the folder holds."""
+    from undrift.storage import write_text
+    from undrift.study import Result, record, report
+    from undrift.study.catalogue import STUDIES
+
     kept = [record.read(study.name, out) for study in STUDIES.values()]
     found: list[Result] = [r for r in kept if r is not None and r.key == lab.key(STUDIES[r.study].toy)]
     write_text(page, report.html_page(found))

@@ -1,27 +1,44 @@
-"""`undrift train-classifier`."""
+"""Train a classifier of noisy data, to guide samples with.
+
+Writes RUN/noisy_classifier.json and .safetensors. Then: undrift sample RUN --guide classifier.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from undrift.cli.shared import check_writable, console
-from undrift.evaluation.classifier_calibration import by_level, table
-from undrift.model_file import load
-from undrift.noisy_classifier import NAME, save_classifier
-from undrift.recipe.recipe import read_recipe
-from undrift.run import Run
-from undrift.training.noisy_classifier import train_classifier
+from undrift.cli import options
+from undrift.cli.types import number, whole
+
+
+def grammar(parser: argparse.ArgumentParser) -> None:
+    """A run, and how long."""
+    options.run_folder(parser, "the folder of a run, trained on data with classes")
+    parser.add_argument("--minutes", type=number, metavar="M", help="how long to train (default: 3)")
+    parser.add_argument(
+        "--steps", type=whole, metavar="N", help="or for how many steps of 64 examples; given both, it stops at the first"
+    )
+    options.data_dir(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
-    """`undrift train-classifier RUN`."""
+    """Train, print how well it sees at each noise level, and save."""
+    from undrift.cli.outputs import check_writable
+    from undrift.console import Terminal
+    from undrift.evaluation.classifier_calibration import by_level, table
+    from undrift.model_file import load
+    from undrift.noisy_classifier import NAME, save_classifier
+    from undrift.recipe.recipe import read_recipe
+    from undrift.run import Run
+    from undrift.training.noisy_classifier import train_classifier
+
     folder = arguments.run
     model = load(folder)
     for kind in ("json", "safetensors"):
         check_writable(folder / f"{NAME}.{kind}", f".{kind}")
     recipe = read_recipe(folder / "config.yaml")
     train, held_out = Run(folder, arguments.data_dir).data()
-    with console().status("training") as status:
+    with Terminal().status("training") as status:
         trained = train_classifier(model, recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=status.update)
     for line in table(by_level(trained.classifier, held_out), trained.classifier, held_out):
         print(line)
