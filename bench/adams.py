@@ -27,7 +27,7 @@ from sklearn.datasets import load_digits
 
 import undrift as ud
 from undrift import times as grids
-from undrift.recipe.recipe import GRIDS, SAMPLERS
+from undrift.recipe.tables import GRIDS, SAMPLERS
 from undrift.tuning.setting import noiseless
 
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}

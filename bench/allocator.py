@@ -17,7 +17,9 @@ from statistics import median
 import torch
 
 from undrift.cli.allocator import keep_freed_memory
-from undrift.recipe.recipe import build_denoiser, kinds, load_recipe
+from undrift.recipe.build import build_denoiser
+from undrift.recipe.options import kinds
+from undrift.recipe.read import load_recipe
 
 
 def timed(call, n):

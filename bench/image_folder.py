@@ -28,7 +28,7 @@ from undrift.data.augment import Augment
 from undrift.data.decode import SUFFIXES
 from undrift.data.order import Order
 from undrift.noise import Noise
-from undrift.recipe.recipe import load_recipe
+from undrift.recipe.read import load_recipe
 from undrift.training.session import prepare
 from undrift.training.trainer import Trainer
 

@@ -15,7 +15,10 @@ import torch
 
 import undrift as ud
 from undrift.cli.allocator import keep_freed_memory
-from undrift.recipe.recipe import SAMPLERS, build_denoiser, kinds, load_recipe
+from undrift.recipe.build import build_denoiser
+from undrift.recipe.options import kinds
+from undrift.recipe.read import load_recipe
+from undrift.recipe.tables import SAMPLERS
 
 
 class Timed(torch.nn.Module):

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from undrift.data import digits
 from undrift.error import UndriftError
-from undrift.recipe.recipe import read_recipe
+from undrift.recipe.read import read_recipe
 from undrift.run.log import read_log
 from undrift.training.session import train_run
 from undrift.training.status import status_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from undrift.cli.recipe_keys import every
-from undrift.recipe.recipe import GRIDS, SAMPLERS
+from undrift.recipe.tables import GRIDS, SAMPLERS
 
 HERE = Path(__file__).resolve().parent
 ABOUT = """# Recipe keys

@@ -16,7 +16,7 @@ from undrift.data import Spec, load_data
 from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.error import DataError, ModelError, RecipeError, UndriftError
 from undrift.process import as_time, expand
-from undrift.recipe.recipe import load_recipe, make_recipe
+from undrift.recipe.read import load_recipe, make_recipe
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
 from undrift.upscale import augmented, enlarging, shrink

@@ -11,7 +11,7 @@ import undrift as ud
 from conftest import undrift
 from undrift.error import RecipeError, UndriftError
 from undrift.inverse import blur, greyscale
-from undrift.recipe import conditions as recipe_condition
+from undrift.recipe.conditions import measured as recipe_condition
 from undrift.training.session import train_run
 from undrift.training.setup import plan, prepare
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import undrift as ud
-from undrift.recipe.objectives import build_objective, build_target
-from undrift.recipe.recipe import build_network, build_process, kinds, load_recipe
+from undrift.recipe.build import build_network, build_process, build_target
+from undrift.recipe.options import kinds
+from undrift.recipe.read import load_recipe
 from undrift.training.setup import plan, prepare
 
 SMALL = {
@@ -76,7 +77,7 @@ def test_the_losses_are_those_of_the_papers_code(name):
     x = alpha * x0 + sigma * eps
     out = denoiser.output(x, t)
     error = sigma * (out - (alpha * x0 - x) / sigma**2) if name in ("000-conditional", "001-smld") else out - eps
-    ours = build_objective(recipe.objective, 0.6).at(denoiser, x0, t, eps)
+    ours = recipe.objective.build(0.6).at(denoiser, x0, t, eps)
     torch.testing.assert_close(ours, error.square().mean((1, 2, 3)), rtol=1e-4, atol=1e-5)
 
 

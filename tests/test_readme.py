@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from undrift.cli.parser import parse
-from undrift.recipe.recipe import load_recipe, parse_overrides
+from undrift.recipe.read import load_recipe, parse_overrides
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

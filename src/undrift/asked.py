@@ -23,7 +23,7 @@ from undrift.data.spec import Spec
 from undrift.denoiser import Denoiser
 from undrift.error import UndriftError, nearest, short
 from undrift.guidance import NoisyClassifier
-from undrift.recipe.recipe import SAMPLERS
+from undrift.recipe.tables import SAMPLERS
 from undrift.sampler import Sampler
 from undrift.synonyms import hint
 

@@ -7,19 +7,21 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from undrift.data.spec import Spec
 from undrift.error import ModelError, short
-from undrift.recipe.conditions import MeasuredOptions, TextOptions, UpscaleOptions
-from undrift.recipe.recipe import NetworkOptions, ProcessOptions, SamplingOptions, check_parts
+from undrift.recipe.build import NetworkOptions, ProcessOptions
+from undrift.recipe.conditions import CONDITIONS
+from undrift.recipe.limits import check_parts
+from undrift.recipe.options import one_of
+from undrift.recipe.recipe import SamplingOptions
 from undrift.schema import Facts, Text, Unreadable, parse_json, validated
 from undrift.storage import read_text, reason, write_text
 
 FORMAT = 1
 NAME = "model.json"
 COUNT = 2**53  # the most of anything that is counted
-WORDS = 2**20  # of a vocabulary
 CURE = "restore it, or give the command that trained it again: it writes the model anew from a state that is whole"
 
 Count = Annotated[int, Field(ge=0, le=COUNT)]
@@ -41,20 +43,7 @@ class Trained(Facts):
     average: dict[str, float | None] | None = None
 
 
-def _distinct(words: list[str]) -> list[str]:
-    if not all(words) or len({*words}) < len(words):
-        raise ValueError("the words must be distinct, and none may be empty")
-    return words
-
-
-class ReadText(Facts):
-    """A condition of texts: what the recipe says of it, and what the data added."""
-
-    kind: Literal["text"]
-    width: Annotated[int, Field(ge=1, le=4096)] = TextOptions().width
-    words: Annotated[list[Text], Field(min_length=1, max_length=WORDS), AfterValidator(_distinct)]
-    length: Annotated[int, Field(ge=1, le=4096)]
-    examples: Annotated[list[Text], Field(min_length=1, max_length=1024)]
+ConditionDescription: Any = one_of(kind.described() for kind in CONDITIONS.values())
 
 
 class Own(Facts):
@@ -78,7 +67,7 @@ class Description(Facts):
     spec: dict[str, Any]
     sampling: SamplingOptions = SamplingOptions()
     trained: Trained = Trained()
-    condition: Annotated[ReadText | UpscaleOptions | MeasuredOptions, Field(discriminator="kind")] | None = None
+    condition: ConditionDescription | None = None
     weights: Text | None = None
 
 

@@ -45,8 +45,9 @@ from undrift.inverse import Operator
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
 from undrift.plot.show import Samples
-from undrift.recipe.conditions import MeasuredOptions, UpscaleOptions, measured_of, upscale_of, vocabulary_of
-from undrift.recipe.recipe import IMPUTATIONS, SamplingOptions
+from undrift.recipe.conditions import ConditionKind, MeasuredOptions, ReadText, UpscaleOptions, condition_of
+from undrift.recipe.recipe import SamplingOptions
+from undrift.recipe.tables import IMPUTATIONS
 from undrift.restoration import restored
 from undrift.sampler import Sampler, State, batches
 from undrift.sampler.run import to_file
@@ -90,19 +91,11 @@ class Model:
         spec, parts, trained, usual = self.spec, self.parts, self.trained, self.sampling
         bounds = "unbounded" if spec.low is None else f"{spec.low:g} to {spec.high:g}{' (integers)' if spec.integer else ''}"
         network = ", ".join(f"{k}={v}" for k, v in parts["network"].items() if k != "kind")
-        reads = {}
-        if self.reads_text:
-            told = parts["condition"]
-            reads = {"reads": f"text of up to {told['length']} words of {len(told['words'])}: {', '.join(told['words'])}"}
-        elif (up := self.upscale) is not None:
-            reads = {"reads": f"the picture {up.factor} times smaller, with noise of up to {up.augment:g}, and the class"}
-        elif (seen := self.measures) is not None:
-            also = ", and the class" * bool(spec.classes)
-            reads = {"reads": f"{seen.operator} of the picture, with noise of {seen.noise:g}{also}"}
+        told = self.told
         rows = {
             "data": f"{trained.get('data', '?')}: shape {spec.shape}, values {bounds}",
             "classes": ", ".join(spec.named()) or "none",
-            **reads,
+            **({} if told is None else {"reads": told.reads(spec)}),
             "network": f"{parts['network']['kind']} ({network}), {self.parameters:,} parameters",
             "process": str(self.denoiser.process),
             "target": f"{parts['target']}, sigma_data {parts['sigma_data']:g}",
@@ -520,8 +513,8 @@ class Model:
         """Class numbers `(n,)` from names or numbers; None stays None."""
         if cond is None:
             return None
-        if self.upscale is not None:
-            raise UndriftError("this model enlarges small pictures and was given none; put it behind another: undrift.Cascade")
+        if (told := self.told) is not None:
+            told.check_classes()
         if not self.spec.classes:
             raise UndriftError("this model was trained without classes; leave the class out")
         return torch.tensor([self.spec.class_index(c) for c in each_of(cond, n, "classes")])
@@ -533,40 +526,38 @@ class Model:
             UndriftError: an unknown class, an unknown word (the nearest known one is named), a text for a model that reads none,
                 a class alone for a model that enlarges pictures.
         """
-        known = vocabulary_of(self.parts.get("condition"))
+        told = self.told
         if cond is None or isinstance(cond, Condition):
             return for_samples(cond, n)
-        if self.measures is not None:
-            raise UndriftError(f"this model is told {self.measures.operator} and not a class alone; use undrift restore")
-        if known is None:
-            return self.labels(n, cond)
-        each = each_of(cond, n, "texts")
-        texts = [text for text in each if isinstance(text, str)]
-        if len(texts) < n:
-            raise UndriftError(f'this model reads text, not class numbers; ask for one like "{self.examples[0]}"')
-        return known.condition(texts)
+        return self.labels(n, cond) if told is None else told.asked(each_of(cond, n, "texts"))
 
     @property
     def examples(self) -> list[Any]:
         """What the model may be asked for, to show it: its class numbers, or a few texts; empty if it has no condition."""
-        if self.reads_text:
-            return list(self.parts["condition"]["examples"])
-        return [] if self.upscale or self.measures else list(range(len(self.spec.classes)))
+        told = self.told
+        return list(range(len(self.spec.classes))) if told is None else told.examples(self.spec)
+
+    @property
+    def told(self) -> ConditionKind | None:
+        """What it is told besides the class, if anything."""
+        return condition_of(self.parts.get("condition"))
 
     @property
     def reads_text(self) -> bool:
         """Whether it is told texts."""
-        return vocabulary_of(self.parts.get("condition")) is not None
+        return isinstance(self.told, ReadText)
 
     @property
     def upscale(self) -> UpscaleOptions | None:
         """How it was trained to enlarge pictures, if it was."""
-        return upscale_of(self.parts.get("condition"))
+        told = self.told
+        return told if isinstance(told, UpscaleOptions) else None
 
     @property
     def measures(self) -> MeasuredOptions | None:
         """What it was trained to be told of the picture, if it was."""
-        return measured_of(self.parts.get("condition"))
+        told = self.told
+        return told if isinstance(told, MeasuredOptions) else None
 
     def describe(self) -> dict[str, Any]:
         """What model.json holds."""

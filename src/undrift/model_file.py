@@ -21,8 +21,8 @@ from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
 from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
-from undrift.recipe.objectives import build_target
-from undrift.recipe.recipe import SamplingOptions, build_denoiser, build_network, build_process
+from undrift.recipe.build import build_denoiser, build_network, build_process, build_target
+from undrift.recipe.recipe import SamplingOptions
 from undrift.storage import reason
 from undrift.target import Target
 from undrift.tensorfile import Damaged, TensorFile, save_tensors

@@ -20,7 +20,8 @@ from undrift.guidance import NoisyClassifier
 from undrift.model import Model
 from undrift.model_file import read_weights
 from undrift.nn import MLPClassifier, UNetClassifier
-from undrift.recipe.recipe import ProcessOptions, build_process, in_float32, kinds
+from undrift.recipe.build import ProcessOptions, build_process, in_float32
+from undrift.recipe.options import kinds
 from undrift.schema import Facts, read_json
 from undrift.storage import reason, write_text
 from undrift.tensorfile import save_tensors

@@ -17,8 +17,10 @@ from undrift import target as targets
 from undrift.denoiser import Denoiser
 from undrift.nn import Energy
 from undrift.process import Process
-from undrift.recipe.objectives import TARGETS
-from undrift.recipe.recipe import FROM_DATA, NETWORKS, PROCESSES, build_network, build_process, check_parts
+from undrift.recipe.build import TARGETS, build_network, build_process
+from undrift.recipe.limits import check_parts
+from undrift.recipe.options import FROM_DATA
+from undrift.recipe.tables import NETWORKS, PROCESSES
 
 OWN = "own"
 

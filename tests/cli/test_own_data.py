@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 import undrift as ud
 from conftest import write_pictures
 from undrift.cli import main
-from undrift.recipe.recipe import load_recipe
+from undrift.recipe.read import load_recipe
 from undrift.training.session import prepare
 
 SMALL = [

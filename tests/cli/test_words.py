@@ -9,7 +9,7 @@ from conftest import refused, undrift
 from undrift import argument
 from undrift.cli import types
 from undrift.cli.parser import build_parser, parse
-from undrift.recipe.recipe import parse_overrides
+from undrift.recipe.read import parse_overrides
 
 SMALL = ("network.kind=mlp", "network.width=8", "network.depth=1", "sample_every=0", "device=cpu", "steps=2", "batch_size=8")
 NAMES = ("1,2", "a, b", "all", "none", "cat", 'say "hi"', " space")
@@ -159,7 +159,7 @@ def test_numbers_that_are_none(number, option, tiny_run, tmp_path, capsys):
     (("network={kind: mlp, width: 8}", "network.width=16"), "network.width is given twice"),
     (("data={kind: toy, n: 100}", "--data-dir", "x", "data_dir=y"), "--data-dir and data_dir=... are the same"),
     (("--skip-bad", "data.skip_bad=false"), "--skip-bad and data.skip_bad=... are the same"),
-    (("data_dir=''",), "data_dir="), (("start=''",), "start="), (("objective.teacher=''",), "objective.teacher="),
+    (("data_dir=''",), "data_dir="), (("start=''",), "start="), (("objective.kind=distillation", "objective.teacher=''"), "objective.teacher="),
 ])  # fmt: skip
 def test_a_key_is_given_once(words, message, tmp_path, capsys):
     refused(("train", "toy", *words, "--out", tmp_path / "run"), message, tmp_path, capsys)

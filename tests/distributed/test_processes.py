@@ -15,7 +15,7 @@ from conftest import undrift
 from several import TRAIN, assert_well, command, ended, free_port, log, losses, start
 from undrift.distributed.processes import Processes, Waiting
 from undrift.error import RecipeError
-from undrift.recipe.recipe import parse_overrides
+from undrift.recipe.read import parse_overrides
 from undrift.tensorfile import save_tensors
 from undrift.training.setup import plan, prepare
 

@@ -218,7 +218,9 @@ def test_unet_learns_a_colour_from_its_picture():
 
 def test_ways_of_injection_go_through_recipes():
     from undrift.error import RecipeError
-    from undrift.recipe.recipe import build_network, kinds, load_recipe
+    from undrift.recipe.build import build_network
+    from undrift.recipe.options import kinds
+    from undrift.recipe.read import load_recipe
 
     for way in ("adaptive", "addition", "instance", "channels"):
         recipe = load_recipe("digits", {"network.injection": way, "network.widths": [8]} | {"network.attention": []})

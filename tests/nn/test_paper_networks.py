@@ -10,7 +10,8 @@ import undrift as ud
 from undrift.condition import Condition
 from undrift.error import RecipeError
 from undrift.nn import EncoderDecoder, PlainMLP, RefineNet, UNet
-from undrift.recipe.recipe import NETWORKS, build_network
+from undrift.recipe.build import build_network
+from undrift.recipe.tables import NETWORKS
 
 SHAPE = (3, 7, 9)
 LADDER = {"levels": 5, "sigma_min": 0.05, "sigma_max": 2.0}

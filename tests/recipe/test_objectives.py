@@ -4,8 +4,10 @@ import pytest
 
 import undrift as ud
 from undrift.error import RecipeError
-from undrift.recipe.objectives import ObjectiveOptions, build_objective
-from undrift.recipe.recipe import build_network, known_keys, load_recipe, recipe_names
+from undrift.recipe.build import build_network
+from undrift.recipe.explain import known_keys
+from undrift.recipe.objectives import DenoisingOptions
+from undrift.recipe.read import load_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -13,7 +15,7 @@ def test_recipes_as_they_were(name):
     """A recipe that says nothing of a kind is denoising score matching."""
     recipe = load_recipe(name)
     assert recipe.objective.kind == "denoising"
-    assert isinstance(build_objective(recipe.objective, 0.5), ud.DenoisingScoreMatching)
+    assert isinstance(recipe.objective.build(0.5), ud.DenoisingScoreMatching)
 
 
 KINDS = {
@@ -26,16 +28,16 @@ KINDS = {
 def test_every_kind(kind):
     overrides = {"objective.kind": kind, "network.learned_variance": kind == "hybrid"}
     recipe = load_recipe("toy", overrides | ({"objective.levels": 100} if kind in ("hybrid", "bound") else {}))
-    assert isinstance(build_objective(recipe.objective, 0.5), KINDS[kind])
+    assert isinstance(recipe.objective.build(0.5), KINDS[kind])
 
 
 def test_options_reach_the_objective():
     recipe = load_recipe(
         "toy", {"objective.kind": "sliced", "objective.probes": 3, "objective.law": "sphere", "objective.weight": "sigma2"}
     )
-    assert build_objective(recipe.objective, 1.0) == ud.SlicedScoreMatching(3, "sphere", weight="sigma2")
+    assert recipe.objective.build(1.0) == ud.SlicedScoreMatching(3, "sphere", weight="sigma2")
     recipe = load_recipe("toy", {"objective.kind": "implicit", "objective.exact_up_to": 2, "objective.times": "lognormal"})
-    assert build_objective(recipe.objective, 1.0).exact_up_to == 2
+    assert recipe.objective.build(1.0).exact_up_to == 2
 
 
 def test_networks():
@@ -43,7 +45,7 @@ def test_networks():
     assert isinstance(network, ud.nn.Energy)
     assert build_network({"kind": "mlp", "width": 8, "learned_variance": True}, (2,), 0).last.out_features == 4
     assert {"network.energy", "network.learned_variance", "objective.kind", "objective.probes"} <= {*known_keys()}
-    assert ObjectiveOptions().kind == "denoising"
+    assert DenoisingOptions().kind == "denoising"
 
 
 @pytest.mark.parametrize(

@@ -9,29 +9,30 @@ import torch
 import undrift as ud
 from conftest import refused
 from undrift.error import RecipeError
-from undrift.recipe import recipe as config
-from undrift.recipe.objectives import build_objective
-from undrift.recipe.recipe import load_recipe, make_recipe, parse_overrides, read_recipe
+from undrift.recipe.build import build_denoiser, build_network, build_process, default_network
+from undrift.recipe.options import kinds
+from undrift.recipe.read import load_recipe, make_recipe, parse_overrides, read_recipe, recipe_names
+from undrift.recipe.tables import PROCESSES, SAMPLERS
 
 
-@pytest.mark.parametrize("name", config.recipe_names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_valid_and_buildable(name):
     recipe = load_recipe(name)
-    network = config.kinds(recipe.network) if recipe.network else config.default_network((1, 8, 8))
+    network = kinds(recipe.network) if recipe.network else default_network((1, 8, 8))
     shape = (2,) if network["kind"] in ("mlp", "perceptron") else (1, 28, 28)
-    denoiser = config.build_denoiser(network, config.kinds(recipe.process), recipe.target, 0.6, shape, 10)
+    denoiser = build_denoiser(network, kinds(recipe.process), recipe.target, 0.6, shape, 10)
     assert isinstance(denoiser, ud.Denoiser)
     assert denoiser.shape == shape
-    build_objective(recipe.objective, 0.6)
-    assert recipe.sampling.sampler in config.SAMPLERS
+    recipe.objective.build(0.6)
+    assert recipe.sampling.sampler in SAMPLERS
 
 
-@pytest.mark.parametrize("kind", config.PROCESSES)
+@pytest.mark.parametrize("kind", PROCESSES)
 def test_every_process_goes_through_a_recipe_unchanged(kind):
     recipe = make_recipe(load_recipe("toy").model_dump(), {"process.kind": kind})
-    built = config.build_process(config.kinds(recipe.process))
-    assert built == config.PROCESSES[kind]()
-    again = config.build_process(config.kinds(make_recipe(recipe.model_dump(mode="json"), {}).process))
+    built = build_process(kinds(recipe.process))
+    assert built == PROCESSES[kind]()
+    again = build_process(kinds(make_recipe(recipe.model_dump(mode="json"), {}).process))
     assert again == built
     assert dataclasses.is_dataclass(built)
 
@@ -99,13 +100,13 @@ def test_what_a_recipe_error_says(name, words, message):
 
 def test_values_that_only_the_class_can_judge():
     with pytest.raises(RecipeError, match=r"process: VP needs 0 < beta_min < beta_max"):
-        config.build_process({"kind": "vp", "beta_min": 30.0, "beta_max": 20.0})
+        build_process({"kind": "vp", "beta_min": 30.0, "beta_max": 20.0})
     with pytest.raises(RecipeError, match="network: "):
-        config.build_network({"kind": "unet", "widths": []}, (1, 8, 8), 0)
+        build_network({"kind": "unet", "widths": []}, (1, 8, 8), 0)
     with pytest.raises(RecipeError, match=r"network\.kind=mlp"):
-        config.build_network({"kind": "unet"}, (2,), 0)
+        build_network({"kind": "unet"}, (2,), 0)
     with pytest.raises(RecipeError, match="target=noise: this target tells nothing"):
-        config.build_denoiser({"kind": "mlp"}, {"kind": "rectified"}, "noise", 1.0, (2,), 0)
+        build_denoiser({"kind": "mlp"}, {"kind": "rectified"}, "noise", 1.0, (2,), 0)
 
 
 def test_a_damaged_recipe_file(tmp_path):
@@ -126,7 +127,7 @@ def test_reading_a_recipe_executes_nothing(tmp_path):
 
 def test_every_network_is_built_from_its_own_description():
     for kind, shape in (("unet", (3, 9, 12)), ("mlp", (2, 5))):
-        network = config.build_network({"kind": kind}, shape, 4)
+        network = build_network({"kind": kind}, shape, 4)
         x = torch.randn(2, *shape)
         assert network(x, torch.zeros(2), torch.tensor([1, -1])).shape == x.shape
 
@@ -147,13 +148,13 @@ def test_every_network_is_built_from_its_own_description():
     ],
 )
 def test_the_network_fits_the_data(shape, kind, levels, patch):
-    network = config.default_network(shape)
+    network = default_network(shape)
     assert network["kind"] == kind
     if kind == "unet":
         assert (len(network["widths"]), network["patch"]) == (levels, patch)
     assert network.get("attention") == ([levels - 1] if len(shape) == 3 and shape[0] == 3 else None)
     recipe = load_recipe("images", {"network": network})
-    net = config.build_network(config.kinds(recipe.network), shape, 3)
+    net = build_network(kinds(recipe.network), shape, 3)
     if kind == "unet":
         assert net.rank == len(shape) - 1
 
@@ -161,7 +162,7 @@ def test_the_network_fits_the_data(shape, kind, levels, patch):
 def test_a_unet_of_vectors():
     recipe = load_recipe("images", {"network": {"kind": "unet"}})
     with pytest.raises(RecipeError, match=r"wants sequences \(C, L\), images .* but these data have shape \(5,\)"):
-        config.build_network(config.kinds(recipe.network), (5,), 0)
+        build_network(kinds(recipe.network), (5,), 0)
 
 
 HUGE = 2**62

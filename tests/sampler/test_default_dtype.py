@@ -6,7 +6,7 @@ import torch
 import undrift as ud
 from conftest import ALL_SAMPLERS, PROCESSES, mixture
 from undrift import times as grids
-from undrift.recipe.recipe import GRIDS
+from undrift.recipe.tables import GRIDS
 from undrift.sampler import laid_out
 
 

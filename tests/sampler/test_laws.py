@@ -34,7 +34,7 @@ def test_the_law_test_notices():
 
 
 def test_every_named_sampler_is_among_them():
-    from undrift.recipe.recipe import SAMPLERS
+    from undrift.recipe.tables import SAMPLERS
 
     proved = {type(sampler) for sampler, _ in ALL_SAMPLERS.values()}
     assert {type(sampler) for sampler in SAMPLERS.values()} <= proved

@@ -70,7 +70,7 @@ def test_float32_follows_float64(kind):
 @pytest.mark.parametrize("kind", FEWER)
 def test_every_grid_is_safe_from_zero_terminal_snr(kind, grid):
     """alpha = 0 at t_max: nothing is infinite, and the evaluations are as promised."""
-    from undrift.recipe.recipe import GRIDS
+    from undrift.recipe.tables import GRIDS
 
     m, sampler = Counted(mixture(ud.Cosine())), FEWER[kind]
     x = ud.sample(m, 8, sampler, 4, grid=GRIDS[grid], like=DOUBLE)

@@ -8,7 +8,7 @@ from conftest import ALL_SAMPLERS, mixture
 from undrift import times as grids
 from undrift.denoiser import unit_of
 from undrift.guidance.shift import REACH, within_reach
-from undrift.recipe.recipe import GRIDS
+from undrift.recipe.tables import GRIDS
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 FEWER = {name: sampler for name, (sampler, _) in ALL_SAMPLERS.items()} | {"annealed-langevin": ud.AnnealedLangevin(corrections=3)}

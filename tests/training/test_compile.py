@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from undrift.error import RecipeError
-from undrift.recipe.recipe import parse_overrides
+from undrift.recipe.read import parse_overrides
 from undrift.training.setup import plan, prepare
 
 DIGITS = (

@@ -10,7 +10,7 @@ import torch
 from conftest import undrift
 from several import TRAIN, assert_well, command, ended, log, losses
 from undrift.error import RecipeError
-from undrift.recipe.recipe import load_recipe
+from undrift.recipe.read import load_recipe
 from undrift.run.groups import read_groups
 from undrift.run.power_averages import snapshot_paths
 from undrift.training.checkpoint import path_of, steps_of
@@ -82,7 +82,7 @@ def test_parts_are_taken_up_by_any_number_of_processes(alone, tmp_path):
 HELD = """
 import sys
 from pathlib import Path
-from undrift.recipe.recipe import parse_overrides
+from undrift.recipe.read import parse_overrides
 from undrift.distributed.processes import joined
 from undrift.training.setup import plan, prepare
 with joined() as processes:

@@ -17,7 +17,7 @@ import undrift as ud
 from undrift.cli import main
 from undrift.data import mixture_law
 from undrift.error import RecipeError, UndriftError
-from undrift.recipe.recipe import load_recipe, read_recipe
+from undrift.recipe.read import load_recipe, read_recipe
 from undrift.run.log import read_log
 from undrift.training.curves import spark
 from undrift.training.divergence import Diverged

@@ -17,7 +17,7 @@ from undrift.error import ModelError, UndriftError
 from undrift.evaluation.classifier_calibration import BANDS, by_level, table
 from undrift.model_file import build_model
 from undrift.noisy_classifier import load_classifier, save_classifier
-from undrift.recipe.recipe import load_recipe
+from undrift.recipe.read import load_recipe
 from undrift.tensorfile import save_tensors
 from undrift.training.noisy_classifier import train_classifier
 from undrift.training.session import train_run

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from several import assert_well, command, ended
 from undrift.error import RecipeError
-from undrift.recipe.recipe import load_recipe, parse_overrides
+from undrift.recipe.read import load_recipe, parse_overrides
 from undrift.run.groups import read_groups
 from undrift.run.log import read_log
 from undrift.training.checkpoint import path_of

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import undrift as ud
 from undrift.data.order import Order
 from undrift.error import ModelError, OutputError, RecipeError, UndriftError
-from undrift.recipe.recipe import load_recipe, make_recipe
+from undrift.recipe.read import load_recipe, make_recipe
 from undrift.run.log import read_log
 from undrift.training.ema import EMA
 from undrift.training.session import Session, Stopped, run, train_run

@@ -14,7 +14,8 @@ from undrift.error import UndriftError
 from undrift.metrics.criterion import Criterion
 from undrift.metrics.estimate import Estimate
 from undrift.model_file import load, save_sampling
-from undrift.recipe.recipe import GRIDS, SAMPLERS, SamplingOptions
+from undrift.recipe.recipe import SamplingOptions
+from undrift.recipe.tables import GRIDS, SAMPLERS
 from undrift.tuning import report
 from undrift.tuning.frontier import Frontier, frontier, sampling_of
 from undrift.tuning.setting import Setting, possible

@@ -8,7 +8,7 @@ from typing import Any
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold, guidance_scale
 from undrift.model import Model
-from undrift.recipe.recipe import SAMPLERS
+from undrift.recipe.tables import SAMPLERS
 from undrift.run.guide import named_guide, step_named
 from undrift.storage import memory
 

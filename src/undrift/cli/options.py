@@ -7,6 +7,7 @@ from pathlib import Path
 
 import undrift
 from undrift.cli.types import folder, name, number, output, seed, steps
+from undrift.recipe.samplers import explained
 
 RECIPES = sorted(p.stem for p in (Path(undrift.__file__).parent / "recipe" / "yaml").glob("*.yaml"))
 
@@ -74,9 +75,7 @@ def sampling(parser: argparse.ArgumentParser, default: str = "the model's own") 
     parser.add_argument(
         "--sampler",
         metavar="NAME",
-        help="for few steps: velocity-abm, velocity-ab, abm, dpm2m, dpm3m, unipc, deis, plms, ddim; one-step solvers: euler, heun, "
-        "midpoint, rk4, dpm2s, adaptive; with fresh noise in each step: ancestral (ddpm), sde-dpm2m, sa-solver, churn, euler-maruyama, "
-        f"reverse-diffusion, predictor-corrector, annealed-langevin (default: {default})",
+        help=f"{explained()} (default: {default})",
     )
     parser.add_argument(
         "--steps",

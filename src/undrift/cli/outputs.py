@@ -16,7 +16,7 @@ import numpy as np
 from undrift.error import OutputError, UndriftError
 from undrift.model import Model
 from undrift.plot.picture import kind_of, written_by
-from undrift.recipe.recipe import read_recipe
+from undrift.recipe.read import read_recipe
 from undrift.schema import parse_json
 from undrift.storage import Named, Place, is_stream, open_file, path_of, read_text, signature, write_atomically
 

@@ -9,18 +9,11 @@ from typing import Any, get_args, get_type_hints
 
 from undrift.data import DATA
 from undrift.recipe.conditions import CONDITIONS
-from undrift.recipe.objectives import OBJECTIVES, ObjectiveOptions, Options
-from undrift.recipe.recipe import (
-    NETWORKS,
-    PROCESSES,
-    Recipe,
-    SamplingOptions,
-    load_recipe,
-    read_recipe,
-    recipe_names,
-    recipe_text,
-    run_named,
-)
+from undrift.recipe.objectives import OBJECTIVES
+from undrift.recipe.options import FROM_DATA, Options
+from undrift.recipe.read import load_recipe, read_recipe, recipe_names, recipe_text, run_named
+from undrift.recipe.recipe import Recipe, SamplingOptions
+from undrift.recipe.tables import NETWORKS, PROCESSES
 
 Row = tuple[str, str, str, str]  # key, value, type, what it is for
 # Arguments that many classes have, and none explains.
@@ -29,7 +22,6 @@ _COMMON = {
     "t_max": "the last time, where sampling starts from noise",
     "energy": "the score is the gradient of a scalar, so that it is conservative; training differentiates twice",
 }
-FROM_DATA = ("channels_in", "rank", "shape", "classes", "vector", "image", "sequence")
 
 
 def recipes() -> list[str]:
@@ -65,7 +57,7 @@ def keys(name: str) -> list[str]:
         lines += _table(_of_class("network", NETWORKS[network.kind], network))
     o = recipe.objective
     lines += ["", f"objective, of objective.kind={o.kind} (others: {_others(OBJECTIVES, o.kind)}):"]
-    lines += _table([row for row in _of_options(ObjectiveOptions, o, "objective.") if row[0].split(".")[1] in OBJECTIVES[o.kind]])
+    lines += _table(_of_options(type(o), o, "objective."))
     lines += ["", "sampling:", *_table(_of_options(SamplingOptions, recipe.sampling, "sampling."))]
     if recipe.condition is None:
         return [*lines, "", f"condition: none, or condition.kind={', '.join(CONDITIONS)}; see docs/conditioning.md"]
@@ -80,9 +72,7 @@ def every() -> dict[str, list[Row]]:
     told |= {f"data.kind={kind}": _of_data(kind, {}) for kind in DATA}
     for part, table in (("process", PROCESSES), ("network", NETWORKS)):
         told |= {f"{part}.kind={kind}": _of_signature(part, made) for kind, made in table.items()}
-    for kind, read in OBJECTIVES.items():
-        rows = [row for row in _of_defaults(ObjectiveOptions, "objective.") if row[0].split(".")[1] in read]
-        told[f"objective.kind={kind}"] = rows
+    told |= {f"objective.kind={kind}": _of_defaults(options, "objective.") for kind, options in OBJECTIVES.items()}
     told |= {f"condition.kind={kind}": _of_defaults(options, "condition.") for kind, options in CONDITIONS.items()}
     return told | {"sampling": _of_defaults(SamplingOptions, "sampling.")}
 

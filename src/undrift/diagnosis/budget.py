@@ -38,7 +38,8 @@ from undrift.metrics.criterion import LEAST
 from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.noise import Noise
-from undrift.recipe.recipe import SAMPLERS, SamplingOptions
+from undrift.recipe.recipe import SamplingOptions
+from undrift.recipe.tables import SAMPLERS
 from undrift.run import Run
 from undrift.sampler import Sampler
 from undrift.times import Grid

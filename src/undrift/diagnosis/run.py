@@ -15,7 +15,7 @@ from undrift.error import UndriftError
 from undrift.exact import GaussianMixture
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.recipe.recipe import read_recipe
+from undrift.recipe.read import read_recipe
 
 
 def as_users_get_them(model: Model) -> Callable[[Tensor], Tensor]:

@@ -72,7 +72,5 @@ def evaluate(
 
 def _draws(model: Model) -> None:
     """Raise UndriftError for a model that draws nothing by itself, or only from texts."""
-    if model.upscale is not None or model.measures is not None or model.reads_text:
-        raise UndriftError(
-            "this model draws only what it is told of (a text, a small picture); see undrift evaluate for what can be measured"
-        )
+    if (told := model.told) is not None:
+        raise UndriftError(f"this model draws only from {told.needs}; see undrift evaluate for what can be measured")

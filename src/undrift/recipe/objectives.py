@@ -1,16 +1,15 @@
-"""The objective of a recipe: one explicit table of kinds, their options, and what they ask of the rest of the recipe."""
+"""The objective of a recipe: a class for each kind, with its options, what it builds, and what it asks of the rest of the recipe."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from torch import Tensor
 
-from undrift import target as targets
 from undrift.denoiser import AnyDenoiser
-from undrift.error import RecipeError, nearest
+from undrift.error import RecipeError
 from undrift.guidance.scale import LARGEST_SCALE
 from undrift.objective import (
     DenoisingScoreMatching,
@@ -21,62 +20,170 @@ from undrift.objective import (
     VariationalBound,
     lognormal,
 )
+from undrift.objective.quantile import Quantile
+from undrift.recipe.build import TARGETS, build_target
+from undrift.recipe.options import Options, one_of
+from undrift.target import Target
 
-TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
-TargetName: Any = Literal[TARGETS]
-
-
-class Options(BaseModel):
-    """Base of all recipe parts: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-# What each kind of objective reads besides `kind`; see the classes for the meaning.
-OBJECTIVES: dict[str, tuple[str, ...]] = {
-    "denoising": ("space", "weight", "times", "mean", "std"),
-    "implicit": ("weight", "times", "mean", "std", "exact_up_to", "probes", "law"),
-    "sliced": ("weight", "times", "mean", "std", "probes", "law", "reduced_variance"),
-    "hybrid": ("space", "weight", "bound_weight", "levels"),
-    "bound": ("levels", "variance"),
-    "distillation": ("teacher", "guide", "scale", "interval", "space", "weight", "times", "mean", "std"),
-}
+Objective = Callable[..., Tensor]
+Weight = Literal["simple", "sigma2", "likelihood", "bound", "min_snr"]
+Space: Any = Literal[TARGETS]
+WEIGHT: Any = Field(default="simple", description="what the squared error is multiplied by at each noise level")
+SPACE: Any = Field(default=None, description="the target whose error is squared; none: the network's own")
+PROBES: Any = Field(default=1, ge=1, le=10**4, description="random directions for each sample")
+LAW: Any = Field(default="rademacher", description="of the random directions")
+LEVELS: Any = Field(
+    default=None, ge=1, le=10**6, description="steps of the chain that the bound is of; none: those of the process"
+)
+Law = Literal["rademacher", "gaussian", "sphere"]
 
 
-class ObjectiveOptions(Options):
-    """What is trained: see `undrift.objective`. `mean` and `std` belong to lognormal times, `levels` to the bound's chain.
+class ObjectiveKind(Options):
+    """A kind of objective.
 
-    teacher: the run to learn from. guide: what it is guided by, as `undrift sample --guide`: another run, a step of its own, or
-    "classifier"; None: itself without the class. scale, interval: how much, and where (sigma/alpha).
+    Attributes:
+        differentiates_twice: Whether the network is differentiated in its input.
     """
 
-    kind: Literal["denoising", "implicit", "sliced", "hybrid", "bound", "distillation"] = Field(
-        default="denoising", description="what is trained: one of the objectives"
-    )
-    space: TargetName | None = Field(default=None, description="the target whose error is squared; none: the network's own")
-    weight: Literal["simple", "sigma2", "likelihood", "bound", "min_snr"] = Field(
-        default="simple", description="what the squared error is multiplied by at each noise level"
-    )
+    differentiates_twice: ClassVar[bool] = False
+    kind: str
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """The objective; `teacher` is what a distillation learns from."""
+        raise NotImplementedError
+
+    def check(self, process: str, learned: bool) -> None:
+        """What it asks of the kind of process, and of a variance head of the network. Raises RecipeError."""
+
+
+class _Timed(ObjectiveKind):
+    """What draws noise levels."""
+
+    weight: Weight = WEIGHT
     times: Literal["uniform", "low_discrepancy", "importance", "lognormal"] = Field(
         default="uniform", description="how noise levels are drawn"
     )
     mean: float = Field(default=-1.2, description="of log(sigma/alpha), where times are lognormal")
     std: Annotated[float, Field(gt=0)] = Field(default=1.2, description="of log(sigma/alpha), where times are lognormal")
+
+    def quantile(self) -> str | Quantile:
+        """The law of the noise levels."""
+        return lognormal(self.mean, self.std) if self.times == "lognormal" else self.times
+
+
+class DenoisingOptions(_Timed):
+    """Denoising score matching: see `undrift.DenoisingScoreMatching`."""
+
+    kind: Literal["denoising"] = "denoising"
+    space: Space | None = SPACE
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """The regression of every paper."""
+        return DenoisingScoreMatching(_space(self.space, sigma_data), self.weight, self.quantile())
+
+
+class _ScoreOptions(_Timed):
+    """Score matching without a regression target."""
+
+    differentiates_twice: ClassVar[bool] = True
+
+    def check(self, process: str, learned: bool) -> None:
+        """It knows no loss by which importance could be measured."""
+        if self.times == "importance":
+            raise RecipeError(
+                f"objective.times=importance is for objective.kind=denoising; {self.kind} takes uniform, low_discrepancy, lognormal"
+            )
+
+
+class ImplicitOptions(_ScoreOptions):
+    """Implicit score matching (Hyvarinen): see `undrift.ImplicitScoreMatching`."""
+
+    kind: Literal["implicit"] = "implicit"
     exact_up_to: Annotated[int, Field(ge=0, le=10**6)] = Field(
         default=32, description="samples of at most so many entries get the exact trace"
     )
-    probes: Annotated[int, Field(ge=1, le=10**4)] = Field(default=1, description="random directions for each sample")
-    law: Literal["rademacher", "gaussian", "sphere"] = Field(default="rademacher", description="of the random directions")
+    probes: int = PROBES
+    law: Law = LAW
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """By the trace of the Jacobian."""
+        return ImplicitScoreMatching(self.exact_up_to, self.probes, self.law, weight=self.weight, times=self.quantile())
+
+
+class SlicedOptions(_ScoreOptions):
+    """Sliced score matching: see `undrift.SlicedScoreMatching`."""
+
+    kind: Literal["sliced"] = "sliced"
+    probes: int = PROBES
+    law: Law = LAW
     reduced_variance: bool = Field(default=True, description="the squared score itself instead of its projection")
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """By projections on random directions."""
+        return SlicedScoreMatching(self.probes, self.law, self.reduced_variance, weight=self.weight, times=self.quantile())
+
+
+class _ChainOptions(ObjectiveKind):
+    """What trains on a chain of steps."""
+
+    levels: int | None = LEVELS
+
+    def check(self, process: str, learned: bool) -> None:
+        """It needs a chain."""
+        if self.levels is None and process not in ("ddpm", "smld"):
+            raise RecipeError(f"objective.kind={self.kind} needs a chain: give objective.levels=1000, or process.kind=ddpm")
+
+    def check_variances(self, learned: bool) -> None:
+        """Raise RecipeError where the network has no variance head."""
+        if not learned:
+            raise RecipeError(f"objective.kind={self.kind} trains variances: give network.kind and network.learned_variance=true")
+
+
+class HybridOptions(_ChainOptions):
+    """The hybrid loss of learned variances: see `undrift.HybridObjective`."""
+
+    kind: Literal["hybrid"] = "hybrid"
+    space: Space | None = SPACE
+    weight: Weight = WEIGHT
     bound_weight: Annotated[float, Field(gt=0)] = Field(
         default=1e-3, description="weight of the variational bound beside the simple loss"
     )
-    levels: Annotated[int, Field(ge=1, le=10**6)] | None = Field(
-        default=None, description="steps of the chain that the bound is of; none: those of the process"
-    )
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """The simple loss and a little of the bound."""
+        simple = DenoisingScoreMatching(_space(self.space, sigma_data), self.weight)
+        return HybridObjective(self.bound_weight, self.levels, simple=simple)
+
+    def check(self, process: str, learned: bool) -> None:
+        """A chain, and a variance head."""
+        super().check(process, learned)
+        self.check_variances(learned)
+
+
+class BoundOptions(_ChainOptions):
+    """The variational bound: see `undrift.VariationalBound`."""
+
+    kind: Literal["bound"] = "bound"
     variance: Literal["beta", "tilde", "learned"] = Field(
         default="beta", description="of the reverse step: beta, beta-tilde, or learned"
     )
+
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """The bound itself."""
+        return VariationalBound(self.levels, self.variance)
+
+    def check(self, process: str, learned: bool) -> None:
+        """A chain, and a variance head where the variance is learned."""
+        super().check(process, learned)
+        if self.variance == "learned":
+            self.check_variances(learned)
+
+
+class DistillationOptions(_Timed):
+    """Distillation of a guided teacher: see `undrift.Distillation`."""
+
+    kind: Literal["distillation"] = "distillation"
+    space: Space | None = SPACE
     teacher: Annotated[str, Field(min_length=1)] | None = Field(default=None, description="the run to learn from")
     guide: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
@@ -101,57 +208,48 @@ class ObjectiveOptions(Options):
             raise ValueError(f"two noise levels sigma/alpha, the lower one first, not {given[0]:g} and {given[1]:g}")
         return given
 
-
-def build_target(name: str, sigma_data: float) -> targets.Target:
-    """The target of this name. Raises RecipeError for an unknown one."""
-    if name not in TARGETS:
-        raise RecipeError(f'target "{name}" is unknown{nearest(name, TARGETS)}')
-    return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
-
-
-def build_objective(options: ObjectiveOptions, sigma_data: float, teacher: AnyDenoiser | None = None) -> Callable[..., Tensor]:
-    """The objective of a recipe; `teacher` is what the kind "distillation" learns from."""
-    o, kind = options, options.kind
-    space = None if o.space is None else build_target(o.space, sigma_data)
-    when = lognormal(o.mean, o.std) if o.times == "lognormal" else o.times
-    if kind == "implicit":
-        return ImplicitScoreMatching(o.exact_up_to, o.probes, o.law, weight=o.weight, times=when)
-    if kind == "sliced":
-        return SlicedScoreMatching(o.probes, o.law, o.reduced_variance, weight=o.weight, times=when)
-    if kind == "hybrid":
-        return HybridObjective(o.bound_weight, o.levels, simple=DenoisingScoreMatching(space, o.weight))
-    if kind == "bound":
-        return VariationalBound(o.levels, o.variance)
-    if kind == "distillation":
+    def build(self, sigma_data: float, teacher: AnyDenoiser | None = None) -> Objective:
+        """The regression on the teacher."""
         assert teacher is not None
-        return Distillation(space, o.weight, when, teacher=teacher)
-    return DenoisingScoreMatching(space, o.weight, when)
+        return Distillation(_space(self.space, sigma_data), self.weight, self.quantile(), teacher=teacher)
+
+    def check(self, process: str, learned: bool) -> None:
+        """A teacher; and nothing that does nothing."""
+        if self.teacher is None:
+            raise RecipeError("objective.kind=distillation learns from another run: give objective.teacher=RUN")
+        if self.scale == 1 and (self.interval is not None or self.guide not in (None, "classifier")):
+            raise RecipeError("objective.guide and objective.interval do nothing at scale 1; give objective.scale, such as 2")
 
 
-def check_objective(o: ObjectiveOptions, process: str, learned: bool) -> None:
-    """What an objective asks of the rest of its recipe: the kind of process, and whether the network has a variance head.
+def _space(name: str | None, sigma_data: float) -> Target | None:
+    return None if name is None else build_target(name, sigma_data)
 
-    Raises:
-        RecipeError: an option that the kind does not read, or a part that it lacks.
-    """
-    strange = sorted(
-        o.model_fields_set
-        - {"kind", *OBJECTIVES[o.kind]}
-        - {k for k, f in ObjectiveOptions.model_fields.items() if getattr(o, k) == f.default}
-    )
-    if strange:
-        raise RecipeError(
-            f"objective.{strange[0]} means nothing to objective.kind={o.kind}; it reads {', '.join(OBJECTIVES[o.kind])}"
-        )
-    if o.kind in ("implicit", "sliced") and o.times == "importance":
-        raise RecipeError(
-            f"objective.times=importance is for objective.kind=denoising; {o.kind} takes uniform, low_discrepancy, lognormal"
-        )
-    if o.kind == "distillation" and o.teacher is None:
-        raise RecipeError("objective.kind=distillation learns from another run: give objective.teacher=RUN")
-    if o.kind == "distillation" and o.scale == 1 and (o.interval is not None or o.guide not in (None, "classifier")):
-        raise RecipeError("objective.guide and objective.interval do nothing at scale 1; give objective.scale, such as 2")
-    if o.kind in ("hybrid", "bound") and o.levels is None and process not in ("ddpm", "smld"):
-        raise RecipeError(f"objective.kind={o.kind} needs a chain: give objective.levels=1000, or process.kind=ddpm")
-    if (o.kind == "hybrid" or o.variance == "learned") and not learned:
-        raise RecipeError(f"objective.kind={o.kind} trains variances: give network.kind and network.learned_variance=true")
+
+OBJECTIVES: dict[str, type[ObjectiveKind]] = {
+    "denoising": DenoisingOptions,
+    "implicit": ImplicitOptions,
+    "sliced": SlicedOptions,
+    "hybrid": HybridOptions,
+    "bound": BoundOptions,
+    "distillation": DistillationOptions,
+}
+
+
+def options_read(kind: str) -> list[str]:
+    """What a kind of objective reads besides `kind`."""
+    return [name for name in OBJECTIVES[kind].model_fields if name != "kind"]
+
+
+def _whole(given: Any) -> Any:
+    """With its kind; and without what other kinds read where that is at its default, as recipes of earlier versions have it."""
+    if not isinstance(given, dict):
+        return given
+    kind = given.get("kind", "denoising")
+    if kind not in OBJECTIVES:
+        return {**given, "kind": kind}
+    others = {n: f.default for other in OBJECTIVES.values() for n, f in other.model_fields.items()}
+    own = OBJECTIVES[kind].model_fields
+    return {"kind": kind, **{n: v for n, v in given.items() if n in own or n not in others or v != others[n]}}
+
+
+ObjectiveOptions: Any = Annotated[one_of(OBJECTIVES.values()), BeforeValidator(_whole)]

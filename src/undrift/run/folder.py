@@ -11,7 +11,8 @@ from undrift.error import UndriftError
 from undrift.guidance import NoisyClassifier
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.recipe.recipe import Recipe, read_recipe
+from undrift.recipe.read import read_recipe
+from undrift.recipe.recipe import Recipe
 from undrift.run.guide import named_guide
 from undrift.run.log import read_log
 
@@ -26,8 +27,8 @@ class Run:
         data_dir: Where the data are now, if no longer where they were.
     """
 
-    def __init__(self, folder: Path, data_dir: str | None = None) -> None:
-        self.folder, self.data_dir = folder, data_dir
+    def __init__(self, folder: str | Path, data_dir: str | None = None) -> None:
+        self.folder, self.data_dir = Path(folder), data_dir
 
     def __str__(self) -> str:
         """Its folder."""

@@ -7,7 +7,7 @@ import torch
 import undrift as ud
 from undrift import times as grids
 from undrift.noisy_classifier import save_classifier
-from undrift.recipe.recipe import read_recipe
+from undrift.recipe.read import read_recipe
 from undrift.study.base import Claim, Measured, Seen, Study, plus_minus, share
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels

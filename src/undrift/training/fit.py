@@ -36,7 +36,7 @@ from undrift.noise import Noise
 from undrift.objective import DenoisingScoreMatching, HybridObjective, VariationalBound
 from undrift.own import described
 from undrift.process import VP, Process
-from undrift.recipe.objectives import TARGETS, build_target
+from undrift.recipe.build import TARGETS, build_target
 from undrift.recipe.recipe import SamplingOptions
 from undrift.run.groups import Saved
 from undrift.run.lock import hold

@@ -16,7 +16,7 @@ from undrift.distributed.processes import Left, Lost, joined
 from undrift.error import UndriftError
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.recipe.recipe import run_named
+from undrift.recipe.read import run_named
 from undrift.signals import Leaving, Polite
 from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged

@@ -22,18 +22,10 @@ from undrift.model import Model
 from undrift.model_file import build_model
 from undrift.noise import Noise
 from undrift.objective import DenoisingScoreMatching
-from undrift.recipe.conditions import describe_condition
-from undrift.recipe.objectives import build_objective
-from undrift.recipe.recipe import (
-    Recipe,
-    build_process,
-    check_memory,
-    default_network,
-    kinds,
-    load_recipe,
-    make_recipe,
-    read_recipe,
-)
+from undrift.recipe.build import build_process, check_memory, default_network
+from undrift.recipe.options import kinds
+from undrift.recipe.read import load_recipe, make_recipe, read_recipe
+from undrift.recipe.recipe import Recipe
 from undrift.run.groups import FOLDER
 from undrift.run.lock import hold
 from undrift.storage import reason, write_text
@@ -162,7 +154,8 @@ def prepare(
     before = known(out) if there and not fresh else None
     if before is not None:
         train, held_out = as_trained(train, held_out, before[0]["trained"].get("data_hash"))
-    told, digest = describe_condition(recipe.condition, train), train.content_hash()
+    told = None if recipe.condition is None else recipe.condition.describe(train)
+    digest = train.content_hash()
     if there and not fresh and processes.first:
         lock = hold(out)
         sweep(out)
@@ -191,7 +184,7 @@ def prepare(
             raise ModelError(
                 f"{out} learnt from other weights of {recipe.objective.teacher} or its guide; restore them, or --fresh"
             )
-    objective = build_objective(recipe.objective, sigma_data, teacher)
+    objective = recipe.objective.build(sigma_data, teacher)
     check_times(objective, model)
     if processes.first and (fresh or not there):  # only now that all is known to be good
         if there:
@@ -228,7 +221,7 @@ def prepare(
 
 
 def parts_of(recipe: Recipe, sigma_data: float, condition: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The parts of the model that a recipe describes; `condition` as `describe_condition` gives it."""
+    """The parts of the model that a recipe describes; `condition` as its kind describes it."""
     assert recipe.network is not None
     parts = {
         "network": kinds(recipe.network),

@@ -12,7 +12,9 @@ from undrift.error import RecipeError
 from undrift.guidance import WhereTold
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.recipe.recipe import Recipe, same_network
+from undrift.recipe.build import same_network
+from undrift.recipe.objectives import DistillationOptions
+from undrift.recipe.recipe import Recipe
 from undrift.run.guide import named_guide
 
 
@@ -25,7 +27,7 @@ def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:
         UndriftError: a teacher, or what guides it, that is not there or is of other data.
     """
     o = recipe.objective
-    if o.kind != "distillation":
+    if not isinstance(o, DistillationOptions):
         return None
     assert o.teacher is not None
     teacher = load(o.teacher)

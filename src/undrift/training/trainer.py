@@ -30,7 +30,6 @@ from undrift.model import Model
 from undrift.model_file import write_model
 from undrift.noise import Noise
 from undrift.objective import Distillation
-from undrift.recipe.conditions import told
 from undrift.run.groups import Groups, Saved, write_groups
 from undrift.training.checkpoint import Progress, all_of, load_state, path_of, rotate, state_groups, steps_of
 from undrift.training.compile import compile_network, recompute
@@ -141,6 +140,7 @@ class Trainer:
             divide(self.denoiser.net, self.device, self.processes)
         self.denoiser.to(self.device)  # parts are there already: the whole was never
         self.objective = objective
+        self.told = model.told
         self.watched: bool = getattr(objective, "has_floor", False)  # of an objective of one's own nothing is known
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
@@ -275,7 +275,7 @@ class Trainer:
         """Examples in model space on the device, as they are or seen at random, and all that the network may be told of them."""
         x0 = data.batch(rows, augment)[0].to(self.device)
         cond = for_samples(data.condition(rows), len(rows), self.device)
-        return x0, told(self.model.parts.get("condition"), x0, cond, noise.fold("upscale"))
+        return x0, cond if self.told is None else self.told.told(x0, cond, noise.fold("upscale"))
 
     @contextmanager
     def random_address(self, step: int, start: int = 0) -> Iterator[None]:

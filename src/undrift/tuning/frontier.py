@@ -25,7 +25,8 @@ from undrift.metrics.criterion import LEAST, Criterion
 from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.noise import Noise
-from undrift.recipe.recipe import GRIDS, SAMPLERS, SamplingOptions
+from undrift.recipe.recipe import SamplingOptions
+from undrift.recipe.tables import GRIDS, SAMPLERS
 from undrift.run import Run
 from undrift.sampler import fit_grid, sample
 from undrift.times import Fitted, in_units

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from undrift.error import UndriftError, nearest
 from undrift.process import Process
-from undrift.recipe.recipe import SAMPLERS
+from undrift.recipe.tables import SAMPLERS
 from undrift.sampler import Sampler
 from undrift.times import Grid
 

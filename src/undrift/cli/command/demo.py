@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.cli.outputs import usual_place
     from undrift.console import Terminal
     from undrift.demo import demo
-    from undrift.recipe.recipe import add_override, parse_overrides
+    from undrift.recipe.read import add_override, parse_overrides
     from undrift.training.session import Stopped
 
     if "=" in arguments.recipe:

@@ -22,7 +22,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Print the averages with their losses, and adopt the best."""
     from undrift.description import read_description
-    from undrift.recipe.recipe import read_recipe
+    from undrift.recipe.read import read_recipe
     from undrift.training.averages import adopt, candidates, settled
     from undrift.training.setup import plan, prepare
 

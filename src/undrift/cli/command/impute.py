@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.model_file import load
     from undrift.plot import picture
-    from undrift.recipe.recipe import IMPUTATIONS
+    from undrift.recipe.tables import IMPUTATIONS
     from undrift.storage import Place
 
     model = load(arguments.run, arguments.weights)
@@ -128,7 +128,7 @@ def _known(arguments: argparse.Namespace, model: Model, x: Tensor) -> Tensor:
 def _said(arguments: argparse.Namespace) -> str:
     """How, in words."""
     from undrift.imputation.measured import PARTICLES
-    from undrift.recipe.recipe import IMPUTATIONS, SAMPLERS
+    from undrift.recipe.tables import IMPUTATIONS, SAMPLERS
 
     way = IMPUTATIONS[arguments.method]
     sampler = way.sampler(SAMPLERS[arguments.sampler] if arguments.sampler else None)

@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _kind(arguments: argparse.Namespace) -> str:
     """The folder's name where none is given: by the data, and the papers' settings apart."""
-    from undrift.recipe.recipe import read_recipe
+    from undrift.recipe.read import read_recipe
 
     if arguments.model is not None and (arguments.model / "config.yaml").is_file():
         kind = str(read_recipe(arguments.model / "config.yaml").data.get("kind", "digits"))

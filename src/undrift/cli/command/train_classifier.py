@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.evaluation.classifier_calibration import by_level, table
     from undrift.model_file import load
     from undrift.noisy_classifier import NAME, save_classifier
-    from undrift.recipe.recipe import read_recipe
+    from undrift.recipe.read import read_recipe
     from undrift.run import Run
     from undrift.training.noisy_classifier import train_classifier
 
