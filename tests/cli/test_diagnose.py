@@ -69,8 +69,8 @@ def test_one_class_only_is_judged_by_distance_and_not_by_a_classifier(tmp_path, 
     words = ("train", "array", "--data-dir", tmp_path / "one.npz", "--out", tmp_path / "run", *network)
     assert undrift(*words, capsys=capsys)[0] == 0
     code, out, err = undrift("diagnose", tmp_path / "run", *SMALL, capsys=capsys)
-    assert (code, err) == (0, "") and "figure: energy distance to training data" in out
-    assert "one class only, so no classifier to judge by: the figure is the energy distance" in out
+    assert (code, err) == (0, "") and "metric: energy distance to training data" in out
+    assert "one class only, so no classifier to judge by: the metric is the energy distance" in out
     assert not (tmp_path / "run" / "classifier.safetensors").exists()
 
 

@@ -103,6 +103,8 @@ def test_keys_as_other_libraries_call_them(words, message, tmp_path, capsys, mon
     (("sample", "RUN", "--sedd", "3"), 'did you mean "--seed 3"?'),
     (("sample", "RUN", "--no-save"), "--no-save is an option of: frontier, ema"),
     (("sample", "RUN", "--learning-rate", "1"), "learning_rate is a key of a recipe: undrift train RECIPE learning_rate=..."),
+    (("info", "RUN", "--stepz", "3"), "--steps is an option of: sample"),
+    (("ema", "RUN", "--learning-rat", "3"), "learning_rate is a key of a recipe"),
     (("sample", "RUN", "--zzz"), '"--zzz" is not understood; see undrift sample --help'),
     (("evaluate", "RUN", "--num-samples", "10"), 'did you mean "-n 10"?'),
     (("evaluate", "RUN", "num_samples=10"), 'did you mean "-n 10"?'),

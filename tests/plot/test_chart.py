@@ -257,7 +257,7 @@ def test_the_picture_of_an_error_budget_names_every_part_with_its_number():
     _, found = planted.diagnosed("3 steps", 60)
     texts, (width, height) = written(lambda: budget.draw(found), budget)
     parts = [NAMES[name] for name in found.repairs.parts]
-    numbers = [str(v).replace("+-", "±") for v in (*found.repairs.parts.values(), found.repairs.figure)]
+    numbers = [str(v).replace("+-", "±") for v in (*found.repairs.parts.values(), found.repairs.metric)]
     wanted = {*parts, *numbers, "= as sampled", "score", "nats for each unit of log-SNR", "log10 of the noise level sigma/alpha"}
     assert wanted <= {text for text, *_ in texts}
     for text, box, _ in texts:

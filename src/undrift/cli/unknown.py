@@ -61,16 +61,17 @@ def explained(word: str, behind: str | None, here: Words, every: Mapping[str, Wo
     typed, equals, inline = word.partition("=")
     name, value = _bare(typed), inline if equals else behind
     known = [*here.names, *(recipe_keys() if here.keys else ())]
-    if found := _exactly(name, known):
-        return _message(word, found, value, here)
-    if others := {command: words for command, words in every.items() if _exactly(name, words.names)}:
-        several = ", ".join(others)
-        option = next(words.names[found] for words in others.values() for found in _exactly(name, words.names)[:1])
-        return f'"{short(word)}" is not understood by {here.prog} — {option} is an option of: {several}'
-    if found := _nearly(name, known):
-        return _message(word, found, value, here)
-    if found := [] if here.keys else _exactly(name, recipe_keys()):
-        return f'"{short(word)}" is not understood by {here.prog} — {found[0]} is a key of a recipe: undrift train RECIPE {found[0]}=...'
+    for match in (_exactly, _nearly):
+        if found := match(name, known):
+            return _message(word, found, value, here)
+        if others := {command: words.names[found[0]] for command, words in every.items() if (found := match(name, words.names))}:
+            option = next(iter(others.values()))
+            of = ", ".join(command for command, its in others.items() if its == option)
+            return f'"{short(word)}" is not understood by {here.prog} — {option} is an option of: {of}'
+    keys = [] if here.keys else recipe_keys()
+    if found := _exactly(name, keys) or _nearly(name, keys):
+        key = f"{found[0]}=..."
+        return f'"{short(word)}" is not understood by {here.prog} — {found[0]} is a key of a recipe: undrift train RECIPE {key}'
     return f'"{short(word)}" is not understood; see {here.prog} --help'
 
 
