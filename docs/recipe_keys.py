@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from undrift.cli.recipe_keys import every
+from undrift.recipe.keys import every
 from undrift.recipe.tables import GRIDS, SAMPLERS
 
 HERE = Path(__file__).resolve().parent

@@ -55,7 +55,7 @@ ADDED = {
         from undrift.recipe import tables
         tables.PROCESSES["mine"] = Mine
 
-        from undrift.cli.recipe_keys import every
+        from undrift.recipe.keys import every
         model = ud.train("toy", out=OUT, **{"process.kind": "mine", FEW})
         assert type(ud.load(OUT).denoiser.process) is Mine and len(model.sample(5)) == 5
         assert "process.kind=mine" in every()
