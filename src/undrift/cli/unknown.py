@@ -77,8 +77,8 @@ def explained(word: str, behind: str | None, here: Words, every: Mapping[str, Wo
 
 def recipe_keys() -> list[str]:
     """Every key that a recipe may have."""
-    from undrift.recipe.keys import every  # torch is loaded for a mistake that calls for it, and for no other
     from undrift.recipe.explain import known_keys
+    from undrift.recipe.keys import every  # torch is loaded for a mistake that calls for it, and for no other
 
     return list(dict.fromkeys([*known_keys(), *(row[0] for rows in every().values() for row in rows)]))
 

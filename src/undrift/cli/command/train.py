@@ -48,8 +48,8 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Train, or list recipes or the keys of one."""
-    from undrift.recipe.keys import keys, recipes
     from undrift.console import Terminal
+    from undrift.recipe.keys import keys, recipes
     from undrift.recipe.read import add_override, parse_overrides, run_named
     from undrift.training.session import Stopped, train_run
 
