@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import chisquare
 from torch import Tensor
 
 from undrift.metrics.interval import wilson
@@ -31,6 +30,8 @@ class Balance:
 
         0 where a class is seen that the training data do not have; else 1 where these have one class only.
         """
+        from scipy.stats import chisquare
+
         held = [(c, e) for c, e in zip(self.counts, self.expected, strict=True) if e > 0]
         if sum(c for c, _ in held) < sum(self.counts):
             return 0.0

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.optimize import brentq
-from scipy.stats import binom, norm, rankdata, t
 from torch import Tensor
 
 from undrift.argument import rows64
@@ -26,6 +24,8 @@ def student(estimate: Estimate) -> tuple[float, float]:
     pairs that no U-statistic has, so that k-nearest-neighbour metrics, KID, MMD and the Frechet distance are all pulled one way.
     Groups that are left out leave the rest distinct.
     """
+    from scipy.stats import t
+
     half = float(t.ppf((1 + LEVEL) / 2, max(1, len(estimate.replicates) - 1))) * estimate.standard_error
     return estimate.value - half, estimate.value + half
 
@@ -36,6 +36,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     Raises:
         ValueError: a share outside [0, 1], or n below 1.
     """
+    from scipy.stats import norm
+
     if not 0 <= share <= 1 or n < 1:
         raise ValueError(f"a share must lie in [0, 1] of at least one answer, but is {share} of {n}.")
     z2 = float(norm.ppf((1 + LEVEL) / 2)) ** 2
@@ -49,6 +51,8 @@ def median(values: Tensor) -> tuple[float, float]:
 
     As many values lie below it as heads come up in n throws of a coin.
     """
+    from scipy.stats import binom
+
     values = rows64(values, "values")
     n = len(values) if values.ndim == 1 else 0
     if not n or bool(values.isnan().any()):
@@ -65,6 +69,9 @@ def ahead(x: Tensor, y: Tensor) -> tuple[float, float]:
     x are ahead. Newcombe 2006 (method 5) holds the chances that would scatter far enough, as Wilson's does, by the scatter of
     exponential laws (Hanley & McNeil 1982).
     """
+    from scipy.optimize import brentq
+    from scipy.stats import norm, rankdata
+
     n, m, z = len(x), len(y), float(norm.ppf((1 + LEVEL) / 2))
     both = torch.from_numpy(rankdata(torch.cat([x, y]).numpy()))
     over = (both[:n] - torch.from_numpy(rankdata(x.numpy()))) / m  # for each of x, the share of y below it

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import ks_2samp
 from torch import Tensor
 
 from undrift.metrics.estimate import Estimate, checked, jackknives
@@ -37,6 +36,8 @@ def columns(x: Tensor, reference: Tensor) -> list[Column]:
         x: `(n, *D)`, n of at least 20.
         reference: `(M, *D)`.
     """
+    from scipy.stats import ks_2samp
+
     gaps, a, b = _gaps(x, reference), checked(x).numpy(), checked(reference).numpy()
     chances = [float(ks_2samp(a[:, j], b[:, j]).pvalue) for j in range(a.shape[1])]
     order, p, worst = np.argsort(chances), np.empty(len(chances)), 0.0

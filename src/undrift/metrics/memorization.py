@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from undrift.argument import rows64
@@ -60,6 +58,8 @@ class Memory:
     @property
     def odds(self) -> float:
         """Chance that a sample is more like its neighbour than a held-out example is like its own; 1/2 where nothing is copied."""
+        from scipy.stats import mannwhitneyu
+
         u = mannwhitneyu(self.likeness.numpy(), self.real.numpy(), alternative="greater").statistic
         return float(u) / (len(self.likeness) * len(self.real))
 
@@ -71,6 +71,8 @@ class Memory:
     @property
     def p(self) -> float:
         """One-sided Mann & Whitney 1947: small where samples are *more* like training examples than held-out ones are."""
+        from scipy.stats import mannwhitneyu
+
         return float(mannwhitneyu(self.likeness.numpy(), self.real.numpy(), alternative="greater").pvalue)
 
     @property
@@ -105,6 +107,8 @@ def by_cosine(samples: Tensor, held_out: Tensor, train: Dataset) -> Memory:
 
 def by_distance(space: str, samples: Tensor, held_out: Tensor, train: Tensor) -> Memory:
     """Minus the Euclidean distance, in some space: `(n, d)`, `(m, d)`, `(M, d)`."""
+    from sklearn.neighbors import NearestNeighbors  # loaded where it is needed: it takes as long as torch
+
     rows_of = {"samples": samples, "held_out": held_out, "train": train}
     parts = {name: rows64(part, name) for name, part in rows_of.items()}
     for name, part in parts.items():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.stats import t
-
 from undrift.metrics.estimate import Estimate
 from undrift.metrics.interval import student, wilson
 from undrift.metrics.metric import Metric
@@ -40,6 +38,8 @@ class MetricResult:
     @property
     def verdict(self) -> str:
         """How the samples stand to held-out examples, in words."""
+        from scipy.stats import t
+
         gap = self.own.value - self.floor.value
         error = math.hypot(*(self._error(e) for e in (self.own, self.floor))) if self.of else self.own.apart(self.floor)
         groups = len(self.own.replicates) + len(self.floor.replicates)

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from undrift.metrics.estimate import LEAST, Estimate, checked, mean
@@ -26,6 +25,8 @@ def told_apart(x: Tensor, reference: Tensor, seed: int = 0) -> tuple[Estimate, i
 
     Source: Lopez-Paz & Oquab 2017, sec. 3.
     """
+    from sklearn.ensemble import RandomForestClassifier  # loaded where it is needed: it takes as long as torch
+
     n = min(len(x), len(reference))
     sets = [checked(s)[:n] for s in (x, reference)]
     known, unknown = (torch.cat([s[start::2] for s in sets]).numpy() for start in (0, 1))
