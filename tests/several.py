@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 
+from forked import Forked
+
 TRAIN = [
     "train",
     "toy",
@@ -42,19 +44,21 @@ def start(n, out, *options):
     return command(n, *TRAIN, "--out", out, *options)
 
 
-def command(n, *words, program=("-m", "undrift"), launched=None):
-    """A command in so many processes, in the environment that torchrun makes, or in one that `launched(rank)` names."""
+def command(n, *words, program=("-m", "undrift"), launched=None, fresh=False):
+    """A command in so many processes, in the environment that torchrun makes, or in one that `launched(rank)` names.
+
+    They are forked from one that has torch loaded; `fresh` ones start as from a shell, where that is what is tested.
+    """
     port = free_port()
     told = {"WORLD_SIZE": n, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     usual = lambda rank: {**told, "RANK": rank, "LOCAL_RANK": rank}  # noqa: E731
-    return [
-        subprocess.Popen(
-            [sys.executable, *program, *map(str, words)],
-            env={**os.environ, "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in (launched or usual)(rank).items()}},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(n)
-    ]  # fmt: skip
+    envs = [
+        {**os.environ, "OMP_NUM_THREADS": "1", **{k: str(v) for k, v in (launched or usual)(rank).items()}} for rank in range(n)
+    ]
+    if not fresh and sys.platform.startswith("linux") and (program == ("-m", "undrift") or program[0] == "-c"):
+        return [Forked(words, env, program[1] if program[0] == "-c" else None) for env in envs]
+    words = [sys.executable, *program, *map(str, words)]
+    return [subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for env in envs]
 
 
 def ended(started):

@@ -19,6 +19,7 @@ from undrift.description import CURE, read_description, write_description
 from undrift.device import choose_device
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
+from undrift.nn.without_memory import without_memory
 from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
 from undrift.recipe.build import build_denoiser, build_network, build_process, build_target
@@ -141,7 +142,7 @@ def load(
             state = read_weights(folder / WEIGHTS, weights, shapes_of(denoiser), sealed, net)
             model = Model(denoiser, spec, parts, sampling, trained)
         else:
-            with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
+            with without_memory():  # shapes alone: a description from a stranger may ask for any amount of memory
                 network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
                 shapes = {f"net.{k}": v for k, v in shapes_of(network).items()}
             state = read_weights(folder / WEIGHTS, weights, shapes, sealed)

@@ -20,6 +20,7 @@ from undrift.guidance import NoisyClassifier
 from undrift.model import Model
 from undrift.model_file import read_weights
 from undrift.nn import MLPClassifier, UNetClassifier
+from undrift.nn.without_memory import without_memory
 from undrift.recipe.build import ProcessOptions, build_process, in_float32
 from undrift.recipe.options import kinds
 from undrift.schema import Facts, read_json
@@ -111,7 +112,7 @@ def load_classifier(path: str | Path, model: Model) -> NoisyClassifier:
     if (process, told.sigma_data, told.classes) != own:
         raise ModelError(f"{where} is of another process, sigma_data or classes than the model; train it again")
     try:
-        with torch.device("meta"):  # shapes alone: a description from a stranger may ask for any amount of memory
+        with without_memory():  # shapes alone: a description from a stranger may ask for any amount of memory
             network = build_network(told.network, spec.shape, count)
             shapes = {f"net.{k}": v.shape for k, v in network.state_dict().items()} | {"log_prior": torch.Size([count])}
         state = read_weights(folder / f"{NAME}.safetensors", "raw", shapes, told.weights is not None)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from undrift import target as targets
 from undrift.denoiser import Denoiser
 from undrift.nn import Energy
+from undrift.nn.without_memory import without_memory
 from undrift.process import Process
 from undrift.recipe.build import TARGETS, build_network, build_process
 from undrift.recipe.limits import check_parts
@@ -67,7 +68,7 @@ def network_of(net: nn.Module, shape: tuple[int, ...], classes: int) -> dict[str
     options = {"kind": kind, "energy": energy, **{k: given[k] for k in _options(NETWORKS[kind])}}
     try:
         check_parts({"network": options})
-        with torch.device("meta"):
+        with without_memory():
             again = build_network(options, shape, classes)
     except Exception:  # of other data than these: whatever a constructor may raise
         return own(net)

@@ -120,7 +120,7 @@ print([name for task in os.listdir(here) if "gloo" in (name := open(f"{here}/{ta
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are listed in /proc")
 def test_no_thread_of_the_group_outlives_it():
     """One that does is still at work when the interpreter is taken down, and now and then ends the process by SIGABRT."""
-    ends = ended(command(2, program=("-c", THREADS)))
+    ends = ended(command(2, program=("-c", THREADS), fresh=True))
     assert_well(ends)
     assert [said.strip() for _, said, _ in ends] == ["[]", "[]"]
 
@@ -139,7 +139,9 @@ run()
 @pytest.mark.parametrize(("n", "codes"), [(1, [-6]), (2, [0, 0])])
 def test_no_fault_while_leaving_is_taken_for_a_failure(n, codes, alone, tmp_path):
     """An object that aborts the interpreter while it is taken down: alone it does, one of several processes never gets there."""
-    ends = ended(command(n, "sample", alone, "-n", 4, "--steps", 1, "--npz", tmp_path / "x.npz", program=("-c", BOMB)))
+    ends = ended(
+        command(n, "sample", alone, "-n", 4, "--steps", 1, "--npz", tmp_path / "x.npz", program=("-c", BOMB), fresh=True)
+    )
     assert [code for code, *_ in ends] == codes
     assert "samples" in ends[0][1] and (tmp_path / "x.npz").is_file()  # what was said is not lost
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.error import ModelError
+from undrift.nn.without_memory import without_memory
 from undrift.storage import open_file
 
 PUBLISHED = "6726825d"  # how the SHA-256 of the file behind published FIDs begins
@@ -200,7 +201,7 @@ def load_inception(path: Path) -> tuple[Inception, str]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; the weights of published FIDs are {_FILE}, of pytorch-fid or torch-fidelity")
     state = _read(path)
-    with torch.device("meta"):
+    with without_memory():
         network = Inception()
     for name, like in network.state_dict().items():
         if name.endswith("num_batches_tracked"):

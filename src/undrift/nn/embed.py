@@ -43,7 +43,8 @@ class Sinusoids(nn.Module):
         super().__init__()
         if width < 4 or width % 2:
             raise ValueError(f"`width` of the sinusoids must be even and at least 4, but is {width}; use 64.")
-        self.register_buffer("frequencies", 0.5 * 100 ** torch.linspace(0, 1, width // 2), persistent=False)
+        # On the CPU also where a network is built without memory: on "meta" the two would load torch's compiler, which takes seconds.
+        self.register_buffer("frequencies", 0.5 * 100 ** torch.linspace(0, 1, width // 2, device="cpu"), persistent=False)
 
     def forward(self, level: Tensor) -> Tensor:
         """Map (B,) levels to (B, width) features in [-1, 1]."""

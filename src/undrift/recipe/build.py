@@ -16,6 +16,7 @@ from undrift import target as targets
 from undrift.denoiser import Denoiser
 from undrift.error import RecipeError, nearest
 from undrift.nn import Energy
+from undrift.nn.without_memory import without_memory
 from undrift.process import Process
 from undrift.recipe.conditions import condition_of
 from undrift.recipe.options import union_of
@@ -106,7 +107,7 @@ def same_network(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def check_memory(network: Mapping[str, Any], shape: tuple[int, ...], classes: int, condition: Any, copies: int) -> None:
     """Refuse a network of which so many copies do not fit into memory, before it is built. Raises RecipeError."""
-    with torch.device("meta"):
+    with without_memory():
         count = sum(p.numel() for p in build_network(network, shape, classes, condition).parameters())
     if 4 * copies * count > (free := memory()):
         raise RecipeError(
