@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     ),
     "Models": (
         "A denoiser with the spec of its data.",
-        "Model Guidance Sampling Cascade load_cascade Judgement Budget UndriftError",
+        "Model Guidance Sampling Cascade load_cascade Judgement Budget UndriftError export",
     ),
 }
 MODULES = (

@@ -67,7 +67,7 @@ def _run(words, env, files, code):
         opened = os.open(file, os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, stream)
         os.close(opened)
-    sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     import torch
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         error as error,
         evaluation as evaluation,
         exact as exact,
+        formats as formats,
         guidance as guidance,
         imputation as imputation,
         inverse as inverse,
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
         Empirical as Empirical,
         GaussianMixture as GaussianMixture,
     )
+    from undrift.formats.export import export as export
     from undrift.guidance import (
         Compose as Compose,
         Edit as Edit,
@@ -217,6 +219,7 @@ _PLACES = {
     "plot.show": "Picture Samples show",
     "model": "Model",
     "model_file": "load save",
+    "formats.export": "export",
     "training.fit": "fit Training",
     "training.settings": "Settings",
     "training.session": "train",
@@ -230,7 +233,7 @@ _PLACES = {
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 _MODULES = (
     "process", "target", "denoiser", "times", "noise", "condition", "exact", "reverse", "objective", "bound", "solver", "sampler",
-    "guidance", "imputation", "inverse", "likelihood", "nn", "data", "recipe", "model", "cascade", "run", "metrics", "evaluation",
+    "guidance", "imputation", "inverse", "likelihood", "nn", "data", "recipe", "model", "cascade", "run", "formats", "metrics", "evaluation",
     "tuning", "diagnosis", "training", "plot", "study", "error",
 )  # fmt: skip
 __all__ = [*_HOME, *_MODULES]
