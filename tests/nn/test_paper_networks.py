@@ -158,7 +158,7 @@ def test_networks_of_pictures_say_so(kind):
         with pytest.raises(RecipeError, match=rf"network.kind={kind} wants images \(C, H, W\), but these data have shape"):
             build_network({"kind": kind, "widths": [4, 4, 4, 4]}, shape, 0)
     with pytest.raises(RecipeError, match=r"condition.kind=text is told to pictures; use network.kind=unet"):
-        build_network({"kind": kind}, (1, 8, 8), 0, {"kind": "text", "width": 8})
+        build_network({"kind": kind}, (1, 8, 8), 0, {"kind": "text", "width": 8, "words": ["a"], "length": 1, "examples": ["a"]})
 
 
 X, LEVEL = torch.zeros(2, 1, 8, 8), torch.zeros(2)

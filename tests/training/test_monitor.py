@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from undrift.run.loggers import Boards, flat
 
 import undrift as ud
 from undrift.cli import main
@@ -21,6 +20,7 @@ from undrift.recipe.read import load_recipe, read_recipe
 from undrift.run.log import read_log
 from undrift.training.curves import spark
 from undrift.training.divergence import Diverged
+from undrift.training.loggers import Boards, flat
 from undrift.training.monitor import Monitor, Outputs
 from undrift.training.quality import Quality
 from undrift.training.session import Session, run, train_run
