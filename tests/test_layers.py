@@ -40,4 +40,4 @@ def test_every_room_is_in_a_layer():
     rooms = {
         p.stem for p in source.iterdir() if (p.suffix == ".py" or (p / "__init__.py").is_file()) and not p.stem.startswith("__")
     }
-    assert rooms == {name for layer in contract() for name in layer} | set()
+    assert rooms == {name for layer in contract() for name in layer}

@@ -28,7 +28,7 @@ def demo(
     fresh: bool,
     console: Console,
     started: float,
-    place: Callable[[Path], Path],
+    place: Callable[..., Path],
 ) -> Judgement:
     """Train `recipe` (or take its run up again), then show all that a newcomer wants to see.
 
@@ -39,13 +39,14 @@ def demo(
         fresh: Start over, putting an existing run aside.
         console: Where to speak.
         started: `time.perf_counter()` when the program started.
-        place: Where a file goes instead, if somebody else's stands there.
+        place: Where a file goes instead, if somebody else's stands there, or at one of the suffixes that are written beside it.
     """
     train_run(recipe, overrides, out, fresh, console, started)
     model = load(out)
     classes = len(model.spec.classes)
-    names = ("samples/grid.png", "samples/denoising.png", "samples/denoising.gif", "samples/neighbours.png", "report.html")
-    grid, strip, gif, nearest, report = (place(out / name) for name in names)
+    names = ("samples/grid.png", "samples/denoising.png", "samples/denoising.gif", "samples/neighbours.png")
+    grid, strip, gif, nearest = (place(out / name) for name in names)
+    report = place(out / "report.html", ".json")
     labels = [i % classes for i in range(10 * classes)]
     samples = model.draw(len(labels), labels, seed=0)
     picture.save_image(picture.grid(samples, model.spec, classes), grid, "undrift demo")

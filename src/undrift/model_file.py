@@ -19,7 +19,7 @@ from undrift.description import CURE, read_description, write_description
 from undrift.device import choose_device
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
-from undrift.nn.without_memory import without_memory
+from undrift.nn.building import without_memory
 from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
 from undrift.recipe.build import build_denoiser, build_network, build_process, build_target

@@ -20,8 +20,8 @@ from undrift.guidance import NoisyClassifier
 from undrift.model import Model
 from undrift.model_file import read_weights
 from undrift.nn import MLPClassifier, UNetClassifier
-from undrift.nn.without_memory import without_memory
-from undrift.recipe.build import ProcessOptions, build_process, in_float32
+from undrift.nn.building import in_float32, without_memory
+from undrift.recipe.build import ProcessOptions, build_process
 from undrift.recipe.options import kinds
 from undrift.schema import Facts, read_json
 from undrift.storage import reason, write_text

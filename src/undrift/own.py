@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from undrift import target as targets
 from undrift.denoiser import Denoiser
 from undrift.nn import Energy
-from undrift.nn.without_memory import without_memory
+from undrift.nn.building import without_memory
 from undrift.process import Process
 from undrift.recipe.build import TARGETS, build_network, build_process
 from undrift.recipe.limits import check_parts

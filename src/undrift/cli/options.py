@@ -52,6 +52,11 @@ def class_name(parser: argparse.ArgumentParser, what: str) -> None:
 def seed_and_weights(parser: argparse.ArgumentParser, what: str = "another seed draws other samples (default: 0)") -> None:
     """Of all randomness; and which weights of the model."""
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help=what)
+    weights(parser)
+
+
+def weights(parser: argparse.ArgumentParser) -> None:
+    """Which weights of the model."""
     parser.add_argument(
         "--weights", default="ema", metavar="NAME", help="ema: averaged over the training (default); or raw: the last ones"
     )

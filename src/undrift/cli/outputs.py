@@ -16,7 +16,7 @@ import numpy as np
 from undrift.error import OutputError, UndriftError
 from undrift.model import Model
 from undrift.plot.picture import kind_of, written_by
-from undrift.recipe.read import read_recipe
+from undrift.run import Run
 from undrift.schema import parse_json
 from undrift.storage import Named, Place, is_stream, open_file, path_of, read_text, signature, write_atomically
 
@@ -70,7 +70,7 @@ def inputs(arguments: argparse.Namespace) -> list[Path]:
              for name in _READ if (value := getattr(arguments, name, None)) is not None]  # fmt: skip
     for run in getattr(arguments, "runs", None) or [getattr(arguments, "run", None)]:
         with suppress(UndriftError, TypeError):
-            given.append(read_recipe(run / "config.yaml").data_dir or "")
+            given.append(Run(run).recipe.data_dir or "")
     return [Path(word) for word in given if word and os.path.exists(word)]
 
 

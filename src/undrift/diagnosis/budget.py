@@ -161,6 +161,7 @@ def diagnose(
         check_denoiser(other, "other")
     if n < LEAST:
         raise UndriftError(f"-n {n}: too few samples for error bars; ask for at least {LEAST}")
+    criteria.check_comparable(metric)
     given = None if scale is None and w is None else float(guidance_scale(scale, w))
     if given is not None and not math.isfinite(given):
         raise UndriftError("a guidance scale is a finite number, such as --scale 2 or -w 1")

@@ -15,7 +15,7 @@ from undrift.error import UndriftError
 from undrift.exact import GaussianMixture
 from undrift.model import Model
 from undrift.model_file import load
-from undrift.recipe.read import read_recipe
+from undrift.run import Run
 
 
 def as_users_get_them(model: Model) -> Callable[[Tensor], Tensor]:
@@ -25,7 +25,7 @@ def as_users_get_them(model: Model) -> Callable[[Tensor], Tensor]:
 
 def law_of(model: Model, folder: Path) -> GaussianMixture | None:
     """The law of the data in model space, where it is known: that of the toy `mixture`."""
-    data = read_recipe(folder / "config.yaml").data
+    data = Run(folder).recipe.data
     if data.get("kind") != "toy" or data.get("name", "mixture") != "mixture":
         return None
     means, std = mixture_law()

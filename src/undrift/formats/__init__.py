@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from undrift.error import UndriftError, nearest, short
 from undrift.formats import torch_program
 from undrift.model import Model
 
@@ -25,3 +26,10 @@ class Format(NamedTuple):
 
 
 FORMATS: dict[str, Format] = {"torch": Format(".pt2", torch_program.write, torch_program.check)}
+
+
+def format_named(name: str) -> Format:
+    """The format of a name. Raises UndriftError for an unknown one."""
+    if name not in FORMATS:
+        raise UndriftError(f'format "{short(name)}" is unknown{nearest(short(name), FORMATS)}')
+    return FORMATS[name]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from undrift.argument import instance, path as place_of
-from undrift.error import UndriftError, nearest, short
-from undrift.formats import FORMATS
+from undrift.error import UndriftError
+from undrift.formats import format_named
 from undrift.model import Model
 from undrift.storage import Place, write_atomically
 
@@ -24,9 +24,7 @@ def export(model: Model, place: str | Path | Place, to: str = "torch") -> None:
         OutputError: the file cannot be written, or computes something else.
     """
     instance(model, "model", Model, "give a Model, as undrift.fit, train or load returns it")
-    if to not in FORMATS:
-        raise UndriftError(f'format "{short(to)}" is unknown{nearest(short(to), FORMATS)}')
-    form = FORMATS[to]
+    form = format_named(to)
     where = place_of(place, "place", "name a file") if isinstance(place, (str, Path)) else place
     if Path(str(where)).suffix.lower() != form.suffix:
         raise UndriftError(f"{where}: a file of format {to} is named {form.suffix}; name it so")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from undrift.denoiser import Denoiser, network_input
 from undrift.error import OutputError, UndriftError
 from undrift.model import Model
+from undrift.nn import Energy
 from undrift.process import expand
 from undrift.storage import signature
 from undrift.target import solve
@@ -55,10 +56,13 @@ def write(model: Model, path: Path) -> None:
     """
     if model.told is not None:
         raise UndriftError(f"a program takes a class and nothing else, and this model draws from {model.told.needs}")
-    if getattr(model.denoiser.net, "learned_variance", False):
+    if isinstance(model.denoiser.net, Energy):
+        raise UndriftError("a program has no derivatives, and this network is the gradient of an energy")
+    inputs, batch = _inputs(model, 3), torch.export.Dim.DYNAMIC
+    with torch.no_grad():
+        _, variances = model.denoiser.outputs(*inputs)
+    if variances is not None:
         raise UndriftError("a program gives data and noise, and this model has learned variances besides")
-    batch = torch.export.Dim.DYNAMIC
-    inputs = _inputs(model, 3)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

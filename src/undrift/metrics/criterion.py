@@ -35,6 +35,12 @@ def comparable() -> list[str]:
     return [key for key, metric in METRICS.items() if metric.better == "lower" and metric.of != "inception"]
 
 
+def check_comparable(metric: str | None) -> None:
+    """Raise UndriftError for a metric that settings cannot be compared by; None is the usual one."""
+    if metric is not None and metric not in comparable():
+        raise UndriftError(f'metric "{short(metric)}" is none to compare by{nearest(short(metric), comparable())}')
+
+
 @dataclass(frozen=True)
 class Criterion:
     """How samples are compared.
@@ -67,21 +73,21 @@ def of_data(reference: Reference, labels: Tensor | None = None, metric: str | No
     Raises:
         UndriftError: an unknown metric, or one that these data or so few samples do not allow.
     """
+    check_comparable(metric)
     judge = None if labels is None else reference.judge
     labels = None if judge is None else labels  # without a classifier nobody can say what a sample is of
     key, refused = metric or ("energy" if judge is None else "frechet"), ""
-    if key not in comparable():
-        raise UndriftError(f'metric "{short(key)}" is none to compare by{nearest(short(key), comparable())}')
     pictures = METRICS[key].of == "features"
     if pictures and not seen_by_a_network(reference.train.spec):
         raise UndriftError(f"metric {key} is of pictures of at least 8 x 8; these data are none, so compare by energy")
     space = reference.features if pictures else reference.values
-    if metric is None and key == "frechet" and key in space.missing:
-        key, refused = "kernel", f"; no Fréchet distance: {space.missing[key].removesuffix('; read the kernel distance')}"
     try:
         measure = space.measure(key)
-    except Unmeasurable as why:
-        raise UndriftError(f"metric {key}: {why}") from None
+    except Unmeasurable as error:
+        if metric is not None:
+            raise UndriftError(f"metric {key}: {error}") from None
+        key, refused = "kernel", f"; no Fréchet distance: {error.why}"
+        measure = space.measure(key)
 
     def quality(y: Tensor) -> Estimate:
         found = measure.of(space.see(y, None if labels is None else labels[: len(y)]))

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from undrift.data import Dataset
-from undrift.metrics.recognition import Judge, fit, read_cache, single, write_cache
+from undrift.metrics.recognition import Judge, fit, read_cache, write_cache
 from undrift.nn import Classifier
+from undrift.nn.building import in_float32
 
 COARSE = 16  # pixels a side, at most, of the picture that an autoencoder draws
 
@@ -61,7 +62,7 @@ class Encoder(nn.Module):
         return float(1 - (self(x) - goal).square().sum() / (goal - goal.mean(0)).square().sum().clamp(min=1e-12))
 
 
-@single()
+@in_float32()
 def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None) -> Encoder:
     """Train the autoencoder on `train`; a cached one of the same data is read back.
 

@@ -187,7 +187,7 @@ def _root(rows: Tensor) -> Tensor:
 def _against(space: Space) -> Measure:
     frechet = Frechet(space.train.rows, space.train.strata)
     if (why := frechet.refusal(space.samples)) is not None:
-        raise Unmeasurable(f"{why}; read the kernel distance")
+        raise Unmeasurable(why, "; read the kernel distance")
     return Measure(lambda p: None if len(p.rows) < frechet.least else frechet(p.rows, p.strata), frechet.least)
 
 

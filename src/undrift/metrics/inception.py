@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undrift.error import ModelError
-from undrift.nn.without_memory import without_memory
+from undrift.nn.building import without_memory
 from undrift.storage import open_file
 
 PUBLISHED = "6726825d"  # how the SHA-256 of the file behind published FIDs begins

@@ -23,7 +23,15 @@ Kind = Literal["features", "inception", "values"]
 
 
 class Unmeasurable(Exception):
-    """Why a metric cannot be measured of these data, or of so few samples, in words."""
+    """A metric cannot be measured of these data, or of so few samples.
+
+    Attributes:
+        why: In words; `str` of it says besides what to read instead, where there is something.
+    """
+
+    def __init__(self, why: str, instead: str = "") -> None:
+        super().__init__(why + instead)
+        self.why = why
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from undrift.data import Dataset
 from undrift.data.order import Order
 from undrift.error import ModelError
 from undrift.nn import Classifier
+from undrift.nn.building import in_float32
 from undrift.noise import Noise
 from undrift.tensorfile import TensorFile, save_tensors
 
@@ -47,18 +48,7 @@ def accuracy(classifier: nn.Module, data: Dataset) -> float:
     return right / len(data)
 
 
-@contextmanager
-def single() -> Iterator[None]:
-    """Inside, what is made without a dtype is float32, whatever the caller's default is: data are, and results stay the same."""
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(usual)
-
-
-@single()
+@in_float32()
 def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | None = None) -> Judge:
     """Train the classifier on `train` and measure it on `held_out`; a cached one of the same data is read back.
 
@@ -86,7 +76,7 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
     return Judge(classifier, share, len(held_out))
 
 
-@single()
+@in_float32()
 def cached_judge(train: Dataset, held_out: Dataset, cache: Path, seed: int = 0) -> Judge | None:
     """The classifier that `train_judge` kept in a file, None if there is none of these data."""
     if (known := read_cache(cache, _key(train, held_out, seed))) is None:
@@ -143,7 +133,13 @@ def shifted(x: Tensor, noise: Noise) -> Tensor:
 
 
 def write_cache(path: Path, tensors: dict[str, Tensor], key: str) -> None:
-    """Keep tensors for the next time; `key` names what they were made of. Raises OutputError."""
+    """Keep tensors for the next time; `key` names what they were made of. Raises OutputError.
+
+    A whole file that is not sealed as ours are may be somebody else's, and stays: then nothing is kept.
+    """
+    with suppress(ModelError):
+        if not TensorFile(path).mark:
+            return
     save_tensors(path, tensors, key)
 
 

@@ -135,9 +135,14 @@ class Reference:
         if not seen_by_a_network(self.train.spec):
             everything = self.train.batch(torch.arange(len(self.train)))[0]
             return [by_distance("distance in units of the columns", y, real, everything)]
-        parts = (y, real, *(self.train.batch(rows)[0] for rows in torch.split(torch.arange(len(self.train)), 2000)))
-        seen = [features(self.network, part) for part in parts]
-        return [by_cosine(y, real, self.train), by_distance("distance in features", seen[0], seen[1], torch.cat(seen[2:]))]
+        own = features(self.network, y), self.features.held_out.rows, self._everything
+        return [by_cosine(y, real, self.train), by_distance("distance in features", *own)]
+
+    @cached_property
+    def _everything(self) -> Tensor:
+        """Features of all training examples: the same for every run that is compared."""
+        parts = torch.split(torch.arange(len(self.train)), 2000)
+        return torch.cat([features(self.network, self.train.batch(rows)[0]) for rows in parts])
 
 
 def seen_by_a_network(spec: Spec) -> bool:

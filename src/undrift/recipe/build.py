@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter
 from torch import nn
 
@@ -16,7 +14,7 @@ from undrift import target as targets
 from undrift.denoiser import Denoiser
 from undrift.error import RecipeError, nearest
 from undrift.nn import Energy
-from undrift.nn.without_memory import without_memory
+from undrift.nn.building import in_float32, without_memory
 from undrift.process import Process
 from undrift.recipe.conditions import condition_of
 from undrift.recipe.options import union_of
@@ -114,17 +112,6 @@ def check_memory(network: Mapping[str, Any], shape: tuple[int, ...], classes: in
             f"network: its {count:,} parameters take {4 * copies * count / 2**30:,.1f} GiB to train, and {free / 2**30:,.1f} GiB are "
             "free; give a smaller one (network.width, network.widths, network.depth)"
         )
-
-
-@contextmanager
-def in_float32() -> Iterator[None]:
-    """While something is built: its numbers are float32, whatever torch makes by default."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _built(where: str, make: Callable[..., Any], options: dict[str, Any]) -> Any:

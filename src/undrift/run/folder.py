@@ -8,19 +8,18 @@ from typing import Any
 
 from undrift.data import Dataset, as_trained, load_split
 from undrift.error import UndriftError
-from undrift.guidance import NoisyClassifier
 from undrift.model import Model
-from undrift.model_file import load
 from undrift.recipe.read import read_recipe
 from undrift.recipe.recipe import Recipe
-from undrift.run.guide import named_guide
 from undrift.run.log import read_log
 
 CONFIG = "config.yaml"  # the recipe of a run
 
 
 class Run:
-    """The folder of a run: its recipe, data, model and log, each read when it is asked for.
+    """The folder of a run: its recipe, data and log, each read when it is asked for.
+
+    Its model is what `undrift.load` reads, and that of an earlier step `load_earlier`.
 
     Args:
         folder: As `undrift train --out` names it.
@@ -57,14 +56,6 @@ class Run:
         if model.trained.get("data_hash", train.content_hash()) != train.content_hash():
             raise UndriftError(f"{train.name} is not what the model was trained on; give its own --data-dir")
         return train, held_out
-
-    def model(self, weights: str = "ema") -> Model:
-        """The model, with its averaged or its raw weights. Raises ModelError: there is none, or it is damaged."""
-        return load(self.folder, weights)
-
-    def guide(self, name: str | None, model: Model) -> NoisyClassifier | Model | None:
-        """What guides its samples, by name; see `named_guide`."""
-        return named_guide(name, self.folder, model)
 
     def records(self) -> list[dict[str, Any]]:
         """Its log so far, also while it trains. Raises OSError: there is a log that cannot be read."""

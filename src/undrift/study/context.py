@@ -18,6 +18,7 @@ from undrift import __version__
 from undrift.data import Dataset, load_split
 from undrift.error import DataError, UndriftError
 from undrift.metrics.estimate import Estimate
+from undrift.metrics.metric import Unmeasurable
 from undrift.metrics.recognition import Judge
 from undrift.metrics.reference import Reference
 from undrift.model import Model
@@ -162,11 +163,12 @@ class StudyContext:
         with self.preparing("the classifier that judges"):
             self.out.mkdir(parents=True, exist_ok=True)
             found = Reference(*self.data, self.samples, cache=self.out)
-            missing = found.features.missing
-        if (why := missing.get("frechet")) is not None:
-            raise UndriftError(
-                f"the studies judge by the Fréchet distance: {why.partition(';')[0]}; give a run that holds out more"
-            )
+            try:
+                found.features.measure("frechet")
+            except Unmeasurable as error:
+                raise UndriftError(
+                    f"the studies judge by the Fréchet distance: {error.why}; give a run that holds out more"
+                ) from None
         return found
 
     @property

@@ -7,7 +7,7 @@ import torch
 import undrift as ud
 from undrift import times as grids
 from undrift.noisy_classifier import save_classifier
-from undrift.recipe.read import read_recipe
+from undrift.run import Run
 from undrift.study.base import Claim, Measured, Seen, Study, plus_minus, share
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
@@ -23,7 +23,7 @@ def guide(context: StudyContext) -> ud.NoisyClassifier:
     model, folder = context.model("003-score"), context.out / "models" / "003-classifier"
     if not (folder / "noisy_classifier.json").is_file():
         with context.preparing("the classifier of noisy digits"):
-            recipe = read_recipe(context.folder("003-score") / "config.yaml")
+            recipe = Run(context.folder("003-score")).recipe
             save_classifier(train_classifier(model, recipe, context.data[0], steps=context.count(1500, 5000)), folder)
     return ud.load_classifier(folder, model)
 

@@ -106,6 +106,7 @@ def frontier(
     """
     if n < LEAST:
         raise UndriftError(f"-n {n}: too few samples to tell settings apart; ask for at least {LEAST}")
+    criteria.check_comparable(metric)
     if not evaluations or min(evaluations) < 1 or max(evaluations) > 1000:
         raise UndriftError("numbers of evaluations are whole numbers from 1 to 1,000; write --evaluations 5,10,20")
     chosen = names("sampler", _all(samplers, USUAL_SAMPLERS, SAMPLERS), SAMPLERS)

@@ -22,13 +22,13 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Print the averages with their losses, and adopt the best."""
     from undrift.description import read_description
-    from undrift.recipe.read import read_recipe
+    from undrift.run import Run
     from undrift.training.averages import adopt, candidates, settled
     from undrift.training.setup import plan, prepare
 
     read_description(arguments.run)  # says what is missing
     overrides = {"data_dir": arguments.data_dir} if arguments.data_dir is not None else {}
-    name = read_recipe(arguments.run / "config.yaml").recipe
+    name = Run(arguments.run).recipe.recipe
     trainer, _, _, held_out = prepare(plan(name, overrides, arguments.run, False)[0], arguments.run)
     found, notes = candidates(trainer, held_out)
     for note in [*trainer.notes, *notes]:

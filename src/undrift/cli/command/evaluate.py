@@ -1,4 +1,4 @@
-"""Judge samples: every figure beside that of real held-out data.
+"""Judge samples: every metric beside that of real held-out data.
 
 Also finds copies of training data, and counts the classes. Writes RUN/report.html and RUN/report.json. Several runs on the same data are
 compared, with the same noise, in comparison.html and comparison.json in the folder of the first.

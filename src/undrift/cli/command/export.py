@@ -16,20 +16,17 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     options.run_folder(parser)
     parser.add_argument("--to", type=name, default="torch", metavar="FORMAT", help="torch (default): a program of torch.export")
     parser.add_argument("--out", type=output, metavar="FILE", help="the file (default: RUN/model with the suffix of the format)")
-    parser.add_argument("--weights", default="ema", metavar="NAME", help="ema: averaged over the training (default); or raw")
+    options.weights(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Write the file, and say how it is called."""
     from undrift.cli.outputs import check_outputs
-    from undrift.error import UndriftError, nearest, short
-    from undrift.formats import FORMATS
+    from undrift.formats import format_named
     from undrift.formats.export import export
     from undrift.model_file import load
 
-    if arguments.to not in FORMATS:
-        raise UndriftError(f'--to "{short(arguments.to)}" is unknown{nearest(short(arguments.to), FORMATS)}')
-    suffix = FORMATS[arguments.to].suffix
+    suffix = format_named(arguments.to).suffix
     place = arguments.out or arguments.run / f"model{suffix}"
     check_outputs(arguments, (place, suffix))
     model = load(arguments.run, arguments.weights)

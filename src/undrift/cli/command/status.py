@@ -24,7 +24,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
     from undrift.cli.outputs import check_outputs
     from undrift.plot.picture import save_image
-    from undrift.run.log import NAME, damaged_lines, read_log
+    from undrift.run import Run
+    from undrift.run.log import NAME, damaged_lines
     from undrift.training.curves import lines, picture
     from undrift.training.setup import settings_of
     from undrift.training.status import status_of
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     folder = arguments.run
     settings = settings_of(folder)
     check_outputs(arguments, (arguments.out, None))
-    records = read_log(folder)
+    records = Run(folder).records()
     status = status_of(records, settings)
     age = time.time() - (folder / NAME).stat().st_mtime if records else None
     if arguments.json:

@@ -75,10 +75,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _kind(arguments: argparse.Namespace) -> str:
     """The folder's name where none is given: by the data, and the papers' settings apart."""
-    from undrift.recipe.read import read_recipe
+    from undrift.run import Run
 
     if arguments.model is not None and (arguments.model / "config.yaml").is_file():
-        kind = str(read_recipe(arguments.model / "config.yaml").data.get("kind", "digits"))
+        kind = str(Run(arguments.model).recipe.data.get("kind", "digits"))
     else:
         kind = "digits" if arguments.data_dir is None else "mnist"
     return f"{kind}-paper" if arguments.paper_settings else kind

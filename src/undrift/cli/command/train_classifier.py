@@ -28,7 +28,6 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.evaluation.classifier_calibration import by_level, table
     from undrift.model_file import load
     from undrift.noisy_classifier import NAME, save_classifier
-    from undrift.recipe.read import read_recipe
     from undrift.run import Run
     from undrift.training.noisy_classifier import train_classifier
 
@@ -36,10 +35,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     model = load(folder)
     for kind in ("json", "safetensors"):
         check_writable(folder / f"{NAME}.{kind}", f".{kind}")
-    recipe = read_recipe(folder / "config.yaml")
-    train, held_out = Run(folder, arguments.data_dir).data()
+    of = Run(folder, arguments.data_dir)
+    train, held_out = of.data()
     with Terminal().status("training") as status:
-        trained = train_classifier(model, recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=status.update)
+        trained = train_classifier(model, of.recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=status.update)
     for line in table(by_level(trained.classifier, held_out), trained.classifier, held_out):
         print(line)
     save_classifier(trained, folder)

@@ -15,6 +15,8 @@ from undrift.noise import Noise
 from undrift.recipe.conditions.base import ConditionKind
 from undrift.upscale import enlarging
 
+_ALONE = "this model enlarges small pictures and was given none; put it behind another: undrift.Cascade"
+
 
 class UpscaleOptions(ConditionKind):
     """The picture itself is told, `factor` times smaller and with noise of a level up to `augment`, that level, and the class."""
@@ -52,9 +54,8 @@ class UpscaleOptions(ConditionKind):
 
     def check_classes(self) -> None:
         """A class alone is not enough."""
-        raise UndriftError("this model enlarges small pictures and was given none; put it behind another: undrift.Cascade")
+        raise UndriftError(_ALONE)
 
     def asked(self, each: list[Any]) -> Condition:
         """Raises UndriftError: a class alone is not enough."""
-        self.check_classes()
-        raise AssertionError
+        raise UndriftError(_ALONE)

@@ -1,4 +1,4 @@
-"""Networks built without memory for their weights, to know their shapes before anything is spent on them."""
+"""How networks are built: in float32, or without memory, to know their shapes before anything is spent on them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ class _NoInitialisation(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"] if "tensor" in kwargs else args[0]
         return func(*args, **kwargs)
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """While something is built, what is made without a dtype is float32, whatever the caller's default is."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
