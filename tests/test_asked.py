@@ -53,6 +53,16 @@ def test_both_at_once_is_an_error(name):
         (CALLS | FLOWS)[name](guidance=2.0)
 
 
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_flows_answer_unknown_words_too(name):
+    x = torch.ones(3, 1, 8, 8) if name == "decode" else X
+    call = (lambda **k: MODEL.interpolate(x, x, **k)) if name == "interpolate" else (lambda **k: getattr(MODEL, name)(x, **k))
+    with pytest.raises(TypeError, match='`stps` is no argument here — did you mean "steps"'):
+        call(stps=3)
+    with pytest.raises(TypeError, match='`guidance_scale` is no argument here — did you mean "scale"'):
+        call(guidance_scale=3)
+
+
 def test_words_that_mean_nothing_are_answered_with_the_nearest():
     with pytest.raises(TypeError, match='`stepps` is no argument here — did you mean "steps"'):
         MODEL.sample(2, stepps=3)

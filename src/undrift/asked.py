@@ -9,8 +9,9 @@ alone):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, fields, replace
+from inspect import signature
 from itertools import islice
 from typing import Any, Protocol, TypedDict, TypeVar
 
@@ -130,11 +131,19 @@ def none_left(given: Any, known: Sequence[str] = ()) -> None:
         given: What is left of the keyword arguments.
         known: What else would have been understood.
     """
+    _refuse(given, [*(f.name for kind in (Guidance, Sampling) for f in fields(kind)), *known])
+
+
+def check_words(given: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Raise TypeError for words that a function of the flow does not take by name, with the nearest that it does, or `Guidance`."""
+    takes = [p.name for p in signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    _refuse({k: v for k, v in given.items() if k not in takes}, [*takes, *(f.name for f in fields(Guidance))])
+
+
+def _refuse(given: Mapping[str, Any], known: Sequence[str]) -> None:
     if given:
         name = next(iter(given))
-        words = [f.name for kind in (Guidance, Sampling) for f in fields(kind)]
-        every = list(dict.fromkeys([*words, *known]))
-        raise TypeError(f"`{name}` is no argument here{hint(name, every)}")
+        raise TypeError(f"`{name}` is no argument here{hint(name, list(dict.fromkeys(known)))}")
 
 
 def _merged(usual: V, value: V | None, given: dict[str, Any], also: dict[str, Any], name: str) -> V:

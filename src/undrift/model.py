@@ -26,6 +26,7 @@ from undrift.asked import (
     Words,
     as_numbers,
     as_sampler,
+    check_words,
     each_of,
     guidance_of,
     named,
@@ -297,6 +298,7 @@ class Model:
         choice(unit, "unit", ("nats", "bits/dim"))
         step = None if draws == 0 else Dequantize(1 / self.spec.units(self.spec.scale, y.double()), draws)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
+        check_words(options, log_likelihood)
         found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options)
         value = found.value if draws else found.value + self.spec.log_abs_det()
         if unit == "nats":
@@ -362,6 +364,7 @@ class Model:
         """Data in data units to latents `(B, *shape)`, on the scale of the prior. Options of `undrift.encode`."""
         y = self.to_model(x)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
+        check_words(options, encode)
         return encode(denoiser, y, cond=labels, **options)
 
     def decode(
@@ -379,12 +382,14 @@ class Model:
                 f"`z` has shape {tuple(z.shape)} and is of {z.dtype}; give floats (B, *shape), as `encode` makes them"
             )
         denoiser, labels = self._guided(len(z), guidance_of(cond, guidance, options))
+        check_words(options, decode)
         return Samples.of(self.spec.from_model(decode(denoiser, z, cond=labels, **options)), self.spec)
 
     def round_trip(self, x: Tensor, cond: Asked = None, *, guidance: Guidance | None = None, **options: Any) -> Tensor:
         """`(B,)`: the largest error of an entry by `encode` and `decode`, in model space and before rounding."""
         y = self.to_model(x)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
+        check_words(options, encode)
         return round_trip(denoiser, y, cond=labels, **options)
 
     def interpolate(
@@ -410,6 +415,7 @@ class Model:
             raise UndriftError("`cond_b` is the class of b: give the class of a as well (`cond`)")
         denoiser, first = self._guided(len(y_a), asked)
         last = self.condition(len(y_b), cond_b)
+        check_words(options, encode)
         return self.spec.from_model(interpolate(denoiser, y_a, y_b, n, kind, cond=first, cond_b=last, **options))
 
     def to_model(self, x: Tensor, name: str = "x") -> Tensor:

@@ -65,8 +65,8 @@ def test_the_floor_is_what_the_metric_says_of_held_out_examples(run):
     ("metric", "message"),
     [
         ("enrgy", "did you mean .energy."),
-        ("recall", "is none to compare by"),
-        ("inception_frechet", "is none to compare by"),
+        ("recall", "cannot be compared by"),
+        ("inception_frechet", "cannot be compared by"),
         ("frechet", "is of pictures of at least 8 x 8"),
         ("correlation", "one column only"),
     ],

@@ -38,7 +38,7 @@ def comparable() -> list[str]:
 def check_comparable(metric: str | None) -> None:
     """Raise UndriftError for a metric that settings cannot be compared by; None is the usual one."""
     if metric is not None and metric not in comparable():
-        raise UndriftError(f'metric "{short(metric)}" is none to compare by{nearest(short(metric), comparable())}')
+        raise UndriftError(f'metric "{short(metric)}" cannot be compared by{nearest(short(metric), comparable())}')
 
 
 @dataclass(frozen=True)
