@@ -112,8 +112,8 @@ class GaussianMixture(AnyDenoiser):
 
     def forward(self, x: Tensor, t: Tensor | float, cond: Any = None) -> Prediction:
         """The exact `Prediction` at `x` `(B, *D)`; `cond` `(B,)` class numbers, -1 for any, restricts the mixture."""
-        joint, total, gap = self._parts(x, t, cond)
         alpha, sigma = self._scales(x, t)
+        joint, total, gap = self._parts(x, alpha, sigma, cond)
         share = joint.softmax(1)
         # Component k: data = m + alpha C total^-1 gap, noise = sigma total^-1 gap. Both finite for any alpha, sigma, C.
         if gap is None:
@@ -133,11 +133,11 @@ class GaussianMixture(AnyDenoiser):
 
     def log_prob(self, x: Tensor, t: Tensor | float | None = None, cond: Any = None) -> Tensor:
         """log p_t(x) in nats, `(B,)` float64; `t=None` is the clean law itself."""
-        return self._parts(x, t, cond)[0].logsumexp(1)
+        return self._parts(x, *self._scales(x, t), cond)[0].logsumexp(1)
 
     def posterior(self, x: Tensor, t: Tensor | float | None = None) -> Tensor:
         """Class probabilities p(y | x_t), `(B, C)` float64: what an optimal noisy classifier would say."""
-        share = self._parts(x, t, None)[0].softmax(1)
+        share = self._parts(x, *self._scales(x, t), None)[0].softmax(1)
         return share.new_zeros(len(x), self.classes).index_add_(1, self.labels, share)
 
     def sample(self, n: int, noise: Noise, t: Tensor | float | None = None) -> Tensor:
@@ -218,23 +218,22 @@ class GaussianMixture(AnyDenoiser):
 
     def _scales(self, x: Tensor, t: Tensor | float | None) -> tuple[Tensor, Tensor]:
         """alpha and sigma as () or (B, 1) float64; one and zero for the clean law."""
+        if tuple(batch(x).shape[1:]) != self.shape:
+            raise ValueError(f"`x` has shape {tuple(x.shape)}; this mixture wants (B, {', '.join(map(str, self.shape or ()))}).")
         if t is None:
             return torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         alpha, sigma = self.process(time_within(self.process, t, x))
         like = self.means.new_empty(len(x), 1)
         return expand(alpha, like), expand(sigma, like)
 
-    def _parts(self, x: Tensor, t: Tensor | float | None, cond: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _parts(self, x: Tensor, alpha: Tensor, sigma: Tensor, cond: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """log w_k N(x; ...) (B, K); variance in each direction (B or 1, K[, d]); gap in the eigenbasis, if there is one."""
-        if tuple(batch(x).shape[1:]) != self.shape:
-            raise ValueError(f"`x` has shape {tuple(x.shape)}; this mixture wants (B, {', '.join(map(str, self.shape or ()))}).")
-        alpha, sigma = self._scales(x, t)
         flat, dim = x.flatten(1).double(), self.means.shape[1]
         if self.basis is None:
             gap = None
             total = (alpha**2 * self.variance[:, 0] + sigma**2).clamp(min=1e-60)  # a point without noise: the nearest wins
             if len(self.means) < 64:  # exact differences and no matrix product, so that row i does not depend on the batch
-                squares = torch.stack([(flat - alpha * m).square().sum(1) for m in self.means], 1)
+                squares = (flat - alpha * self.means[:, None]).square().sum(-1).mT
             else:  # in float64 the cancellation costs 1e-15 |x|^2, far below sigma^2 at any level worth sampling
                 cross = alpha * (flat @ self.means.mT)
                 norms = alpha**2 * self.means.square().sum(1)
@@ -267,7 +266,7 @@ class GaussianMixture(AnyDenoiser):
 def _mix(share: Tensor, means: Tensor) -> Tensor:
     """share (B, K) times means (K, d), row by row, so that row i does not depend on the batch."""
     if len(means) < 64:
-        return torch.stack([share[:, k, None] * means[k] for k in range(len(means))]).sum(0)
+        return (share.mT.contiguous()[..., None] * means[:, None]).sum(0)
     return share @ means
 
 

@@ -1,5 +1,7 @@
 """The rules of the house, for every sampler."""
 
+import collections
+import dataclasses
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import torch
 import undrift as ud
 from conftest import ALL_SAMPLERS, Counted, mixture, same_law
 from undrift import times as grids
+from undrift.process.base import remembering
 from undrift.sampler.base import State
 from undrift.solver import RK4
 
@@ -271,3 +274,34 @@ def test_what_is_no_denoiser_and_no_sampler_is_named():
         TypeError, match=r"Wrong.step returned Tensor, but must return a State: `return state.next\(x, s, data\)`"
     ):
         ud.sample(law, 4, Wrong())
+
+
+@pytest.mark.parametrize("kind", ALL_SAMPLERS)
+def test_a_step_asks_the_process_about_a_time_once(kind):
+    asked = collections.Counter()
+
+    @dataclasses.dataclass(frozen=True)
+    class Asked(ud.VP):
+        def alpha(self, t):
+            asked.update(t.flatten().tolist())
+            return super().alpha(t)
+
+    process = Asked()
+    law = mixture(process)
+    sampler = ALL_SAMPLERS[kind][0]
+    grid = ud.times.straight(process, 6)
+    asked.clear()
+    list(sampler(law, State(torch.ones(2, 2), grid[0]), grid, ud.Noise(range(2))))
+    # As the end of a step, the start of the next, and what a multistep solver looks back at. RePaint goes back itself.
+    assert kind in ("repaint", "adaptive") or max(asked.values()) <= 4, asked
+
+
+def test_what_a_step_remembers_of_a_process_is_what_it_would_say_again():
+    process, t = ud.VP(), torch.tensor(0.5, dtype=torch.float64)
+    with remembering():
+        first, log_snr = process(t), process.log_snr(t)
+        assert process(t) is first and process.log_snr(t) is log_snr
+        assert ud.VP(beta_max=9.0)(t)[0] != first[0], "another process"
+        t.mul_(0.5)
+        assert process(t)[0] == ud.VP()(torch.tensor(0.25, dtype=torch.float64))[0], "another time in the same tensor"
+    assert process(t) is not process(t), "nothing is kept for longer than a step"

@@ -21,10 +21,12 @@ working defaults (automatic differentiation, bisection) that the processes below
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -61,6 +63,35 @@ def expand(t: Tensor, x: Tensor) -> Tensor:
     return t if t.ndim == 0 else t.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
 
+T = TypeVar("T")
+_known: ContextVar[dict[tuple[str, int, int], tuple[Any, ...]] | None] = ContextVar("undrift_known", default=None)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Inside, what a process is asked of one and the same time tensor is computed once: a step asks about its two ends many times.
+
+    It changes no number. Samplers open it for each step, and not for longer, since what a process has learned may change between steps.
+    """
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def _once(name: str, process: Process, t: Tensor, compute: Callable[[Tensor], T]) -> T:
+    """`compute(t)`, or what it gave before for this process and this tensor, if that has not been written to since."""
+    known = _known.get()
+    if known is None or not isinstance(t, Tensor) or t.requires_grad or t.is_inference():
+        return compute(t)
+    key = name, id(process), id(t)  # both are held by the entry, so that no other object can take their place
+    if (found := known.get(key)) is None or found[2] != t._version:
+        found = known[key] = process, t, t._version, compute(t)
+    value: T = found[3]
+    return value
+
+
 @dataclass(frozen=True)
 class Process:
     """A Gaussian process `p(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I)` on `[t_min, t_max]`."""
@@ -88,6 +119,9 @@ class Process:
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """`(alpha(t), sigma(t))`; a plain number counts as a `()` float64 time."""
+        return _once("pair", self, t, self._pair)
+
+    def _pair(self, t: Tensor) -> tuple[Tensor, Tensor]:
         t = tensor(t, "t", None if isinstance(t, Tensor) else torch.float64)
         return self.alpha(t), self.sigma(t)
 
@@ -100,6 +134,9 @@ class Process:
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log(alpha^2 / sigma^2); plus infinity where sigma = 0, minus infinity where alpha = 0."""
+        return _once("log_snr", self, t, self._log_snr)
+
+    def _log_snr(self, t: Tensor) -> Tensor:
         alpha, sigma = self(t)
         return 2 * (alpha.log() - sigma.log())
 

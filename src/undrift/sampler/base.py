@@ -24,6 +24,7 @@ from torch import Tensor
 from undrift.argument import instance, said, tensor
 from undrift.denoiser import AnyDenoiser, check_denoiser
 from undrift.noise import Noise
+from undrift.process.base import remembering
 
 PURE_NOISE = 1e-6  # alpha/sigma, in units of the data, below which a state is pure noise and drift and diffusion are useless
 
@@ -99,7 +100,8 @@ class Sampler:
     def _run(self, denoiser: AnyDenoiser, state: State, times: Tensor, noise: Noise) -> Iterator[State]:
         for s in times[state.index + 1 :]:
             move = self.finish if s <= denoiser.process.t_min else self.step
-            state = move(denoiser, state, s, noise.fold("step", state.index))
+            with remembering():
+                state = move(denoiser, state, s, noise.fold("step", state.index))
             if not isinstance(state, State):
                 raise TypeError(
                     f"{type(self).__name__}.{move.__name__} returned {type(state).__name__}, but must return a State: "

@@ -47,7 +47,7 @@ class DPM2M(Sampler):
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
         process, t = denoiser.process, state.t
-        sigma_t, (alpha_s, sigma_s) = process.sigma(t), process(s)
+        (_, sigma_t), (alpha_s, sigma_s) = process(t), process(s)
         data = denoiser(state.x, t).data
         h = (process.log_snr(s) - process.log_snr(t)) / 2
         x = sigma_s / sigma_t * state.x - alpha_s * torch.expm1(-h) * self._middle(state, data, h)
@@ -75,7 +75,7 @@ class SDEDPM2M(DPM2M):
 
     def step(self, denoiser: AnyDenoiser, state: State, s: Tensor, noise: Noise) -> State:
         process, t = denoiser.process, state.t
-        sigma_t, (alpha_s, sigma_s) = process.sigma(t), process(s)
+        (_, sigma_t), (alpha_s, sigma_s) = process(t), process(s)
         data = denoiser(state.x, t).data
         h = (process.log_snr(s) - process.log_snr(t)) / 2
         fresh = -torch.expm1(-2 * h)
@@ -327,10 +327,14 @@ def exponential(c: float, nodes: list[float]) -> list[float]:
     return found
 
 
+_FACTORIALS = [float(math.factorial(n)) for n in range(25)]
+
+
 def moments(c: float, count: int) -> list[float]:
     """`int_0^1 e^(-c (1 - v)) v^n dv` for n < count: n! phi_(n+1)(-c), by its series where the recursion would cancel."""
     if abs(c) < 1:
-        return [math.factorial(n) * sum((-c) ** j / math.factorial(j + n + 1) for j in range(20)) for n in range(count)]
+        powers = [(-c) ** j for j in range(20)]
+        return [_FACTORIALS[n] * sum(p / f for p, f in zip(powers, _FACTORIALS[n + 1 :], strict=False)) for n in range(count)]
     found = [-math.expm1(-c) / c]
     for n in range(1, count):
         found.append((1 - n * found[-1]) / c)

@@ -122,7 +122,7 @@ class DPM2S(Sampler):
 
     @staticmethod
     def _move(process: Process, x: Tensor, t: Tensor, s: Tensor, data: Tensor) -> Tensor:
-        sigma_t, (alpha_s, sigma_s) = process.sigma(t), process(s)
+        (_, sigma_t), (alpha_s, sigma_s) = process(t), process(s)
         h = (process.log_snr(s) - process.log_snr(t)) / 2
         return sigma_s / sigma_t * x - alpha_s * torch.expm1(-h) * data
 
