@@ -21,6 +21,7 @@ from undrift.cli.parser import parse
 from undrift.distributed.launcher import place
 from undrift.error import BadFiles, UndriftError, printable
 from undrift.streams import Guarded, open_standard
+from undrift.threads import wait_passively
 
 
 def run() -> NoReturn:
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 arguments = parse(argv)
                 keep_freed_memory()
+                wait_passively()
                 command = commands()[arguments.command]
                 if place().size == 1:
                     command.run(arguments, started)

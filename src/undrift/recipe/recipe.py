@@ -95,6 +95,7 @@ class Recipe(Options):
     seed: int = _key("of the weights, the order of the examples, and the noise", 0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda"] = _key("auto is the GPU where there is one", "auto")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto is bfloat16 on a GPU that has it", "auto")
+    threads: int | None = _key("of the CPU; left out, as many as torch takes, or as the run began with", None, ge=1, le=1024)
     log_every: int = _key("steps between two lines of the log", 50, ge=1, le=10**12)
     checkpoint_every: int = _key("steps between two states on the disk", 1000, ge=1, le=10**12)
     keep: int = _key("states on the disk, besides the best by held-out loss", 2, ge=1, le=10**6)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from undrift.run.groups import Saved
 from undrift.run.lock import hold
 from undrift.storage import reason
 from undrift.target import Target
+from undrift.threads import advice, as_begun
 from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.loggers import check_packages
 from undrift.training.progress import Bar, interactive
@@ -143,7 +144,7 @@ class Training:
         )
         with processes.one_first():
             functions = {"objective": _said(objective), "schedule": _said(schedule)}
-            self.changes = [] if self.temporary else prepare_folder(place, settings, self._model, digest, functions)
+            settings, self.changes = prepare_folder(place, settings, self._model, digest, functions)
             new, empty = not (place / NAME).is_file(), place.is_dir()
             self._held.enter_context(hold(place))
             if processes.first:
@@ -238,6 +239,7 @@ def fit(
     compile: bool = False,
     recompute: bool = False,
     shard: bool = False,
+    threads: int | None = None,
     log_every: int = 50,
     checkpoint_every: int = 1000,
     keep: int = 2,
@@ -308,7 +310,7 @@ def fit(
         steps=steps, minutes=minutes, batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate,
         weight_decay=weight_decay, betas=betas, warmup=warmup, decay_from=decay_from, clip=clip, ema_halflife=ema_halflife,
         label_dropout=label_dropout, seed=seed, device=str(device), precision=precision, compile=compile, recompute=recompute,
-        shard=shard, log_every=log_every, checkpoint_every=checkpoint_every, keep=keep, snapshots=snapshots,
+        shard=shard, threads=threads, log_every=log_every, checkpoint_every=checkpoint_every, keep=keep, snapshots=snapshots,
         sample_every=sample_every, monitor_every=monitor_every, monitor_examples=monitor_examples, quality_every=quality_every,
         patience=patience, until=until, tensorboard=tensorboard, wandb=wandb,
     )  # fmt: skip
@@ -327,7 +329,7 @@ def fit(
 def _fitted(training: Training, callbacks: Sequence[Callback], progress: bool) -> Model:
     """Train to the end, with a bar."""
     first, asked = training.trainer.processes.first, False
-    for note in [*training.changes, *training.trainer.notes] if first else []:
+    for note in filter(None, [*training.changes, *training.trainer.notes, advice()]) if first else []:
         print(f"undrift: {note}", file=sys.stderr)
     with Bar(shown=progress and first) as bar:
         for report in training:
@@ -604,8 +606,11 @@ def _said(function: Any) -> str:
 
 def prepare_folder(
     folder: Path, settings: Settings, model: Model, digest: str, functions: Mapping[str, str] | None = None
-) -> list[str]:
-    """Whether a folder is new, or holds the same run; what has changed since, a line each.
+) -> tuple[Settings, list[str]]:
+    """Whether a folder is new, or holds the same run.
+
+    Returns:
+        The settings, with as many threads as the run began with; and what has changed since, a line each.
 
     Raises:
         OutputError: it holds something else.
@@ -619,12 +624,15 @@ def prepare_folder(
     except (OSError, ValueError) as error:
         raise OutputError(f"{folder} cannot be used as a folder: {reason(error)}") from None
     if new:
-        return []
+        return replace(settings, threads=as_begun(settings.threads, None)), []
     if (folder / "config.yaml").is_file():
         raise OutputError(f"{folder} holds a run of `undrift train`; go on with undrift.train, or name another folder")
     if not (folder / NAME).is_file():
         raise OutputError(f"{folder} is not empty and holds no run; name another folder")
     before, known = read_settings(folder)
+    settings = replace(settings, threads=as_begun(settings.threads, before.threads))
+    if before.threads is None:  # a run of an earlier version does not say
+        before = replace(before, threads=settings.threads)
     now = asdict(settings) | {k: v for k, v in (functions or {}).items() if k in known}
     lines = changes(folder, asdict(before) | known, now, MAY_CHANGE, "name another folder")
     if steps_of(folder) and (folder / "model.json").is_file():
@@ -636,7 +644,7 @@ def prepare_folder(
                 raise ModelError(f"{folder} holds a run with another {part}; name another folder")
         if spec != model.spec:
             raise ModelError(f"{folder} was trained on other data than these; name another folder")
-    return lines
+    return settings, lines
 
 
 def _plain(part: Any) -> Any:

@@ -18,6 +18,7 @@ from undrift.model import Model
 from undrift.model_file import load
 from undrift.recipe.read import run_named
 from undrift.signals import Leaving, Polite
+from undrift.threads import using
 from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged
 from undrift.training.hooks import Watch, peak_memory
@@ -70,7 +71,7 @@ class Session:
             Lost: another process is gone.
         """
         trainer = self.trainer
-        with ExitStack() as held, Polite() as stop, Leaving(trainer.processes, self._saved):
+        with ExitStack() as held, Polite() as stop, Leaving(trainer.processes, self._saved), using(trainer.settings.threads):
             if trainer.processes.first:
                 boards = held.enter_context(Boards(trainer.settings, trainer.folder, trainer.progress.step, trainer.config))
                 self.watch.tell = lambda record: self._tell([boards.add, *self.loggers], record)

@@ -32,6 +32,7 @@ MAY_CHANGE = {
     "learning_rate": "every step from here on is scaled by it; what was learnt stays",
     "clip": "gradients are held to the new norm from here on", "weight_decay": "weights shrink at the new rate from here on",
     "device": _NUMERICS, "precision": _NUMERICS, "accumulate": _NUMERICS, "compile": _NUMERICS, "shard": _NUMERICS,
+    "threads": _NUMERICS,
     "recompute": "memory is traded for time; gradients are the same",
     "patience": "it decides when the run stops, nothing else", "until": "it decides when the run stops, nothing else",
     "log_every": _LOOKS, "monitor_every": _LOOKS, "quality_every": _LOOKS, "sample_every": _LOOKS, "tensorboard": _LOOKS,
@@ -60,6 +61,7 @@ class Settings:
         seed: Of the order of the examples and of the noise.
         device: "auto" is the GPU where there is one.
         precision: "auto" is bfloat16 on a GPU that has it; else "float32", "bfloat16" or "float16".
+        threads: Of the CPU; None: as many as torch takes, or as the run began with.
         log_every: Steps between two lines of the log.
         checkpoint_every: Steps between two states on the disk.
         keep: States on the disk, besides the best by held-out loss.
@@ -96,6 +98,7 @@ class Settings:
     seed: int = 0
     device: str = "auto"
     precision: str = "auto"
+    threads: int | None = None
     log_every: int = 50
     checkpoint_every: int = 1000
     keep: int = 2
@@ -116,6 +119,8 @@ class Settings:
         for name in ("steps", "patience"):
             if getattr(self, name) is not None:
                 self._set(name, whole(getattr(self, name), name, 1, 10**12))
+        if self.threads is not None:
+            self._set("threads", whole(self.threads, "threads", 1, 1024))
         for name, (least, most) in _WHOLE.items():
             self._set(name, whole(getattr(self, name), name, least, most))
         for name in ("minutes", "learning_rate", "clip", "ema_halflife"):

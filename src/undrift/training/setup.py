@@ -29,6 +29,7 @@ from undrift.recipe.recipe import Recipe
 from undrift.run.groups import FOLDER
 from undrift.run.lock import hold
 from undrift.storage import reason, write_text
+from undrift.threads import as_begun
 from undrift.training.checkpoint import described, steps_of
 from undrift.training.loggers import check_packages
 from undrift.training.settings import MAY_CHANGE, NAME as SETTINGS, Settings, changes, read_settings
@@ -79,6 +80,8 @@ def plan(name: str, overrides: dict[str, Any], out: Path, fresh: bool) -> tuple[
         raise RecipeError(f"{out} holds a run of recipe {saved.recipe}; choose another --out, or --fresh to put that one aside")
     if (before := known(out)) is not None:  # how the model samples may have been chosen since: `undrift frontier`
         saved = make_recipe(saved.model_dump(mode="json") | {"sampling": before[0]["sampling"]}, {})
+    if saved.threads is not None and overrides.get("threads") is None:
+        overrides = {**overrides, "threads": as_begun(None, saved.threads)}
     recipe = make_recipe(saved.model_dump(mode="json"), overrides)
     old, new = _flat(saved.model_dump(mode="json")), _flat(recipe.model_dump(mode="json"))
     cure = "choose another --out, or --fresh to put the old one aside"
@@ -147,6 +150,8 @@ def prepare(
     train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
     if recipe.network is None:
         recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
+    if recipe.threads is None:
+        recipe = make_recipe(recipe.model_dump(mode="json"), {"threads": as_begun(None, None)})
     build_process(recipe.model_dump(mode="json")["process"])
     processes = processes or Processes()
     there = (out / "config.yaml").is_file()

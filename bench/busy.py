@@ -1,0 +1,97 @@
+"""A machine that is not alone: training and sampling beside busy neighbours, with each way for threads to wait.
+
+    python bench/busy.py [--neighbours 0,1,2] [--seconds 20] [--rounds 3] [--recipe digits] [--data-dir DIR]
+
+Every measurement is the command line itself in a process of its own, the settings in turn, medians over rounds. A training's rate is
+read from its own log, after its first steps; sampling is timed as `undrift sample` of a model that was just trained, the time of
+one sample taken off. A neighbour is a process that counts for ever. Ratios are to the best of the settings in the same row.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+SETTINGS = {
+    "default": {},
+    "as torch": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own value where nothing is said
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spin briefly": {"GOMP_SPINCOUNT": "1000"},
+    "one thread": {"OMP_NUM_THREADS": "1"},
+}
+BARE = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+QUIET = ["monitor_every=0", "quality_every=0", "sample_every=0", "snapshots=0", "log_every=1", "checkpoint_every=1000000"]
+
+
+def undrift(words, environment):
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "undrift", *map(str, words)], env={**BARE, **environment}, check=True, capture_output=True
+    )
+    return time.perf_counter() - start
+
+
+def training(folder, options, environment):
+    """Examples each second, from the log: the first quarter of the time does not count."""
+    run = folder / f"run-{time.monotonic_ns()}"
+    place = ["--data-dir", options.data_dir] if options.data_dir else []
+    words = ["train", options.recipe, *place, "--out", run, f"minutes={options.seconds / 60}", *QUIET, *options.keys]
+    undrift(words, environment)
+    seen = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    at = [(r["step"], r["clock"]["seconds"]) for r in seen if "clock" in r]
+    first = next(i for i, (_, seconds) in enumerate(at) if seconds >= options.seconds / 4 or i == len(at) - 2)
+    (step, seconds), (last, end) = at[first], at[-1]
+    size = yaml.safe_load((run / "config.yaml").read_text())["batch_size"]
+    return run, (last - step) * size / (end - seconds)
+
+
+def sampling(run, options, environment, folder):
+    """Samples each second, without the start of the command."""
+    words = ["sample", run, "--steps", "20", "--out", folder / "samples.npz", "--seed", "1"]
+    few, many = (undrift([*words, "-n", n], environment) for n in (1, options.samples))
+    return (options.samples - 1) / max(1e-3, many - few)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--neighbours", default="0,1,2")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--recipe", default="digits")
+    parser.add_argument("--data-dir")
+    parser.add_argument("keys", nargs="*", help="keys of the recipe, key=value")
+    options = parser.parse_args()
+    print(f"`undrift train {options.recipe}` and `undrift sample`, {os.cpu_count()} cores, {options.rounds} rounds\n")
+    print("| busy neighbours | what |" + "".join(f" {name} |" for name in SETTINGS) + " default to the best |")
+    print("|---|---|" + "---|" * len(SETTINGS) + "---|", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for count in map(int, options.neighbours.split(",")):
+            neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+            rates = {"training": {name: [] for name in SETTINGS}, "sampling": {name: [] for name in SETTINGS}}
+            try:
+                for _ in range(options.rounds):
+                    for name, environment in SETTINGS.items():
+                        run, rate = training(folder, options, environment)
+                        rates["training"][name].append(rate)
+                        rates["sampling"][name].append(sampling(run, options, environment, folder))
+            finally:
+                for neighbour in neighbours:
+                    neighbour.kill()
+                    neighbour.wait()
+            for what, found in rates.items():
+                middle = {name: median(values) for name, values in found.items()}
+                cells = "".join(f" {middle[name]:.0f} |" for name in SETTINGS)
+                print(f"| {count} | {what}, examples/s |{cells} {middle['default'] / max(middle.values()):.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

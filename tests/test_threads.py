@@ -1,0 +1,111 @@
+"""Threads of the CPU: the command line lets them wait passively, and how many there are belongs to a run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+import undrift as ud
+from undrift import threads
+from undrift.cli import main
+
+PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+
+
+def policy_seen_by_torch(**given):
+    """What OpenMP says that it goes by, when a command has loaded torch."""
+    words = [sys.executable, "-c", "from undrift.cli import main; main(['train', 'toy', 'steps=0.5'])"]
+    done = subprocess.run(words, capture_output=True, text=True, env={**PLAIN, **given, "OMP_DISPLAY_ENV": "TRUE"})
+    return [line.strip().removeprefix("[host] ") for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+
+
+def test_the_command_line_waits_passively_unless_the_user_says_otherwise():
+    assert policy_seen_by_torch() == ["OMP_WAIT_POLICY = 'PASSIVE'"]
+    assert policy_seen_by_torch(OMP_WAIT_POLICY="ACTIVE") == ["OMP_WAIT_POLICY = 'ACTIVE'"]
+
+
+@pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_whoever_has_chosen_how_to_wait_is_left_alone(name, monkeypatch):
+    for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "200")
+    assert not threads.wait_passively()
+    assert {k: v for k, v in os.environ.items() if k.endswith(("_POLICY", "SPINCOUNT", "BLOCKTIME"))} == {name: "200"}
+
+
+@pytest.fixture
+def two():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_advice_only_where_torch_would_spin_others_away(two, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(threads, "_others", lambda: 1)
+    assert "set OMP_WAIT_POLICY=passive before Python is started" in threads.advice()
+    monkeypatch.setattr(threads, "_others", lambda: 0)
+    assert threads.advice() == ""
+    monkeypatch.setattr(threads, "_others", lambda: 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert threads.advice() == ""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert threads.advice() == ""
+
+
+def test_others_are_those_that_want_a_core_now():
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        assert threads._others() >= 2
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+
+
+def test_the_number_of_threads_belongs_to_the_run(two, tmp_path, monkeypatch, capsys):
+    run, seen = tmp_path / "run", []
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    words = ["train", "toy", "--out", str(run), "monitor_every=0", "quality_every=0", "sample_every=0", "log_every=1"]
+    assert main([*words, "steps=2"]) == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["threads"] == 2
+    torch.set_num_threads(1)
+    step = ud.training.trainer.Trainer.step
+    monkeypatch.setattr(ud.training.trainer.Trainer, "step", lambda *given: seen.append(torch.get_num_threads()) or step(*given))
+    capsys.readouterr()
+    assert main([*words, "steps=3"]) == 0
+    assert "threads is now" not in capsys.readouterr().out and seen == [2], "as it began"
+    assert torch.get_num_threads() == 1, "afterwards as before"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert main([*words, "steps=4"]) == 0
+    assert "threads is now 1 (was 2): sums are rounded otherwise" in capsys.readouterr().out and seen == [2, 1], (
+        "the environment goes first"
+    )
+    assert main([*words, "steps=5", "threads=2"]) == 0
+    assert "threads is now 2 (was 1)" in capsys.readouterr().out and seen == [2, 1, 2], "and what is asked before that"
+
+
+def test_a_training_from_python_goes_on_with_the_threads_that_it_began_with(two, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    data, keys = torch.randn(64, 2, generator=torch.Generator().manual_seed(0)), {"folder": tmp_path / "run", "progress": False}
+    ud.fit(ud.nn.MLP((2,), width=8), data, steps=2, **keys)
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["threads"] == 2
+    torch.set_num_threads(1)
+    seen = []
+    ud.fit(ud.nn.MLP((2,), width=8), data, steps=4, callback=lambda report: seen.append(torch.get_num_threads()), **keys)
+    assert seen == [2, 2] and torch.get_num_threads() == 1
+
+
+def test_a_number_of_threads_that_makes_no_sense(tmp_path, capsys):
+    assert main(["train", "toy", "--out", str(tmp_path / "run"), "threads=0"]) == 2
+    assert "threads" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="threads"):
+        ud.Settings(steps=1, threads=0)
