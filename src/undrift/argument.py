@@ -9,8 +9,10 @@ Wrong numbers are a `ValueError`, as an impossible value is; an object of the wr
 
 from __future__ import annotations
 
+import errno
 import math
 import operator
+import os
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from os import PathLike
@@ -182,10 +184,18 @@ def instance(value: Any, name: str, kind: type[T] | tuple[type[T], ...], cure: s
 
 
 def path(value: Any, name: str, cure: str) -> Path:
-    """A place that a user names. Raises TypeError."""
+    """A place that a user names. Raises TypeError for something else, ValueError for a name that no file can have."""
     if not isinstance(value, (str, PathLike)):
         raise TypeError(f"`{name}` is {said(value)}: {cure}.")
-    return Path(value)
+    place = Path(value)
+    if "\0" in str(place):
+        raise ValueError(f"`{name}` has a NUL character in it, which no name of a file can have.")
+    try:
+        os.lstat(place)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(f"`{name}` is {len(str(place))} characters long, and no file can have so long a name.") from None
+    return place
 
 
 def function(value: Any, name: str, cure: str) -> Callable[..., Any]:

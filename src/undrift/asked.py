@@ -22,7 +22,7 @@ from undrift.argument import instance, said, tensor
 from undrift.condition import Condition
 from undrift.data.spec import Spec
 from undrift.denoiser import Denoiser
-from undrift.error import UndriftError, nearest, short
+from undrift.error import UndriftError, short
 from undrift.guidance import NoisyClassifier
 from undrift.recipe.tables import SAMPLERS
 from undrift.sampler import Sampler
@@ -131,7 +131,7 @@ def none_left(given: Any, known: Sequence[str] = ()) -> None:
         given: What is left of the keyword arguments.
         known: What else would have been understood.
     """
-    _refuse(given, [*(f.name for kind in (Guidance, Sampling) for f in fields(kind)), *known])
+    _refuse(given, [*(f.name for kind in (Guidance, Sampling) for f in fields(kind)), "guidance", "sampling", *known])
 
 
 def check_words(given: Mapping[str, Any], function: Callable[..., Any]) -> None:
@@ -182,7 +182,7 @@ def as_numbers(x: Any, name: str = "x") -> Tensor:
 
 def named(what: str, name: str, table: dict[str, Any]) -> Any:
     if not isinstance(name, str) or name not in table:
-        raise UndriftError(f'{what} "{short(name)}" is unknown{nearest(short(name), table)}')
+        raise UndriftError(f'{what} "{short(name)}" is unknown{hint(short(name), table)}')
     return table[name]
 
 

@@ -141,12 +141,12 @@ class Cascade:
             )
 
 
-def load_cascade(path: str | Path, device: str | torch.device = "cpu") -> Cascade:
+def load_cascade(path: str | Path, device: str | torch.device = "auto", *, precision: str = "auto") -> Cascade:
     """Load a cascade. Executes nothing: the files are JSON and safetensors.
 
     Args:
         path: A folder that `Cascade.save` wrote.
-        device: Where to put both models.
+        device, precision: Where to put both models, and in which precision they run; see `undrift.load`.
 
     Raises:
         ModelError: nothing there, or files that are damaged or do not fit each other.
@@ -159,6 +159,7 @@ def load_cascade(path: str | Path, device: str | torch.device = "cpu") -> Cascad
     if told.format != FORMAT:
         raise ModelError(f"{where} has format {told.format}, this version of undrift reads format {FORMAT}")
     try:
-        return Cascade(load(folder / "low", device=device), load(folder / "high", device=device), told.augment)
+        low, high = (load(folder / part, device=device, precision=precision) for part in ("low", "high"))
+        return Cascade(low, high, told.augment)
     except UndriftError as error:
         raise error if isinstance(error, ModelError) else ModelError(f"{where}: {error}") from None

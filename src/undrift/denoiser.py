@@ -12,7 +12,8 @@ likelihoods and guidance never know what they were given.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -108,7 +109,17 @@ def network_input(process: Process, x: Tensor, t: Tensor, sigma_data: float) -> 
     alpha, sigma = process(t)
     c_in = (sigma**2 + (alpha * sigma_data) ** 2).rsqrt()
     level = process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
-    return x * expand(c_in, x), level.expand(x.shape[0]).to(x)
+    return x * expand(c_in, x), spread(level, x)
+
+
+def spread(value: Tensor, x: Tensor) -> Tensor:
+    """A number `()`, or one for each sample `(B,)`, as `(B,)` of the dtype and device of `x` `(B, *D)`.
+
+    A number of the CPU is filled in on the device: a copy of it would make the device wait.
+    """
+    if value.ndim == 0 and value.device.type == "cpu" != x.device.type and not torch.compiler.is_compiling():
+        return x.new_full((x.shape[0],), value.item())
+    return value.expand(x.shape[0]).to(x)
 
 
 def time_within(process: Process, t: Tensor | float, x: Tensor) -> Tensor:
@@ -164,6 +175,7 @@ class Denoiser(AnyDenoiser):
         shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
+        self.precision: torch.dtype | None = None  # in which its convolutions and products run; see `in_float32`
         function(net, "net", "give a network, net(x, level, cond)")
         if isinstance(net, type):
             raise TypeError(f"`net` is an object: write {net.__name__}(...), with its arguments.")
@@ -192,7 +204,8 @@ class Denoiser(AnyDenoiser):
         seen, level = network_input(self.process, x, time_within(self.process, t, x), self.sigma_data)
         known = self.net.parameters() if isinstance(self.net, nn.Module) else ()
         dtype = next((p.dtype for p in known if p.is_floating_point()), x.dtype)
-        raw = self.net(seen.to(dtype), level.to(dtype), for_network(cond, x))
+        with nullcontext() if self.precision is None else torch.autocast(x.device.type, self.precision):
+            raw = self.net(seen.to(dtype), level.to(dtype), for_network(cond, x))
         if isinstance(raw, Tensor) and raw.is_complex():
             raise ValueError(
                 f"the network returned complex numbers ({raw.dtype}); it must return real ones, such as their real part."
@@ -225,6 +238,20 @@ class Denoiser(AnyDenoiser):
         if fraction is None:
             return super().with_fraction(x, t, cond)
         return self.predict(x, t, output), fraction
+
+
+@contextmanager
+def in_float32(denoiser: AnyDenoiser) -> Iterator[None]:
+    """Inside, no network that a denoiser asks runs in 16 bits: what is exact, a likelihood or a latent, is not to be rounded so."""
+    halves = [part for part in denoiser.modules() if isinstance(part, Denoiser) and part.precision is not None]
+    before = [part.precision for part in halves]
+    for part in halves:
+        part.precision = None
+    try:
+        yield
+    finally:
+        for part, precision in zip(halves, before, strict=True):
+            part.precision = precision
 
 
 class Given(AnyDenoiser):

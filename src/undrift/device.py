@@ -1,10 +1,14 @@
-"""Which device to compute on, by its name."""
+"""Which device to compute on, by its name; and in which precision networks run there."""
 
 from __future__ import annotations
 
 import torch
 
+from undrift.argument import choice
 from undrift.error import UndriftError, short
+
+KINDS = ("cpu", "cuda", "mps")
+PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -31,6 +35,21 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("cuda", torch.cuda.current_device()) if device.index is None else device
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UndriftError("device=mps, but torch sees no Apple GPU here; use device=cpu or device=auto")
-    if device.type not in ("cpu", "mps"):
+    if device.type not in KINDS:
         raise UndriftError(f'device "{device}" is not computed on here; use auto, cpu, cuda, cuda:1 or mps')
     return device
+
+
+def in_precision(name: str, device: torch.device) -> torch.dtype | None:
+    """The 16 bits in which convolutions and products of a network run on a device; None: all in float32.
+
+    Args:
+        name: "auto" (bfloat16 on a GPU that has it, else float32), "float32", "bfloat16" or "float16".
+        device: Where the network is.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if choice(name, "precision", tuple(PRECISIONS)) == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return PRECISIONS[name]

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from torch import Tensor, nn
 
 from undrift.argument import function, instance, path as place_of
 from undrift.data.spec import Spec
-from undrift.denoiser import Denoiser
+from undrift.denoiser import Denoiser, numbers_like
 from undrift.description import CURE, read_description, write_description
-from undrift.device import choose_device
+from undrift.device import choose_device, in_precision
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
 from undrift.nn.building import without_memory
+from undrift.nn.compiled import compile_when_asked
 from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
 from undrift.recipe.build import build_denoiser, build_network, build_process, build_target
 from undrift.recipe.recipe import SamplingOptions
-from undrift.storage import reason
+from undrift.schema import parse_json
+from undrift.storage import read_text, reason
 from undrift.target import Target
 from undrift.tensorfile import Damaged, TensorFile, save_tensors
 
@@ -61,7 +64,7 @@ def save(model: Model, folder: str | Path) -> None:
     place = place_of(folder, "folder", "name a folder")
     if any((place / name).exists() for name in ("config.yaml", "settings.json", "state", "cascade.json")):
         raise OutputError(f"{place} holds a run, which keeps its own weights; name another folder")
-    if place.is_dir() and not (place / "model.json").is_file() and any(place.iterdir()):
+    if place.is_dir() and not _holds_model(place) and any(place.iterdir()):
         raise OutputError(f"{place} is not empty and holds no model; name another folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -69,6 +72,21 @@ def save(model: Model, folder: str | Path) -> None:
         raise OutputError(f"{place} cannot be written: {reason(error)}") from None
     state = model.denoiser.state_dict()
     write_model(model, {"raw": state, "ema": state}, place)
+
+
+def _holds_model(folder: Path) -> bool:
+    """Whether what is called a model there is one of ours, and may be replaced by another."""
+    try:
+        read_description(folder)
+    except UndriftError:
+        return False
+    return True
+
+
+def identity(description: Mapping[str, Any]) -> str:
+    """What a model is made of, as a text that its weights are sealed with: weights of another model are then found out."""
+    named = {k: description.get(k) for k in ("network", "process", "target", "sigma_data", "condition", "spec")}
+    return json.dumps(json.loads(json.dumps(named)), sort_keys=True)
 
 
 def write_model(
@@ -86,21 +104,25 @@ def write_model(
         OutputError: they cannot be written.
     """
     named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
-    mark = save_tensors(folder / WEIGHTS, named, whole=whole)
-    write_description(folder, model.describe() | {"weights": mark})
+    description = model.describe()
+    mark = save_tensors(folder / WEIGHTS, named, identity(description), whole)
+    write_description(folder, description | {"weights": mark})
 
 
 def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
     """Make these the defaults of a saved model's `sample`: `model.json` changes there and nowhere else, the weights not at all."""
-    description, _ = read_description(folder)
-    write_description(folder, {**description, "sampling": sampling.model_dump(mode="json")})
+    read_description(folder)  # says what is wrong with it
+    found = parse_json(read_text(folder / "model.json"))
+    write_description(folder, {**found, "sampling": sampling.model_dump(mode="json")})
 
 
 def load(
     path: str | Path,
     weights: str = "ema",
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     *,
+    precision: str = "auto",
+    compile: bool = False,
     net: nn.Module | None = None,
     process: Process | None = None,
     target: Target | None = None,
@@ -110,7 +132,10 @@ def load(
     Args:
         path: A run's folder.
         weights: "ema" (the averaged ones) or "raw".
-        device: Where to put it; see `undrift.device.choose_device`.
+        device: Where to put it: "auto" (the GPU where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps".
+        precision: In which its network runs: "auto" (bfloat16 on a GPU that has it, else float32), "float32", "bfloat16" or "float16".
+            Likelihoods and latents are computed in float32 whatever is said here.
+        compile: Compile the network with `torch.compile`, at its first call.
         net: The network, where it is not one of undrift's: an object of the class that was trained, made with the same arguments. The
             weights are put into it, and it belongs to the model from then on: give each model an object of its own.
         process, target: Those of a model whose process or target is not one of undrift's.
@@ -120,7 +145,10 @@ def load(
         UndriftError: a device that is not there.
         TypeError, ValueError: a network, a process or a target that is none.
     """
+    if isinstance(weights, nn.Module):
+        raise TypeError("the network goes in by name: load(folder, net=Net()).")
     folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
+    kind = in_precision(precision, place)
     if net is not None:
         instance(net, "net", nn.Module, "hand in an object of the network's class, such as Net()")
     if process is not None:
@@ -135,17 +163,18 @@ def load(
     if description.get("condition") is not None:
         parts["condition"] = description["condition"]
     sealed = description.get("weights") is not None
+    about = identity(parse_json(read_text(where)))
     sampling, trained = SamplingOptions(**description["sampling"]), dict(description["trained"])
     try:
         if net is not None or process is not None or target is not None or not buildable(parts):
             denoiser = handed_in(folder, parts, spec, net, process, target)
-            state = read_weights(folder / WEIGHTS, weights, shapes_of(denoiser), sealed, net)
+            state = read_weights(folder / WEIGHTS, weights, shapes_of(denoiser), sealed, net, about)
             model = Model(denoiser, spec, parts, sampling, trained)
         else:
             with without_memory():  # shapes alone: a description from a stranger may ask for any amount of memory
                 network = build_network(parts["network"], spec.shape, len(spec.classes), parts.get("condition"))
                 shapes = {f"net.{k}": v for k, v in shapes_of(network).items()}
-            state = read_weights(folder / WEIGHTS, weights, shapes, sealed)
+            state = read_weights(folder / WEIGHTS, weights, shapes, sealed, None, about)
             with torch.random.fork_rng(devices=[]):  # its fresh weights are drawn for nothing
                 model = build_model(parts, spec, sampling, trained)
     except UndriftError as error:
@@ -157,7 +186,16 @@ def load(
     except RuntimeError:
         raise ModelError(f"{folder}: model.safetensors does not fit model.json; they are of different runs") from None
     model.denoiser.eval().requires_grad_(False).to(place)
+    model.denoiser.precision = kind
+    if compile:
+        compile_when_asked(model.denoiser.net)
     return model
+
+
+def beside(model: Model) -> dict[str, Any]:
+    """Arguments of `load` for another model that is to work together with this one: on its device, in its precision."""
+    kind = None if model.denoiser.precision is None else str(model.denoiser.precision).removeprefix("torch.")
+    return {"device": numbers_like(model.denoiser).device, "precision": kind or "float32"}
 
 
 def handed_in(
@@ -192,7 +230,7 @@ def handed_in(
 
 
 def read_weights(
-    path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool, net: nn.Module | None = None
+    path: Path, kind: str, shapes: dict[str, torch.Size], sealed: bool, net: nn.Module | None = None, about: str | None = None
 ) -> dict[str, Tensor]:
     """The tensors `kind.*` of a safetensors file, of exactly these names and shapes, checked before they are read, and finite.
 
@@ -202,6 +240,7 @@ def read_weights(
         shapes: By name, without the kind.
         sealed: Whether the file must have a seal; one that it has is always checked.
         net: The network that was handed in, for the message where it is not the one that was trained.
+        about: The `identity` of the model that they are to be of.
 
     Raises:
         ModelError: no such file, or one that is damaged, has lost its seal, does not fit, or holds NaN or infinities.
@@ -214,6 +253,8 @@ def read_weights(
         raise ModelError(f"{error}; {CURE}") from None
     if sealed and not file.mark:
         raise ModelError(f"{path} is not what was saved: it has lost its seal; {CURE}")
+    if about is not None and file.facts not in ("", about):
+        raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different models")
     found = {k.removeprefix(f"{kind}."): v for k, v in file.shapes.items() if k.startswith(f"{kind}.")}
     if found != shapes and net is not None:
         odd = next(iter(sorted({*found} ^ {*shapes}) or [k for k in shapes if shapes[k] != found[k]]))
@@ -225,7 +266,7 @@ def read_weights(
     if found != shapes:
         raise ModelError(f"{path.parent}: {path.name} does not fit {path.stem}.json; they are of different runs")
     state = {k: file.tensor(f"{kind}.{k}") for k in shapes}
-    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())]
+    bad = [k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v.float()).all())]
     if bad:
         raise ModelError(f"{path}: weights {kind}.{bad[0]} are not finite; load an earlier state or train again")
     return state

@@ -84,6 +84,10 @@ class Noise:
         """The noise of some of the samples: each keeps its address."""
         return self._at(torch.as_tensor(self.seeds)[rows], self.path)
 
+    def to(self, device: torch.device | str) -> Noise:
+        """The same addresses kept on a device: its numbers are made there, and each call copies nothing."""
+        return self._at(torch.as_tensor(self.seeds).to(device), self.path)
+
     @staticmethod
     def _at(seeds: Tensor | Sequence[int], path: tuple[str | int, ...]) -> Noise:
         """An address from checked parts: checking again would make a GPU wait."""

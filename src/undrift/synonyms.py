@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import signature
+from typing import ParamSpec, TypeVar
 
 from undrift.error import nearest
 
-__all__ = ["SYNONYMS", "hint", "meant"]
+__all__ = ["SYNONYMS", "hint", "meant", "own_words"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # A word of another library, or of everyday speech, to ours. Of several the first that is known where the word was used.
 SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -37,7 +43,11 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "resolution": ("data.size",), "split": ("data.split",), "flip": ("data.flip",), "workers": ("data.workers",),
     "num_workers": ("data.workers",), "schedule": ("process.kind",), "sde": ("process.kind",), "noise": ("process.kind",),
     "noise_schedule": ("process.kind",), "loss": ("objective.kind",), "prediction": ("target",), "prediction_type": ("target",),
-    "parameterization": ("target",),
+    "parameterization": ("target",), "epsilon": ("noise",), "eps": ("noise",), "v_prediction": ("v",), "x0": ("data",),
+    # samplers
+    "ddimscheduler": ("ddim",), "ddpmscheduler": ("ancestral",), "ddpm": ("ancestral",), "dpmsolvermultistepscheduler": ("dpm2m",),
+    "dpmsolversdescheduler": ("sde-dpm2m",), "eulerdiscretescheduler": ("euler",), "eulerancestraldiscretescheduler": ("ancestral",),
+    "heundiscretescheduler": ("heun",), "unipcmultistepscheduler": ("unipc",), "pndmscheduler": ("plms",), "deismultistepscheduler": ("deis",),
 }  # fmt: skip
 _LENGTH = ("epoch", "epochs", "num_epochs", "num_train_epochs", "max_epochs")
 
@@ -67,3 +77,17 @@ def hint(word: str, known: Iterable[str]) -> str:
     if len(found) > 1:
         return f" — the length of a training is {' or '.join(f'{name}=...' for name in found)}"
     return f' — did you mean "{found[0]}"?' if found else nearest(word, names)
+
+
+def own_words(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that answers an argument it does not have by what that is called here."""
+    known = [name for name, each in signature(function).parameters.items() if each.kind is not each.POSITIONAL_ONLY]
+
+    @wraps(function)
+    def call(*given: P.args, **named: P.kwargs) -> T:
+        for name in named:
+            if name not in known:
+                raise TypeError(f"`{name}` is no argument of {function.__name__}{hint(name, known)}")
+        return function(*given, **named)
+
+    return call

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from undrift.denoiser import numbers_like
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold, guidance_scale
 from undrift.model import Model
@@ -45,7 +46,7 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
         steps = max(1, round(arguments.strength * steps))
     calls = SAMPLERS[sampler].evaluations(steps) if sampler in SAMPLERS else steps
     cost = "as many evaluations as it takes" if calls is None else f"{calls} evaluation{'s' * (calls != 1)}"
-    text = f"{sampler}, {steps} step{'s' * (steps != 1)} ({cost})"
+    text = f"{sampler}, {steps} step{'s' * (steps != 1)} ({cost}){where_said(model)}"
     if not guided:
         return text
     default = arguments.scale is None and arguments.w is None
@@ -54,6 +55,13 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
     where = "" if arguments.interval is None else " for sigma/alpha from {:g} to {:g}".format(*arguments.interval)
     less = f", rescaled by {arguments.rescale:g}" if arguments.rescale else ""
     return f"{text}, guidance{by} scale {scale:g} (w = {scale - 1:g}){where}{less}"
+
+
+def where_said(model: Model) -> str:
+    """Where it is computed and in which precision, where that is not the CPU in float32."""
+    device, kind = numbers_like(model.denoiser).device, model.denoiser.precision
+    precise = "" if kind is None else f" in {str(kind).removeprefix('torch.')}"
+    return f" on {device}{precise}" if precise or device.type != "cpu" else ""
 
 
 def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:

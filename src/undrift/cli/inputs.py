@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from undrift.data.files import read_examples
 from undrift.error import UndriftError
 from undrift.model import Model
+from undrift.model_file import load
 from undrift.run import Run
+
+
+def model_of(arguments: argparse.Namespace, folder: Path | None = None, **usual: Any) -> Model:
+    """The model that a command is about, or another one, with the weights, on the device and in the precision that were asked for.
+
+    Raises:
+        ModelError, UndriftError: as `undrift.load`.
+    """
+    names = ("weights", "device", "precision", "compile")
+    asked = usual | {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return load(arguments.run if folder is None else folder, **asked)
 
 
 def class_per_sample(text: str | None, n: int, model: Model, default: str = "all", each: bool = False) -> list[int] | None:

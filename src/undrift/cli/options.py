@@ -31,6 +31,11 @@ def recipe_changes(parser: argparse.ArgumentParser) -> None:
     )
     data_dir(parser, "the folder or file of the data, for recipes that bring none")
     parser.add_argument("--out", type=folder, metavar="DIR", help="the folder of the run (default: runs/RECIPE)")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where to train, as device=NAME: auto, the GPU where there is one; cpu, cuda, cuda:1 or mps",
+    )
     parser.add_argument("--fresh", action="store_true", help="start anew; a run that is there is renamed, not deleted")
 
 
@@ -59,6 +64,24 @@ def weights(parser: argparse.ArgumentParser) -> None:
     """Which weights of the model."""
     parser.add_argument(
         "--weights", default="ema", metavar="NAME", help="ema: averaged over the training (default); or raw: the last ones"
+    )
+
+
+def device(parser: argparse.ArgumentParser, exact: bool = False) -> None:
+    """Where it is computed, and in which precision; `exact`: always in float32."""
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto: the GPU where there is one (default); cpu, cuda, cuda:1 or mps"
+    )
+    if not exact:
+        parser.add_argument(
+            "--precision",
+            default="auto",
+            choices=["auto", "float32", "bfloat16", "float16"],
+            metavar="NAME",
+            help="in which the network runs: float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else float32 (default)",
+        )
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"
     )
 
 
@@ -95,6 +118,7 @@ def sampling(parser: argparse.ArgumentParser, default: str = "the model's own") 
         "model's own)",
     )
     seed_and_weights(parser)
+    device(parser)
 
 
 def metric(parser: argparse.ArgumentParser) -> None:

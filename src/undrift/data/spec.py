@@ -354,7 +354,9 @@ class Spec:
         if number is None:
             raise DataError(f"class {short(name)} is neither a name nor a number{nearest(short(name), self.named())}")
         if not 0 <= number < count:
-            raise DataError(f"class {short(name)} is not in 0..{count - 1} — known: {', '.join(self.named())}")
+            raise DataError(
+                f"class {short(name)} is not in 0..{count - 1} — known: {', '.join(self.named())}; for no class leave it out (None)"
+            )
         return number
 
     def named(self) -> list[str]:

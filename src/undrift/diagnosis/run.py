@@ -14,7 +14,7 @@ from undrift.diagnosis.extrapolate import LEAST, Sized
 from undrift.error import UndriftError
 from undrift.exact import GaussianMixture
 from undrift.model import Model
-from undrift.model_file import load
+from undrift.model_file import beside, load
 from undrift.run import Run
 
 
@@ -49,10 +49,10 @@ def notes(model: Model, train: int, held_out: int, n: int) -> list[str]:
     return said
 
 
-def other_weights(folder: Path, weights: str) -> tuple[str, AnyDenoiser]:
+def other_weights(model: Model, folder: Path, weights: str) -> tuple[str, AnyDenoiser]:
     """The weights of a run that were not asked for: their name and their denoiser."""
     name = "raw" if weights == "ema" else "ema"
-    return name, load(folder, name).denoiser
+    return name, load(folder, name, **beside(model)).denoiser
 
 
 def size_of(model: Model, folder: Path) -> float:
@@ -80,7 +80,7 @@ def smaller_runs(model: Model, folder: Path, folders: Sequence[Path], weights: s
     own, found = size_of(model, folder), dict[float, Path]()
     sized = []
     for path in folders:
-        other = load(path, weights)
+        other = load(path, weights, **beside(model))
         if other.spec != model.spec or other.trained.get("data_hash") != model.trained.get("data_hash"):
             raise UndriftError(f"{path} was trained on other data than {folder}; name runs of the same data")
         for part in ("process", "condition"):

@@ -69,7 +69,8 @@ def write(model: Model, path: Path) -> None:
             program = torch.export.export(
                 Program(model.denoiser).eval(), inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
             )
-            torch.export.save(program, path, extra_files={ABOUT: json.dumps(_about(model))})
+            with path.open("wb") as file:  # by name torch would warn that the name, which is for a while, is not .pt2
+                torch.export.save(program, file, extra_files={ABOUT: json.dumps(_about(model))})
         with zipfile.ZipFile(path, "a") as archive:
             archive.comment = signature("undrift export")
     except (OSError, UndriftError):
@@ -82,7 +83,8 @@ def check(model: Model, path: Path) -> None:
     """Whether the program computes what the model computes, for batches of several sizes. Raises OutputError."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.load(path).module()
+        with path.open("rb") as file:
+            program = torch.export.load(file).module()
     for n in SIZES:
         inputs = _inputs(model, n)
         with torch.no_grad():

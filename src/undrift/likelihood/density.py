@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -59,6 +59,11 @@ class LikelihoodResult:
     prior_gap: Tensor
     start: float
     unit: Unit = "nats"
+
+    def cpu(self) -> LikelihoodResult:
+        """The same on the CPU."""
+        moved = {f.name: getattr(self, f.name).cpu() for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from undrift.argument import said
 from undrift.condition import Condition
 from undrift.nn.arguments import remembered
 from undrift.nn.attend import CONVOLUTION
@@ -121,6 +122,10 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         widths, attention = tuple(widths), tuple(attention)
+        if not isinstance(channels_in, int):
+            raise TypeError(
+                f"`channels_in` is {said(channels_in)}: give the number of channels alone, such as 1 for data (1, 28, 28)."
+            )
         for name, value in {"channels_in": channels_in, "blocks": blocks, "patch": patch, "group": group}.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {value}; give a positive whole number.")

@@ -78,6 +78,8 @@ def show(x: Any, spec: Spec | None = None, columns: int | None = None) -> Pictur
     y = tensor(x.as_subclass(Tensor) if isinstance(x, Tensor) else x, "x").detach().cpu()
     if columns is not None:
         whole(columns, "columns", 1)
+    if spec is not None and tuple(y.shape) == spec.shape:  # one of them alone
+        y = y[None]
     if y.ndim == 1:
         y = y[:, None]
     if y.ndim < 2 or y.ndim > 5 or not y.numel():
@@ -86,11 +88,11 @@ def show(x: Any, spec: Spec | None = None, columns: int | None = None) -> Pictur
         )
     if not bool(torch.isfinite(y.double()).all()):
         raise ValueError("`x` holds NaN or infinities, which cannot be drawn.")
-    what = said(y, spec)
     if y.ndim == 2:
-        return Picture(_plane(y) if y.shape[1] == 2 else _histograms(y), what)
+        return Picture(_plane(y) if y.shape[1] == 2 else _histograms(y), said(y, spec))
     pictures = y.ndim == 3 and (spec is None or len(spec.shape) != 2) and min(y.shape[1:]) >= 8  # without an axis for channels
-    y = (y[:, None] if pictures else y)[:MOST]
+    y = y[:, None] if pictures else y
+    what, y = said(y, spec), y[:MOST]
     given = _spec(y) if spec is None or spec.shape != tuple(y.shape[1:]) else spec
     sheet = picture.mosaic(picture.tiles(given.to_model(y), given), columns or max(1, round(len(y) ** 0.5)))
     return Picture(sheet, what)
@@ -98,6 +100,8 @@ def show(x: Any, spec: Spec | None = None, columns: int | None = None) -> Pictur
 
 def said(x: Tensor, spec: Spec | None = None) -> str:
     """What samples are, in a few words."""
+    if spec is not None and tuple(x.shape) == spec.shape:
+        x = x[None]
     if x.ndim == 0 or not len(x):
         return f"no samples, of shape {tuple(x.shape)} ({str(x.dtype).removeprefix('torch.')})"
     kind = {2: "points" if x.shape[1:] == (2,) else "rows", 3: "sequences", 4: "pictures", 5: "volumes"}.get(x.ndim, "samples")
@@ -176,7 +180,7 @@ def of_law(law: Any) -> bytes | None:
 class Samples(Tensor):
     """Samples in data units: a tensor that says in a line what it holds, and shows itself as a picture in a notebook.
 
-    Whatever is computed from it is a plain tensor.
+    Some of them, `samples[:4]` or `samples[0]`, are samples too; whatever is computed from them is a plain tensor.
 
     Attributes:
         spec: Of the data.
@@ -191,6 +195,14 @@ class Samples(Tensor):
         found = x.as_subclass(cls)
         found.spec = spec
         return found
+
+    def __getitem__(self, index: Any) -> Tensor:
+        found: Tensor = super().__getitem__(index)
+        shape = () if self.spec is None else self.spec.shape
+        whole = not isinstance(index, tuple) or (
+            Ellipsis not in index and None not in index and len(index) <= self.ndim - len(shape)
+        )
+        return Samples.of(found, self.spec) if shape and whole and tuple(found.shape[-len(shape) :]) == shape else found
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Samples: {said(self, self.spec)}"

@@ -12,7 +12,7 @@ from torch import nn
 
 from undrift import target as targets
 from undrift.denoiser import Denoiser
-from undrift.error import RecipeError, nearest
+from undrift.error import RecipeError
 from undrift.nn import Energy
 from undrift.nn.building import in_float32, without_memory
 from undrift.process import Process
@@ -20,6 +20,7 @@ from undrift.recipe.conditions import condition_of
 from undrift.recipe.options import union_of
 from undrift.recipe.tables import NETWORKS, PROCESSES
 from undrift.storage import memory
+from undrift.synonyms import hint
 
 TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
 ProcessOptions = union_of(PROCESSES)
@@ -29,7 +30,7 @@ NetworkOptions = union_of(NETWORKS, energy=(bool, False))
 def build_target(name: str, sigma_data: float) -> targets.Target:
     """The target of this name. Raises RecipeError for an unknown one."""
     if name not in TARGETS:
-        raise RecipeError(f'target "{name}" is unknown{nearest(name, TARGETS)}')
+        raise RecipeError(f'target "{name}" is unknown{hint(name, TARGETS)}')
     return targets.karras(sigma_data) if name == "karras" else getattr(targets, name)
 
 

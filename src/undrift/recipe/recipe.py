@@ -45,8 +45,10 @@ class SamplingOptions(Options):
             raise ValueError("there is no fitted grid yet; `undrift frontier` measures one on a trained model")
         return self
 
-    def layout(self, name: str | None = None) -> times.Grid:
-        """The grid of a name, or the model's own."""
+    def layout(self, name: str | times.Grid | None = None) -> times.Grid:
+        """The grid of a name, or the model's own; a function is a grid already."""
+        if callable(name):
+            return name
         name = self.grid if name is None else name
         if name == "fitted":
             if self.fitted is None:
@@ -93,7 +95,7 @@ class Recipe(Options):
     ema_halflife: float = _key("of the averaged weights, in examples", 50_000, gt=0, le=1e15)
     label_dropout: float = _key("share of examples whose class is left out, so that guidance is possible", 0.1, ge=0, lt=1)
     seed: int = _key("of the weights, the order of the examples, and the noise", 0, ge=0, lt=2**32)
-    device: Literal["auto", "cpu", "cuda"] = _key("auto is the GPU where there is one", "auto")
+    device: str = _key("auto is the GPU where there is one; or cpu, cuda, cuda:1, mps", "auto")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto is bfloat16 on a GPU that has it", "auto")
     threads: int | None = _key("of the CPU; left out, as many as torch takes, or as the run began with", None, ge=1, le=1024)
     log_every: int = _key("steps between two lines of the log", 50, ge=1, le=10**12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from undrift.error import UndriftError, short
 from undrift.model import Model
@@ -10,7 +11,7 @@ from undrift.model_file import load
 from undrift.run.power_averages import TRACKED, Profile, gamma_of, read_snapshots
 
 
-def load_earlier(folder: Path, step: int) -> Model:
+def load_earlier(folder: Path, step: int, **where: Any) -> Model:
     """The model of a run at the snapshot nearest to a step, its weights averaged over the last twentieth of the steps so far.
 
     What autoguidance leans away from (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself").
@@ -18,12 +19,13 @@ def load_earlier(folder: Path, step: int) -> Model:
     Args:
         folder: The run.
         step: Of the training; `model.trained["weights_of_step"]` says which one was found.
+        where: `device` and `precision`, as `undrift.load` takes them.
 
     Raises:
         ModelError: no run there.
         UndriftError: a step that the training did not take, or a run that keeps no snapshots.
     """
-    model = load(folder)
+    model = load(folder, **where)
     last = model.trained["steps"]
     if not 1 <= step <= last:
         raise UndriftError(f"{folder} has no step {short(step)}: it was trained for {last:,} steps; name one of them")

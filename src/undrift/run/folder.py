@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from undrift.data import Dataset, as_trained, load_split
-from undrift.error import UndriftError
+from undrift.error import ModelError, UndriftError
 from undrift.model import Model
 from undrift.recipe.read import read_recipe
 from undrift.recipe.recipe import Recipe
@@ -36,6 +36,11 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """Everything that decided it. Raises RecipeError or ModelError: there is none, or it is damaged."""
+        if (self.folder / "settings.json").is_file() and not (self.folder / CONFIG).is_file():
+            raise ModelError(
+                f"{self.folder} was trained by undrift.fit and has no recipe that names its data; ask in Python, as with "
+                "undrift.evaluate(model, train=..., held_out=...)"
+            )
         return read_recipe(self.folder / CONFIG)
 
     def data(self) -> tuple[Dataset, Dataset]:

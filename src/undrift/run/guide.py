@@ -7,7 +7,7 @@ from pathlib import Path
 
 from undrift.guidance import NoisyClassifier
 from undrift.model import Model
-from undrift.model_file import load
+from undrift.model_file import beside, load
 from undrift.noisy_classifier import load_classifier
 from undrift.run.earlier import load_earlier
 
@@ -26,7 +26,9 @@ def named_guide(name: str | None, run: Path, model: Model) -> NoisyClassifier | 
         return None
     if name == "classifier":
         return load_classifier(run, model)
-    return load(name) if (step := step_named(name)) is None else load_earlier(run, step)
+    if (step := step_named(name)) is None:
+        return load(name, **beside(model))
+    return load_earlier(run, step, **beside(model))
 
 
 def step_named(name: str) -> int | None:

@@ -17,6 +17,9 @@ except ImportError:  # Windows: no lock
     fcntl = None
 
 
+_OWN = ("state", "snapshots", "samples")  # folders of a run, in which files are written and deleted
+
+
 def hold(out: Path) -> BinaryIO:
     """Take the folder for this process, for as long as the returned file is open; a process that does not write takes nothing.
 
@@ -29,6 +32,10 @@ def hold(out: Path) -> BinaryIO:
         out.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise OutputError(f"{out} cannot be written: {reason(error)}") from None
+    if link := next((out / name for name in _OWN if (out / name).is_symlink()), None):
+        raise OutputError(
+            f"{link} is a link, behind which another run's files may be; put a folder there, or train in another one"
+        )
     try:
         handle = open_to_lock(out / ".lock")
     except OSError as error:

@@ -18,6 +18,7 @@ from undrift.process import Process
 from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
 from undrift.storage import write_array
+from undrift.synonyms import own_words
 
 _FROM_PURE_NOISE = (
     " They start from pure noise, alpha = 0 at t = {t:g}, where what divides by alpha is infinite: the drift alpha'/alpha, the score's "
@@ -25,6 +26,7 @@ _FROM_PURE_NOISE = (
 )
 
 
+@own_words
 def sample(
     denoiser: AnyDenoiser,
     n_or_shape: int | tuple[int, ...],
@@ -142,7 +144,7 @@ def batches(
         )  # a network in parts is asked equally often by all, so no sampler may take as many steps as it likes
 
     def draw(rows: slice) -> Tensor:
-        noise = Noise(numbers[rows]).fold("sample", seed)
+        noise = Noise(numbers[rows]).to(like.device).fold("sample", seed)
         bound = denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
         x = like.new_empty(rows.stop - rows.start, *shape[1:])
         if start is None:

@@ -78,6 +78,7 @@ class StudyContext:
         changes: Overrides of every training, such as `{"steps": 100}`.
         console: Where the training prints.
         tell: Called with a line on what is being done.
+        device: Where it is trained and sampled.
     """
 
     out: Path
@@ -88,6 +89,7 @@ class StudyContext:
     changes: dict[str, Any] = field(default_factory=dict)
     console: Console = field(default_factory=lambda: Console(quiet=True))
     tell: Callable[[str], None] = lambda text: None
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         self.begin()
@@ -145,7 +147,7 @@ class StudyContext:
             UndriftError: they are not there, or not those of the run.
         """
         if self.run is not None:
-            model = load(self.run)
+            model = load(self.run, device=self.device)
             if len(model.spec.classes) != 10 or len(model.spec.shape) != 3:
                 raise UndriftError(f"{self.run} is no class-conditional model of pictures of ten digits; the studies need one")
             return Run(self.run, self.data_dir).data_of(model)
@@ -184,7 +186,7 @@ class StudyContext:
             with self.preparing(f"the model {name}"):
                 if folder != self.run:
                     train_run(*self._recipe(name), folder, False, self.console, time.perf_counter())
-                self._models[name] = load(folder)
+                self._models[name] = load(folder, device=self.device)
         model = self._models[name]
         said = model.trained
         source = f"recipe {said['recipe']}" if self.folder(name) != self.run else f"run {self.run.name}"
@@ -202,7 +204,7 @@ class StudyContext:
 
     def _recipe(self, name: str) -> tuple[str, dict[str, Any]]:
         """The recipe of a model and its overrides."""
-        place = {} if self.data_dir is None else {"data_dir": self.data_dir}
+        place = {"device": self.device} if self.data_dir is None else {"device": self.device, "data_dir": self.data_dir}
         if self.paper:
             return name, place | self.changes
         way = MODELS[name]

@@ -94,7 +94,7 @@ def candidates(trainer: Trainer, held_out: Dataset, lengths: tuple[float, ...] =
             weights, missed = combine(snapshots, Profile(at, gamma_of(length)))
             placed = {k: v.to(trainer.device) for k, v in weights.items()}
             found.append(candidate(f"length {length:.2f} at step {at}", placed, missed, step=at, length=length))
-    used = {k: v.to(trainer.device) for k, v in load(trainer.folder).denoiser.state_dict().items()}
+    used = {k: v.to(trainer.device) for k, v in load(trainer.folder, device="cpu").denoiser.state_dict().items()}
     same = [i for i, c in enumerate(found) if all(torch.equal(v, used[k]) for k, v in c.weights.items())]
     if same:
         found[same[0]] = replace(found[same[0]], present=True)

@@ -99,6 +99,25 @@ def state_groups(
     return groups
 
 
+def own_numbers(optimizer: torch.optim.Optimizer) -> list[dict[str, float]]:
+    """The numbers that an optimiser keeps in its groups, some of which it changes as it goes: a step count, a distance, a weight."""
+    found = []
+    for group in optimizer.param_groups:
+        plain = {k: v.item() if isinstance(v, Tensor) and v.numel() == 1 else v for k, v in group.items()}
+        found.append({k: v for k, v in plain.items() if k != "lr" and type(v) in (int, float, bool) and math.isfinite(v)})
+    return found
+
+
+def _put_numbers(optimizer: torch.optim.Optimizer, changed: Any) -> None:
+    """Give an optimiser the numbers back that it had changed."""
+    for group, numbers in zip(optimizer.param_groups, changed, strict=False):
+        for k, v in numbers.items():
+            if isinstance(group.get(k), Tensor):
+                group[k].fill_(v)
+            elif type(group.get(k)) in (int, float, bool) and type(v) in (int, float, bool):
+                group[k] = v
+
+
 def rotate(folder: Path, keep: int, best: int | None) -> None:
     """Delete all states but the newest `keep` and that of the best step."""
     for step in steps_of(folder)[:-keep]:
@@ -220,6 +239,8 @@ def _restore(
                 value = saved.tensor(name)
                 counts = slot == "step" and _is_plain(optimizer)
                 optimizer.state[p][slot] = value.to(p.device, torch.float32 if counts else value.dtype)
+    if isinstance(changed := saved.facts.get("groups"), list) and all(isinstance(each, dict) for each in changed):
+        _put_numbers(optimizer, changed)
     if scaler is not None and scale is not None:
         scaler.load_state_dict(scaler.state_dict() | scale)
     return progress

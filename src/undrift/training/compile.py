@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from undrift.error import RecipeError
+from undrift.nn.compiled import quiet, why
 from undrift.nn.unet import Stage
 from undrift.noise import Noise
 
@@ -41,8 +41,7 @@ def compile_network(trainer: Trainer) -> str:
     is, to rounding. In each of these cases it stays as it was.
     """
     net = trainer.denoiser.net
-    for name in ("torch._dynamo", "torch._inductor"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # pages of hints on graphs; what counts is said in one line
+    quiet()
     drops = any(isinstance(m, nn.Dropout) and m.p > 0 for m in net.modules())  # by other masks when compiled: compare without
     wanted = _gradients(trainer, not drops)
     try:
@@ -53,8 +52,7 @@ def compile_network(trainer: Trainer) -> str:
             return ""
         reason = f"the compiled network's gradients are off by {100 * off:.0f} %"
     except Exception as error:  # whatever a compiler may raise
-        lines = [line for line in str(error).splitlines() if line.strip()] or [""]
-        reason = f"{type(error).__name__}: {lines[0].strip()[:120]}"
+        reason = why(error)
     net._compiled_call_impl = None
     torch.compiler.reset()
     return f"compile=true is not possible here ({reason}); going on without"
@@ -75,7 +73,8 @@ def _gradients(trainer: Trainer, training: bool) -> dict[str, Tensor]:
         trainer.losses(0, part).mean().backward()  # type: ignore[no-untyped-call]
         return {name: p.grad.detach().clone() for name, p in denoiser.named_parameters() if p.grad is not None}
     finally:
-        denoiser.train().zero_grad(set_to_none=True)
+        trainer.to_train()
+        denoiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             for name, p in denoiser.named_parameters():
                 p.copy_(before[name])

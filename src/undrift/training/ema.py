@@ -27,6 +27,8 @@ class Average:
         floating = [k for k, v in state.items() if v.is_floating_point()]
         change = 1 - self.decay(step, batch_size)
         torch._foreach_lerp_([self.weights[k] for k in floating], [state[k] for k in floating], change)
+        for k in state.keys() - {*floating}:  # a counter or a flag has no average: it is as it is now
+            self.weights[k].copy_(state[k])
 
 
 class EMA(Average):

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from undrift.argument import function, instance, path as place_of, real, said
+from undrift.argument import function, instance, path as place_of, real, said, tensor as plain_tensor
 from undrift.condition import for_samples
 from undrift.data import Dataset, Spec
 from undrift.data.labels import check_class
@@ -41,14 +41,16 @@ from undrift.recipe.recipe import SamplingOptions
 from undrift.run.groups import Saved
 from undrift.run.lock import hold
 from undrift.storage import reason
+from undrift.synonyms import own_words
 from undrift.target import Target
+from undrift.tensorfile import TYPES
 from undrift.threads import advice, as_begun
 from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.loggers import check_packages
 from undrift.training.progress import Bar, interactive
 from undrift.training.session import Logger, Session, over
 from undrift.training.settings import MAY_CHANGE, NAME, Settings, changes, read_settings, write_settings
-from undrift.training.setup import measure, sweep, undo
+from undrift.training.setup import measure, put_aside, sweep, undo
 from undrift.training.trainer import MakeOptimizer, Report, Schedule, Trainer
 
 Callback = Callable[[Report], Any]
@@ -66,6 +68,7 @@ class Training:
     Attributes:
         trainer: The weights, the optimiser and the averages, between two steps.
         model: The model with the averaged weights as they are now; once the training is over, that which is kept.
+        at_end: Where there was nothing left to train, a line that says so; else "".
         records: The log so far.
 
     Raises:
@@ -118,7 +121,9 @@ class Training:
         spec = net.spec if isinstance(net, Model) else None
         train, held = datasets(data, labels, classes, held_out, settings.seed, spec, name)
         # A model that is given stays as it is; one that was loaded has gradients off.
-        asked = copy.deepcopy(net.denoiser).requires_grad_(True) if isinstance(net, Model) else net
+        asked = copy.deepcopy(net.denoiser) if isinstance(net, Model) else net
+        for p in asked.parameters() if isinstance(net, Model) else ():
+            p.requires_grad_(p.is_floating_point())
         denoiser = as_denoiser(asked, train, process, target, sigma_data)
         objective = DenoisingScoreMatching() if objective is None else objective
         try:
@@ -150,6 +155,8 @@ class Training:
             if processes.first:
                 sweep(place)
             try:
+                if not new:  # it may have been trained between the look at it and the lock
+                    settings, self.changes = prepare_folder(place, settings, self._model, digest, functions)
                 self.trainer = Trainer(settings, self._model, objective, train, place, processes, None, optimizer, schedule)
             except BaseException:
                 self._held.close()
@@ -161,6 +168,8 @@ class Training:
         processes.same("data or a run at a step", f"{digest} {self.trainer.progress.step}")
         self.session = Session(self.trainer, held, loggers=loggers)
         self._over = over(self.session) is not None
+        at = self.trainer.progress.step
+        self.at_end = f"{place} is trained to its end ({at:,} steps); to go on give more steps or minutes" if self._over else ""
 
     def __iter__(self) -> Iterator[Report]:
         """Train to the end, a `Report` for each step; leave the loop at any time, and the state is saved if there is a folder.
@@ -207,6 +216,7 @@ class Training:
         self._held.close()
 
 
+@own_words
 def fit(
     net: nn.Module | Model,
     data: Any,
@@ -215,6 +225,7 @@ def fit(
     steps: int | None = None,
     minutes: float | None = None,
     folder: str | Path | None = None,
+    fresh: bool = False,
     process: Process | None = None,
     target: str | Target | None = None,
     sigma_data: float | None = None,
@@ -273,6 +284,7 @@ def fit(
         labels: `(N,)` class numbers from 0, or names.
         steps: Optimiser steps until the end; each sees one batch. minutes: or minutes until the end. One of the two is needed.
         folder: Where the run lives; None: nothing is kept on the disk.
+        fresh: Start over; a run that is in the folder is renamed, not deleted.
         process: The noise; default `VP()`.
         target: What the network puts out: "karras" (default), "v", "velocity", "noise", "score", "data", or a function.
         sigma_data: Standard deviation of the data in model space; default: measured.
@@ -315,7 +327,10 @@ def fit(
         patience=patience, until=until, tensorboard=tensorboard, wandb=wandb,
     )  # fmt: skip
     callbacks = _each(callback, "callback")
-    with joined():
+    with joined() as processes:
+        if fresh and folder is not None:
+            with processes.one_first():
+                start_over(Path(folder), processes.first)
         training = Training(
             net, data, settings, labels, classes=classes, held_out=held_out, process=process, target=target, sigma_data=sigma_data,
             objective=objective, optimizer=optimizer, schedule=schedule, folder=folder, loggers=_each(logger, "logger"), name=name,
@@ -326,11 +341,20 @@ def fit(
             training.close()
 
 
+def start_over(folder: Path, first: bool = True) -> None:
+    """Put the run of a folder aside, if it holds one of `fit`. Raises OutputError where another training is at work in it."""
+    if first and (folder / NAME).is_file():
+        hold(folder).close()
+        put_aside(folder)
+
+
 def _fitted(training: Training, callbacks: Sequence[Callback], progress: bool) -> Model:
     """Train to the end, with a bar."""
     first, asked = training.trainer.processes.first, False
     for note in filter(None, [*training.changes, *training.trainer.notes, advice()]) if first else []:
         print(f"undrift: {note}", file=sys.stderr)
+    if first and training.at_end:
+        print(f"undrift: {training.at_end}", file=sys.stderr)
     with Bar(shown=progress and first) as bar:
         for report in training:
             bar.show(report.fraction, training.session.facts(report))
@@ -419,7 +443,7 @@ def dataset_of(data: Any, labels: Any, classes: Sequence[str] | None, name: str)
         DataError: values that cannot be trained on.
     """
     if isinstance(data, torch.utils.data.DataLoader):
-        data = data.dataset
+        data = _loaded(data)
     if isinstance(data, Dataset):
         if labels is not None:
             raise ValueError("`labels` are given, but the Dataset has its own; leave them out.")
@@ -435,7 +459,7 @@ def dataset_of(data: Any, labels: Any, classes: Sequence[str] | None, name: str)
     else:
         raise TypeError(f"`data` is {said(data)}: give a tensor, an array, a Dataset or a DataLoader.")
     if isinstance(x, Tensor):
-        x = x.detach().cpu()
+        x = plain_tensor(x.detach(), "data").cpu().resolve_conj().resolve_neg()
         x = (x.float() if x.dtype in (torch.bfloat16, torch.float16) else x).numpy()
     if x.dtype.kind not in "biuf":
         raise ValueError(f"`data` must hold numbers, got {x.dtype}.")
@@ -448,6 +472,26 @@ def dataset_of(data: Any, labels: Any, classes: Sequence[str] | None, name: str)
         raise ValueError(f"`data` has {x.ndim} axes; at most five are read, (N, C, D, H, W).")
     numbers, names = _numbered(labels, classes, len(x))
     return Dataset.of_numbers(x, numbers, name, names)
+
+
+def _loaded(loader: torch.utils.data.DataLoader[Any]) -> Any:
+    """The examples that a loader gives: all of its dataset, or those that its own sampler or collate function makes of it in one pass."""
+    usual = loader.collate_fn in (torch.utils.data.default_collate, torch.utils.data.default_convert)
+    if usual and isinstance(loader.dataset, torch.utils.data.IterableDataset):
+        return loader.dataset
+    order = loader.sampler
+    all_once = isinstance(order, (torch.utils.data.SequentialSampler, torch.utils.data.RandomSampler)) and not (
+        getattr(order, "replacement", False) or len(order) != len(loader.dataset)  # type: ignore[arg-type]
+    )
+    if usual and all_once and type(loader.batch_sampler) in (torch.utils.data.BatchSampler, type(None)):
+        return loader.dataset
+    found: list[Any] = []
+    for batch in loader:
+        parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not all(isinstance(part, (Tensor, np.ndarray)) for part in parts):
+            raise ValueError("a DataLoader must give batches of tensors, x or the pair (x, label).")
+        found.extend(zip(*parts, strict=True) if len(parts) > 1 else parts[0])
+    return found
 
 
 def _collected(data: Any) -> tuple[Any, list[Any] | None]:
@@ -478,7 +522,12 @@ def _numbered(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[n
         if classes:
             raise ValueError("`classes` are named, but there are no labels.")
         return None, ()
-    given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        labels = plain_tensor(labels.detach(), "labels").cpu().resolve_neg().numpy()
+    try:
+        given = np.asarray(labels)
+    except ValueError:  # rows of different lengths
+        raise ValueError("`labels` must be one number or name for each example.") from None
     if given.dtype == np.bool_:
         given = given.astype(np.int64)
     if given.shape != (count,):
@@ -492,9 +541,9 @@ def _numbered(labels: Any, classes: Sequence[str] | None, count: int) -> tuple[n
         numbers = np.array([place[str(each)] for each in given], dtype=np.int64)
     else:
         whole = given.dtype.kind in "iu" or (given.dtype.kind == "f" and bool(np.equal(np.mod(given, 1), 0).all()))
-        if not whole or given.min() < 0:
+        if not whole or (given.size and given.min() < 0):
             raise ValueError("`labels` must be whole numbers that count the classes from 0, or names.")
-        top = int(given.max())
+        top = int(given.max(initial=-1))
         if top >= max(count, 1000):
             raise ValueError(f"a label is {top:,}, of {count:,} examples; labels count the classes from 0: give codes as texts.")
         numbers = given.astype(np.int64)
@@ -528,6 +577,16 @@ def as_denoiser(
     kept = inner.state_dict()
     if odd := next((k for k, v in kept.items() if not isinstance(v, Tensor)), None):
         raise ValueError(f"{name} keeps {odd}, which is no tensor, in its state; only tensors are saved.")
+    for k, v in kept.items():
+        if v.dtype not in TYPES or v.layout != torch.strided:
+            raise ValueError(
+                f"{name} keeps {k} as {said(v)}, which is not saved: keep its real and imaginary parts, or a dense tensor of a usual type, "
+                "or register it with persistent=False."
+            )
+        if any(step == 0 and size > 1 for step, size in zip(v.stride(), v.shape, strict=True)):
+            raise ValueError(
+                f"{name} keeps {k} as a view of fewer numbers (expand), which cannot be averaged; register its .clone()."
+            )
     if any(v.is_meta for v in kept.values()):
         raise ValueError(f"{name} has parameters on the meta device, which have no values; make it on the CPU.")
     if isinstance(net, Denoiser):
@@ -553,7 +612,11 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
     x, cond = data.batch(rows)[0], for_samples(data.condition(rows), len(rows))
     known = next(denoiser.net.parameters(), x)
     x, cond = x.to(known.device), cond if cond is None else cond.to(known.device)
-    t, was, name = denoiser.process.t_max / 2 + denoiser.process.t_min / 2, denoiser.training, type(denoiser.net).__name__
+    t, modes, name = (
+        denoiser.process.t_max / 2 + denoiser.process.t_min / 2,
+        [(m, m.training) for m in denoiser.modules()],
+        type(denoiser.net).__name__,
+    )
     denoiser.eval()
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -578,7 +641,8 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
             if not losses.requires_grad:
                 raise ValueError("what `objective` returns does not depend on the network's parameters.")
     finally:
-        denoiser.train(was)
+        for part, training in modes:
+            part.training = training
 
 
 def _asked(denoiser: Denoiser, x: Tensor, t: float, cond: Any) -> tuple[Tensor, Tensor | None]:

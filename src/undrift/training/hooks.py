@@ -43,7 +43,8 @@ class Watch:
 
     def __init__(self, trainer: Trainer, held_out: Dataset, tell: Callable[[dict[str, Any]], None] = lambda record: None) -> None:
         self.trainer, self.settings, self.tell = trainer, trainer.settings, tell
-        self.log = Log(trainer.folder, trainer.progress.step)
+        # Without a state the training begins anew: what a session that was killed before its first one has logged may be of another network.
+        self.log = Log(trainer.folder, trainer.progress.step if steps_of(trainer.folder) else -1)
         self.monitor = Monitor(trainer, held_out) if self.settings.monitor_every else None
         self.quality = Quality(trainer, held_out) if self.settings.quality_every else None
         self.first, self.start, self.speed = trainer.progress.step, time.perf_counter(), 0.0
@@ -170,7 +171,7 @@ class Watch:
         """Why the model of a run that has ended cannot be loaded; None where it can."""
         try:
             if self.ended:
-                load(self.trainer.folder)
+                load(self.trainer.folder, device="cpu")
         except ModelError as error:
             return str(error)
         return None

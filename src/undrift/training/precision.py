@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from undrift.device import in_precision
+
 LEAST_SCALE = 1.0  # a gradient that is infinite even then is not the scale's fault
 
 
@@ -30,9 +32,7 @@ class Precision:
     """
 
     def __init__(self, wanted: str, device: torch.device) -> None:
-        if wanted == "auto":
-            wanted = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        self.kind = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+        self.kind = in_precision(wanted, device)
         self.device, self.skipped = device, False
         self.scaler = torch.amp.GradScaler(device.type) if wanted == "float16" else None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from undrift.argument import path as place_of, said
 from undrift.console import Terminal
 from undrift.data import Dataset
 from undrift.distributed.processes import Left, Lost, joined
@@ -173,10 +174,14 @@ def train(
     Example:
         >>> model = train("digits", steps=2000, out="runs/digits")  # doctest: +SKIP
     """
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise TypeError(f"`overrides` is {said(overrides)}: give a dict, such as {{'network.width': 32}}, or steps=2000.")
     given = {**(overrides or {}), **keys}
     if given.get("data_dir") is not None:
         given["data_dir"] = str(given["data_dir"])
-    folder = Path(out) if out is not None else run_named(recipe) or Path("runs") / recipe
+    if not isinstance(recipe, str):
+        raise TypeError(f"`recipe` is {said(recipe)}: give the name of one, such as 'digits', or the folder of a run.")
+    folder = place_of(out, "out", "name a folder") if out is not None else run_named(recipe) or Path("runs") / recipe
     try:
         train_run(recipe, given, folder, fresh, console or Terminal(), time.perf_counter())
     except Stopped as stop:

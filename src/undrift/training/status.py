@@ -7,8 +7,8 @@ Every number it goes by is the loss on fixed questions (see `monitor`), so what 
     memorising    at two looks in a row the held-out loss is above its lowest by more than a fiftieth and more than half its standard
                   error (looks share their questions, so most of that error is common to them), while that on trained examples went
                   on falling
-    converged     over the last half of the steps the held-out loss fell by less than a fiftieth; or it is within that of the law's,
-                  where the law is known: no denoiser beats it
+    converged     over the last half of the steps the held-out loss fell by less than a fiftieth, of itself and of what it fell since
+                  the start; or it is within that of the law's, where the law is known: no denoiser beats it
     learning      it fell by more
 """
 
@@ -22,7 +22,7 @@ from typing import Any, Literal
 from undrift.training.settings import Settings
 
 Verdict = Literal["too early to say", "learning", "converged", "memorising", "diverged"]
-FLAT = 0.02  # of the held-out loss: what is gained by doubling the training, below which it has converged
+FLAT = 0.02  # what is gained by doubling the training, below which it has converged
 RISE = 0.02  # of the held-out loss, from its lowest
 
 
@@ -144,7 +144,11 @@ def judged(
     """Memorising, converged or learning; with evidence and advice."""
     last, best = looks[-1], min(looks, key=lambda r: r["held_out"])
     half = max((r for r in looks if r["step"] <= last["step"] / 2), key=lambda r: r["step"], default=looks[0])
-    gained = (half["held_out"] - last["held_out"]) / abs(half["held_out"] or 1)
+    fell = half["held_out"] - last["held_out"]
+    gained = fell / abs(half["held_out"] or 1)
+    # Points in the plane are all but noise at most levels: all that can be learnt may be a few per cent of the loss.
+    since_start = looks[0]["held_out"] - last["held_out"] if looks[0]["step"] == 0 else 0.0
+    still = fell / since_start if since_start > 0 else gained
     gap = f"held-out loss {last['held_out']:.4g}, on trained examples {last['trained_on']:.4g}"
     share = figures.get("memorised")
     close = f"; {100 * share:.0f} % of the way from there to remembering every example" if share is not None else ""
@@ -168,10 +172,12 @@ def judged(
     if law is not None and last["held_out"] < (1 + FLAT) * law:
         because = [f"the held-out loss, {last['held_out']:.4g}, is that of the law itself, {law:.4g}", gap + close]
         return "converged", because, ["there is nothing left to learn"]
-    if gained < FLAT:
+    if gained < FLAT and still < FLAT:
         because = [f"{since}: {share_gained} for twice the steps", gap + close]
         return "converged", because, ["look at samples and at undrift evaluate; more of the same training will not help much",
             "a larger network might"]  # fmt: skip
+    if gained < FLAT:
+        share_gained = f"{100 * still:.0f} % of all that was learnt so far"
     because = [f"{since}: {share_gained} for twice the steps", gap + close]
     if not over:
         return "learning", because, ["let it go on"]

@@ -30,7 +30,7 @@ def teacher_of(recipe: Recipe, model: Model) -> AnyDenoiser | None:
     if not isinstance(o, DistillationOptions):
         return None
     assert o.teacher is not None
-    teacher = load(o.teacher)
+    teacher = load(o.teacher, device="cpu")
     if teacher.spec != model.spec or teacher.parts.get("condition") != model.parts.get("condition"):
         raise RecipeError(f"objective.teacher={o.teacher} was trained on other data than this run; take a teacher of the same")
     if recipe.label_dropout and not teacher.knows_without:
@@ -59,7 +59,7 @@ def begin_with(folder: str, model: Model) -> None:
     Raises:
         UndriftError: no model there, or one of another network, other shapes or classes.
     """
-    other = load(folder)
+    other = load(folder, device="cpu")
     fits = {
         "network": same_network(other.parts["network"], model.parts["network"]),
         "condition": other.parts.get("condition") == model.parts.get("condition"),

@@ -31,7 +31,7 @@ from undrift.model_file import write_model
 from undrift.noise import Noise
 from undrift.objective import Distillation
 from undrift.run.groups import Groups, Saved, write_groups
-from undrift.training.checkpoint import Progress, all_of, load_state, path_of, rotate, state_groups, steps_of
+from undrift.training.checkpoint import Progress, all_of, load_state, own_numbers, path_of, rotate, state_groups, steps_of
 from undrift.training.compile import compile_network, recompute
 from undrift.training.divergence import Diverged, find_cause, put_exploded_aside
 from undrift.training.ema import EMA, Average
@@ -82,6 +82,8 @@ def own_optimizer(make: MakeOptimizer, module: nn.Module) -> torch.optim.Optimiz
         raise ValueError(
             f"`optimizer` is {type(made).__name__}, which asks for the loss again and again; take one whose step needs no closure."
         )
+    if not any(group["params"] for group in made.param_groups):
+        raise ValueError("`optimizer` has no parameters, so nothing would be trained; make it of the list that it is given.")
     own = {id(p) for p in module.parameters()}
     if not all(id(p) in own for group in made.param_groups for p in group["params"]):
         raise ValueError("`optimizer` has parameters that are not the network's; make it of the list that it is given.")
@@ -134,7 +136,10 @@ class Trainer:
         self.config: dict[str, Any] | None = None  # all choices, for a logger to show; None: the settings
         self.aside: dict[str, Tensor] | None = None  # the weights that are trained, while others are held in their place
         self.device = choose_device(settings.device)
-        self.denoiser = model.denoiser.train()
+        self.denoiser, net = model.denoiser, model.denoiser.net
+        # Parts that their owner has put in evaluation mode, as frozen batch norms are, stay so.
+        self.resting = [part for part in net.modules() if not part.training] if net.training else []
+        self.to_train()
         self.in_parts = settings.shard and self.processes.size > 1
         if self.in_parts:
             divide(self.denoiser.net, self.device, self.processes)
@@ -145,6 +150,7 @@ class Trainer:
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
         self.optimizer = adamw(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        self._numbers = own_numbers(self.optimizer)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = schedule
         self.rates = [settings.learning_rate if optimizer is None else group["lr"] for group in self.optimizer.param_groups]
@@ -164,6 +170,12 @@ class Trainer:
             recompute(self)
         if settings.compile and (note := compile_network(self)):
             self.notes.append(note)
+
+    def to_train(self) -> None:
+        """Put the network in training mode, but for the parts that were not when it was handed in."""
+        self.denoiser.train()
+        for part in self.resting:
+            part.training = False
 
     def own_rate(self, step: int, fraction: float) -> float:
         """The learning rate of a step by a schedule of the user's own. Raises ValueError for what is no rate."""
@@ -337,7 +349,13 @@ class Trainer:
         """What a state says besides its tensors: how far it is, and of which model on which data, should model.json be lost."""
         known = {k: v for k, v in self.model.trained.items() if k in ("recipe", "data_hash", "teacher_hash", "label_dropout")}
         kind = type(self.optimizer).__name__
-        other = {} if kind == "AdamW" else {"optimizer": kind}
+        other: dict[str, Any] = {} if kind == "AdamW" else {"optimizer": kind}
+        changed = [
+            {k: v for k, v in now.items() if v != before.get(k)}
+            for now, before in zip(own_numbers(self.optimizer), self._numbers, strict=True)
+        ]
+        if any(changed):  # by the optimiser itself
+            other["groups"] = changed
         return {**vars(self.progress), "model": self.model.describe() | {"trained": known}} | other
 
     def facts(self) -> dict[str, Any]:
@@ -367,4 +385,4 @@ class Trainer:
             if weights is not None:
                 self.denoiser.load_state_dict(raw)
                 self.aside = None
-            self.denoiser.train()
+            self.to_train()

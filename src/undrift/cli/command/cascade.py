@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from undrift.cli import options
 from undrift.cli.types import folder, number, seed
 from undrift.error import OutputError, UndriftError
 
@@ -20,17 +21,18 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "--augment", type=number, metavar="S", default=0.0, help="how much noise to add to the small pictures, 0 (default) to 0.5"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another seed draws other samples (default: 0)")
+    options.device(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Save both, and draw a grid of samples."""
     from undrift.cascade import Cascade
+    from undrift.cli.inputs import model_of
     from undrift.cli.outputs import check_outputs, usual_place
-    from undrift.model_file import load
     from undrift.plot import picture
 
     out, drawn = arguments.out, usual_place(arguments, arguments.out / "samples" / "grid.png")
-    cascade = Cascade(load(arguments.low), load(arguments.high), arguments.augment)
+    cascade = Cascade(model_of(arguments, arguments.low), model_of(arguments, arguments.high), arguments.augment)
     if not picture.drawable(cascade.spec):
         raise UndriftError(f"samples of shape {cascade.spec.shape} cannot be drawn; use undrift.Cascade in Python")
     check_outputs(arguments, (drawn, None))

@@ -36,6 +36,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
         add_override(overrides, "data_dir", arguments.data_dir, "--data-dir")
+    if arguments.device is not None:
+        add_override(overrides, "device", arguments.device, "--device")
     out = arguments.out or Path("runs") / arguments.recipe
     try:
         demo(arguments.recipe, overrides, out, arguments.fresh, Terminal(), started, partial(usual_place, arguments))

@@ -36,20 +36,20 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import json
 
     from undrift.cli.drawing import affordable
+    from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
     from undrift.console import Terminal
     from undrift.diagnosis import diagnose, report
     from undrift.diagnosis.picture import draw
     from undrift.diagnosis.run import other_weights, smaller_runs
-    from undrift.model_file import load
     from undrift.plot import picture
     from undrift.storage import write_text
 
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     out, numbers = picture_and_numbers(arguments, arguments.run / "diagnose.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
-    name, other = other_weights(arguments.run, arguments.weights)
+    name, other = other_weights(model, arguments.run, arguments.weights)
     with Terminal().status("diagnosing") as status:
         found = diagnose(
             model,

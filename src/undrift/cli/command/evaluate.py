@@ -50,10 +50,10 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Judge runs, and write the report."""
-    from undrift.model_file import load
+    from undrift.cli.inputs import model_of
 
     folders = list(dict.fromkeys(arguments.runs))
-    models = {folder: load(folder, arguments.weights) for folder in folders}
+    models = {folder: model_of(arguments, folder) for folder in folders}
     for folder, model in models.items():
         if model.upscale is not None:
             raise UndriftError(f"{folder} enlarges small pictures and draws none of its own; evaluate the model that draws those")

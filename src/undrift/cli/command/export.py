@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     suffix = format_named(arguments.to).suffix
     place = arguments.out or arguments.run / f"model{suffix}"
     check_outputs(arguments, (place, suffix))
-    model = load(arguments.run, arguments.weights)
+    model = load(arguments.run, arguments.weights, "cpu")
     export(model, place, arguments.to)
     told = ", label" * bool(model.spec.classes)
     print(f"{place}: data, noise = program(x, t{told}); program = torch.export.load(FILE).module()")

@@ -44,6 +44,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     options.picture(parser, "the picture; all rows go beside it (default: RUN/frontier.png)")
     parser.add_argument("--no-save", dest="save", action="store_false", help="only compare; leave the model as it is")
     options.seed_and_weights(parser, "another seed takes other noise, classes and examples (default: 0)")
+    options.device(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
@@ -51,16 +52,17 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import json
 
     from undrift.cli.drawing import affordable
+    from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
     from undrift.console import Terminal
-    from undrift.model_file import load, save_sampling
+    from undrift.model_file import save_sampling
     from undrift.plot import picture
     from undrift.run.lock import hold
     from undrift.storage import write_text
     from undrift.tuning import report
     from undrift.tuning.frontier import frontier, sampling_of
 
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     out, rows = picture_and_numbers(arguments, arguments.run / "frontier.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours

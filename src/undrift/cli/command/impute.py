@@ -52,14 +52,13 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Fill in, write, and say how."""
     from undrift.cli.drawing import affordable
-    from undrift.cli.inputs import class_per_sample
+    from undrift.cli.inputs import class_per_sample, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
-    from undrift.model_file import load
     from undrift.plot import picture
     from undrift.recipe.tables import IMPUTATIONS
     from undrift.storage import Place
 
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     shown = len(model.spec.shape) == 3
     check_drawable(arguments, model, shown, ("out",), ("npz",))
     usual_out = usual_place(arguments, arguments.run / "samples" / "imputed.png") if shown else None

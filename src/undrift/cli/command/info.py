@@ -19,5 +19,5 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Print a table."""
     from undrift.model_file import load
 
-    for name, value in {"run": str(arguments.run), **load(arguments.run).about()}.items():
+    for name, value in {"run": str(arguments.run), **load(arguments.run, device="cpu").about()}.items():
         print(f"{name:>12}  {value}")

@@ -41,17 +41,18 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     options.picture(parser, "the histogram (default: RUN/likelihood.png)")
     parser.add_argument("--batch-size", type=whole, default=64, metavar="N", help="examples computed at a time (default: 64)")
     options.seed_and_weights(parser, "another seed takes other examples, probes and noise (default: 0)")
+    options.device(parser, exact=True)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Print a table, and draw the histogram."""
+    from undrift.cli.inputs import model_of
     from undrift.cli.outputs import check_outputs, usual_place
     from undrift.console import Terminal
     from undrift.evaluation.likelihood import likelihood_of_run, notes, table
-    from undrift.model_file import load
     from undrift.plot import chart, picture
 
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     out = arguments.out or usual_place(arguments, arguments.run / "likelihood.png")
     check_outputs(arguments, (out, None))
     names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")

@@ -50,6 +50,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for undrift sample (default: ancestral)")
     parser.add_argument("--steps", type=steps, default=100, metavar="N", help="number of steps (default: 100)")
     options.seed_and_weights(parser, "another seed draws other samples, and other noise of --simulate (default: 0)")
+    options.device(parser)
     options.picture(parser, "the picture (default: RUN/restored.png)")
     options.numbers(parser, "also the numbers: y, draws, mean, spread (and truth)")
 
@@ -59,16 +60,15 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import time
 
     from undrift.cli.drawing import affordable
-    from undrift.cli.inputs import class_per_sample, examples
+    from undrift.cli.inputs import class_per_sample, examples, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.console import Terminal
     from undrift.evaluation.restore import Restored, read_measured, sheet, simulated
-    from undrift.model_file import load
     from undrift.plot import picture
     from undrift.recipe.operators import named_method, named_operator
     from undrift.storage import Place
 
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     drawn = len(model.spec.shape) == 3
     check_drawable(arguments, model, drawn, ("out",), ("npz",))
     out = (arguments.out or usual_place(arguments, arguments.run / "restored.png")) if drawn else None

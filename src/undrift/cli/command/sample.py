@@ -60,11 +60,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import torch
 
     from undrift.cli.drawing import affordable, edits, guidance_options, said, sampling_options
-    from undrift.cli.inputs import class_per_sample, prompt_per_sample
+    from undrift.cli.inputs import class_per_sample, model_of, prompt_per_sample
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.data.files import read_examples
     from undrift.model import Model
-    from undrift.model_file import load
     from undrift.plot import picture
     from undrift.plot.film import film
     from undrift.storage import Place
@@ -72,7 +71,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     if (arguments.run / "cascade.json").is_file():
         _cascade(arguments)
         return
-    model = load(arguments.run, arguments.weights)
+    model = model_of(arguments)
     shown = picture.drawable(model.spec)
     drawn = arguments.out or arguments.strip or arguments.gif
     usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png") if shown and not arguments.npy else None
@@ -86,7 +85,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     check_outputs(arguments, *pictures, (arguments.npz, ".npz"), (arguments.npy, ".npy"))
     classes, texts = len(model.spec.classes), model.reads_text
     start = None if arguments.start is None else read_examples(arguments.start, model.spec)
-    usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * classes or 64
+    kinds = len(class_per_sample(arguments.label, 2**20, model) or []) if arguments.label and not texts else classes
+    usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * kinds or 64
     n = arguments.n if arguments.n is not None else usual if start is None else len(start)
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")
@@ -136,12 +136,12 @@ def _cascade(arguments: argparse.Namespace) -> None:
     from undrift.cli.outputs import check_outputs, usual_place, write_arrays
     from undrift.plot import picture
 
-    if arguments.given - {"run", "n", "label", "seed", "out", "npz"}:
+    if arguments.given - {"run", "n", "label", "seed", "out", "npz", "device", "precision"}:
         raise UndriftError(
-            f"{arguments.run} is a cascade of two models: of the options, only -n, --class, --seed, --out and --npz are for both; "
+            f"{arguments.run} is a cascade of two models: of the options, only -n, --class, --seed, --device, --precision, --out and --npz are for both; "
             "choose the rest for each in Python (undrift.load_cascade)"
         )
-    cascade = load_cascade(arguments.run)
+    cascade = load_cascade(arguments.run, arguments.device, precision=arguments.precision)
     usual_out = usual_place(arguments, arguments.run / "samples" / "grid.png")
     out, classes = arguments.out or usual_out, len(cascade.spec.classes)
     check_outputs(arguments, (out, None), (arguments.npz, ".npz"))

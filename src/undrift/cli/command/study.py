@@ -30,6 +30,9 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "--model", type=folder, metavar="RUN", help="take this class-conditional run instead of training a model for it"
     )
     parser.add_argument("--out", type=folder, metavar="DIR", help="folder for models and results (default: runs/studies/DATA)")
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto: the GPU where there is one (default); cpu, cuda, cuda:1 or mps"
+    )
     parser.add_argument("--report", action="store_true", help="also put all results on one page: report.html and report.md")
 
 
@@ -54,7 +57,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     page = usual_place(arguments, out / "report.html", ".md")
     check_outputs(arguments, (page, ".html"), (page.with_suffix(".md"), ".md"))
     talk = Terminal()
-    lab = StudyContext(out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print)
+    lab = StudyContext(
+        out, arguments.data_dir, arguments.paper_settings, arguments.model, console=talk, tell=talk.print, device=arguments.device
+    )
     if not all(study.toy for study in studies):
         _ = lab.data  # says what is wrong with the data or the run before anything is done
     for study in studies:

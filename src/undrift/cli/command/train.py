@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     overrides = parse_overrides(arguments.overrides)
     if arguments.data_dir is not None:
         add_override(overrides, "data_dir", arguments.data_dir, "--data-dir")
+    if arguments.device is not None:
+        add_override(overrides, "device", arguments.device, "--device")
     if arguments.skip_bad:
         add_override(overrides, "data.skip_bad", True, "--skip-bad")
     try:

@@ -19,20 +19,21 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "--steps", type=whole, metavar="N", help="or for how many steps of 64 examples; given both, it stops at the first"
     )
     options.data_dir(parser)
+    options.device(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Train, print how well it sees at each noise level, and save."""
+    from undrift.cli.inputs import model_of
     from undrift.cli.outputs import check_writable
     from undrift.console import Terminal
     from undrift.evaluation.classifier_calibration import by_level, table
-    from undrift.model_file import load
     from undrift.noisy_classifier import NAME, save_classifier
     from undrift.run import Run
     from undrift.training.noisy_classifier import train_classifier
 
     folder = arguments.run
-    model = load(folder)
+    model = model_of(arguments)
     for kind in ("json", "safetensors"):
         check_writable(folder / f"{NAME}.{kind}", f".{kind}")
     of = Run(folder, arguments.data_dir)
