@@ -69,6 +69,10 @@ class OnFake(torch.Tensor):
     def __repr__(self) -> str:  # printing reads
         return f"OnFake({self.inner!r})"
 
+    def tolist(self):
+        _waits("tolist")
+        return self.inner.tolist()
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return run(func, args, kwargs or {})

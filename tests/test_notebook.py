@@ -31,4 +31,4 @@ def test_the_fifteen_lines_in_a_notebook(tmp_path):
     assert texts[0] == "Samples: 500 points of 2 numbers (float32)" and texts[1].startswith("Model: data of shape 2;")
     assert texts[4].startswith("Denoiser(Net with")
     said = [output["text"] for cell in notebook.cells for output in cell.outputs if output.get("name") == "stderr"]
-    assert len(said) == 1 and said[0].startswith("undrift: steps is now 400 (was 300)")
+    assert len(said) == 1 and said[0].startswith("undrift: steps is now 1200 (was 1000)")

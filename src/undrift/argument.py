@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from undrift.error import short
+from undrift.error import OutputError, short
 
 LARGEST = 2**63 - 1  # of the integers that tensors and addresses of noise hold
 MOST_STEPS = 1_000_000  # of a grid
@@ -184,17 +184,19 @@ def instance(value: Any, name: str, kind: type[T] | tuple[type[T], ...], cure: s
 
 
 def path(value: Any, name: str, cure: str) -> Path:
-    """A place that a user names. Raises TypeError for something else, ValueError for a name that no file can have."""
+    """A place that a user names. Raises TypeError for something else, OutputError for a name that no file can have."""
     if not isinstance(value, (str, PathLike)):
         raise TypeError(f"`{name}` is {said(value)}: {cure}.")
     place = Path(value)
     if "\0" in str(place):
-        raise ValueError(f"`{name}` has a NUL character in it, which no name of a file can have.")
+        raise OutputError(f"`{name}` has a NUL character in it, which no name of a file can have")
     try:
         os.lstat(place)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise ValueError(f"`{name}` is {len(str(place))} characters long, and no file can have so long a name.") from None
+            raise OutputError(
+                f"{short(place)} is {len(str(place))} characters long, and no file can have so long a name"
+            ) from None
     return place
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from undrift.argument import said, tensor
+from undrift.device import onto
 from undrift.noise import Noise
 
 PARTS = ("label", "vector", "image", "sequence")
@@ -95,7 +96,7 @@ class Condition:
 
     def to(self, device: torch.device | str | None) -> Condition:
         """On another device; None: where it is."""
-        return self if device is None else self.map(lambda part: part.to(device))
+        return self if device is None else self.map(lambda part: onto(part, torch.device(device)))
 
     def __len__(self) -> int:
         return next((len(part) for part in self.parts().values()), 0)
@@ -140,7 +141,8 @@ def for_samples(cond: Any, n: int, device: torch.device | str | None = None) -> 
     if isinstance(cond, Condition):
         cond = cond.to(device)
     else:
-        cond = tensor(cond, "cond").to(device)
+        cond = tensor(cond, "cond")
+        cond = cond if device is None else onto(cond, torch.device(device))
         cond = cond.expand(n) if cond.ndim == 0 else cond
     if len(cond) != n:
         raise ValueError(f"`cond` has {len(cond)} rows for {n} samples: pass one for all, or one each.")

@@ -55,7 +55,7 @@ def demo(
     usual = model.sampling
     drawn = f"{usual.sampler}, {usual.steps} steps, guidance scale {usual.scale:g} (w = {usual.scale - 1:g})"
     train, held_out = Run(out, overrides.get("data_dir")).data_of(model)
-    found = judge(model, out, Reference(train, held_out, 1000, cache=out), 1000, drawn, [], seed=0)
+    found = judge(model, out, Reference(train, held_out, 1000, cache=out, device=model.device), 1000, drawn, [], seed=0)
     picture.save_image(pairs(found, train), nearest, "undrift demo")
     write_report([found], train, report)
     console.print(

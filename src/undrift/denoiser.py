@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from undrift.argument import batch, function, real, said, whole
 from undrift.condition import for_network
+from undrift.device import onto
 from undrift.process import Process, as_time, checked, expand
 from undrift.target import Target, determinant, karras, solve
 
@@ -119,7 +120,7 @@ def spread(value: Tensor, x: Tensor) -> Tensor:
     """
     if value.ndim == 0 and value.device.type == "cpu" != x.device.type and not torch.compiler.is_compiling():
         return x.new_full((x.shape[0],), value.item())
-    return value.expand(x.shape[0]).to(x)
+    return onto(value.expand(x.shape[0]).to(x.dtype), x)
 
 
 def time_within(process: Process, t: Tensor | float, x: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class Description(Facts):
     trained: Trained = Trained()
     condition: ConditionDescription | None = None
     weights: Text | None = None
+    made: Text | None = None
 
 
 _DESCRIPTION: TypeAdapter[Description] = TypeAdapter(Description)

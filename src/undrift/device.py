@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from undrift.argument import choice
 from undrift.error import UndriftError, short
@@ -38,6 +39,15 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     if device.type not in KINDS:
         raise UndriftError(f'device "{device}" is not computed on here; use auto, cpu, cuda, cuda:1 or mps')
     return device
+
+
+def onto(x: Tensor, device: torch.device | Tensor) -> Tensor:
+    """A tensor on a device, or on that of another tensor. From the CPU to a GPU it travels without anybody waiting for it.
+
+    The way back is not for this: who reads has to wait.
+    """
+    to = device.device if isinstance(device, Tensor) else device
+    return x.to(to, non_blocking=x.device.type == "cpu" and to.type not in ("cpu", "mps"))
 
 
 def in_precision(name: str, device: torch.device) -> torch.dtype | None:

@@ -213,6 +213,7 @@ class Model:
         """The denoiser that `sample` would use for these classes and this guidance, bound to them; and what is bound."""
         words = {name: value for name, value in (("scale", scale), ("w", w)) if value is not None}
         denoiser, labels = self._guided(n, guidance_of(cond, guidance, words), self.sampling.scale)
+        labels = for_samples(labels, n, self.device)
         return (denoiser if labels is None else denoiser.given(labels)), labels
 
     def impute(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,8 +27,7 @@ from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
 from undrift.recipe.build import build_denoiser, build_network, build_process, build_target
 from undrift.recipe.recipe import SamplingOptions
-from undrift.schema import parse_json
-from undrift.storage import read_text, reason
+from undrift.storage import reason
 from undrift.target import Target
 from undrift.tensorfile import Damaged, TensorFile, save_tensors
 
@@ -84,9 +84,9 @@ def _holds_model(folder: Path) -> bool:
 
 
 def identity(description: Mapping[str, Any]) -> str:
-    """What a model is made of, as a text that its weights are sealed with: weights of another model are then found out."""
+    """A short hash of what a model is made of: both files of a model have it, so that weights of another model are found out."""
     named = {k: description.get(k) for k in ("network", "process", "target", "sigma_data", "condition", "spec")}
-    return json.dumps(json.loads(json.dumps(named)), sort_keys=True)
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def write_model(
@@ -105,15 +105,15 @@ def write_model(
     """
     named = {f"{kind}.{k}": v for kind, state in weights.items() for k, v in state.items()}
     description = model.describe()
-    mark = save_tensors(folder / WEIGHTS, named, identity(description), whole)
-    write_description(folder, description | {"weights": mark})
+    made = identity(description)
+    mark = save_tensors(folder / WEIGHTS, named, made, whole)
+    write_description(folder, description | {"weights": mark, "made": made})
 
 
 def save_sampling(folder: Path, sampling: SamplingOptions) -> None:
     """Make these the defaults of a saved model's `sample`: `model.json` changes there and nowhere else, the weights not at all."""
-    read_description(folder)  # says what is wrong with it
-    found = parse_json(read_text(folder / "model.json"))
-    write_description(folder, {**found, "sampling": sampling.model_dump(mode="json")})
+    description, _ = read_description(folder)
+    write_description(folder, {**description, "sampling": sampling.model_dump(mode="json")})
 
 
 def load(
@@ -163,7 +163,7 @@ def load(
     if description.get("condition") is not None:
         parts["condition"] = description["condition"]
     sealed = description.get("weights") is not None
-    about = identity(parse_json(read_text(where)))
+    about = description.get("made")
     sampling, trained = SamplingOptions(**description["sampling"]), dict(description["trained"])
     try:
         if net is not None or process is not None or target is not None or not buildable(parts):

@@ -16,13 +16,14 @@ import hashlib
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from undrift.argument import said, wholes
+from undrift.device import onto
 
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox's multipliers
@@ -63,6 +64,7 @@ class Noise:
 
     seeds: Tensor | Sequence[int]
     path: tuple[str | int, ...] = ()
+    _there: dict[torch.device, Tensor] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if getattr(self.seeds, "ndim", 1) != 1 or not hasattr(self.seeds, "__iter__"):
@@ -72,28 +74,27 @@ class Noise:
         if seeds.ndim != 1 or (len(seeds) and bool((seeds < 0).any())):
             raise ValueError(f"`seeds` must be one non-negative integer per sample, got shape {tuple(seeds.shape)}.")
         object.__setattr__(self, "seeds", seeds)
+        object.__setattr__(self, "_there", {})
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def fold(self, *label: str | int) -> Noise:
         """A new address below this one; the same labels always give the same numbers."""
-        return self._at(self.seeds, self.path + tuple(p if isinstance(p, str) else operator.index(p) for p in label))
+        return self._at(self.seeds, self.path + tuple(p if isinstance(p, str) else operator.index(p) for p in label), self._there)
 
     def __getitem__(self, rows: slice | Tensor) -> Noise:
         """The noise of some of the samples: each keeps its address."""
-        return self._at(torch.as_tensor(self.seeds)[rows], self.path)
-
-    def to(self, device: torch.device | str) -> Noise:
-        """The same addresses kept on a device: its numbers are made there, and each call copies nothing."""
-        return self._at(torch.as_tensor(self.seeds).to(device), self.path)
+        seeds = torch.as_tensor(self.seeds)
+        return self._at(seeds[rows.to(seeds.device) if isinstance(rows, Tensor) else rows], self.path, {})
 
     @staticmethod
-    def _at(seeds: Tensor | Sequence[int], path: tuple[str | int, ...]) -> Noise:
-        """An address from checked parts: checking again would make a GPU wait."""
+    def _at(seeds: Tensor | Sequence[int], path: tuple[str | int, ...], there: dict[torch.device, Tensor]) -> Noise:
+        """An address from checked parts: checking again would make a GPU wait. `there`: the seeds by device, copied to each once."""
         noise = object.__new__(Noise)
         object.__setattr__(noise, "seeds", seeds)
         object.__setattr__(noise, "path", path)
+        object.__setattr__(noise, "_there", there)
         return noise
 
     def normal(self, like: Tensor | Sequence[int]) -> Tensor:
@@ -147,7 +148,9 @@ class Noise:
 
     def _words(self, shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
         """Random words for `shape`, `(B, 4 blocks)` of `dtype`, at least as many per row as asked for: four per counter."""
-        seeds = torch.as_tensor(self.seeds).to(device)[:, None]
+        if device not in self._there:
+            self._there[device] = onto(torch.as_tensor(self.seeds), device)
+        seeds = self._there[device][:, None]
         blocks = torch.arange(-(-math.prod(shape[1:]) // 4), device=device)
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
         key = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")

@@ -31,7 +31,7 @@ def test_a_line_and_a_picture():
 def test_it_is_a_tensor_for_everybody_else(tmp_path):
     samples, plain = made(), torch.arange(80).reshape(5, 1, 4, 4).to(torch.uint8)
     assert torch.equal(samples, plain)
-    for derived in (samples + 1, samples[0], samples.float(), torch.stack([samples, samples])):
+    for derived in (samples + 1, samples[0, 0], samples[:, 0], samples[..., 0], samples.float(), torch.stack([samples, samples])):
         assert type(derived) is torch.Tensor
     assert np.array_equal(np.asarray(samples), plain.numpy())
     assert type(copy.deepcopy(samples)) is ud.Samples and copy.deepcopy(samples).spec == SPEC
@@ -41,6 +41,16 @@ def test_it_is_a_tensor_for_everybody_else(tmp_path):
     save_file({"x": samples}, tmp_path / "x.safetensors")
     assert torch.equal(load_file(tmp_path / "x.safetensors")["x"], plain)
     assert next(iter(DataLoader(TensorDataset(samples), batch_size=2)))[0].shape == (2, 1, 4, 4)
+
+
+def test_some_of_the_samples_are_samples_with_the_range_of_the_data():
+    """8 of 0..16 is middle grey, whichever way it was picked."""
+    samples = ud.Samples.of(torch.full((4, 1, 4, 4), 8, dtype=torch.uint8), SPEC)
+    for part in (samples[0], samples[:2], samples[[1, 2]], samples[torch.tensor([True, False, False, True])], samples[1:2]):
+        assert type(part) is ud.Samples and part.spec == SPEC
+        assert np.asarray(ud.show(part).image)[20, 20].tolist() == [128] * 3
+    assert repr(samples[0]) == "Samples: 1 picture of 1 x 4 x 4 pixels (uint8)"
+    assert repr(ud.show(torch.rand(3, 32, 32))).startswith("Picture of 3 pictures of 1 x 32 x 32 numbers")
 
 
 def test_the_range_is_the_datas(tmp_path):

@@ -30,6 +30,7 @@ from undrift.bound.bins import Bins
 from undrift.bound.chain import Chain
 from undrift.condition import for_samples
 from undrift.denoiser import AnyDenoiser, check_denoiser
+from undrift.device import onto
 from undrift.noise import Noise
 from undrift.process import Process, expand
 from undrift.reverse import AnalyticVariance, data_error, grid, half_noise_error
@@ -199,10 +200,10 @@ def _continuous(
         else:
             t = process.time(low + (high - low) * ((i + u) / points if times == "low_discrepancy" else u))
             density = torch.full_like(u, (high - low) / points)
-        t = t.to(x0.device)
+        t = onto(t, x0)
         eps = noise.fold("eps", i).normal(x0)
         prediction = denoiser(process.perturb(x0, t, eps), t, cond)
-        terms.append(density.to(x0.device) * half_noise_error(process, x0, t, eps, prediction))
+        terms.append(onto(density, x0) * half_noise_error(process, x0, t, eps, prediction))
         visited.append(t)
     eps = noise.fold("decoder").normal(x0)
     prediction = denoiser(process.perturb(x0, last, eps), last, cond)
@@ -211,7 +212,7 @@ def _continuous(
     if bins is None:
         decoder = (error**2 / spread + torch.log(2 * math.pi * spread)) / 2
     else:
-        decoder = -bins.log_prob(x0, x0 - error, spread.expand_as(error))
+        decoder = -bins.log_prob(x0, x0 - error, spread)
     terms.append(decoder.flatten(1).sum(1))
     visited.append(last.expand(len(x0)))
     return torch.stack(terms), torch.stack([v.cpu() for v in visited])

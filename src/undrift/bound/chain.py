@@ -22,6 +22,7 @@ from torch import Tensor
 from undrift.argument import said, tensor
 from undrift.bound.bins import Bins
 from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.device import onto
 from undrift.process import Process, expand
 from undrift.reverse import AnalyticVariance, data_error, reverse_step
 
@@ -76,9 +77,9 @@ class Chain:
         i = torch.as_tensor(i)
 
         def pick(values: Tensor) -> Tensor:
-            return expand(values[i].to(x0.device), x0).double()
+            return expand(onto(values[i], x0), x0).double()
 
-        error = data_error(self.process, x0, self.times[i].to(x0.device), eps, prediction).double()
+        error = data_error(self.process, x0, onto(self.times[i], x0), eps, prediction).double()
         log_v, log_tilde = pick(self.log_variance), pick(self.log_tilde)
         if fraction is not None:
             log_v = torch.lerp(log_tilde.expand_as(fraction), pick(self.log_beta).expand_as(fraction), fraction.double())
@@ -88,5 +89,5 @@ class Chain:
             last = (error**2 * (-log_v).exp() + log_v + math.log(2 * math.pi)) / 2
         else:
             last = -self.bins.log_prob(x0, x0 - error, log_v.exp())
-        final = expand(i == len(self.times) - 2, x0).bool().to(x0.device)
+        final = expand(i == len(self.times) - 2, x0).bool()
         return torch.where(final, last, kl).flatten(1).sum(1)

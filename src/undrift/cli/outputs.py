@@ -125,7 +125,7 @@ def check_writable(place: Place, suffix: str | None = None, numbers: Sequence[st
         stream = is_stream(path)
         path = path if stream else Path(os.path.realpath(path))  # what a link leads to is what would be replaced
     belongs = path.name in _OF_A_RUN or path.suffix == ".safetensors"
-    if suffix != ".safetensors" and belongs and path.exists():
+    if isinstance(place, Named) and suffix != ".safetensors" and belongs and path.exists():
         raise OutputError(f"{place} belongs to a run and would be lost; name another file")
     if path.is_dir():
         raise OutputError(f"{place} is a folder; name a file in it")

@@ -18,6 +18,7 @@ from undrift.condition import Condition
 from undrift.data.augment import Augment
 from undrift.data.spec import TYPES, Spec
 from undrift.data.stream import stream
+from undrift.device import onto
 from undrift.error import DataError
 from undrift.noise import Noise
 
@@ -141,12 +142,13 @@ class Dataset:
         """
         return self._seen(self._rows if rows is None else self._rows[self._index(rows)], None)
 
-    def batch(self, rows: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor | None]:
+    def batch(self, rows: Tensor, noise: Noise | None = None, device: torch.device | None = None) -> tuple[Tensor, Tensor | None]:
         """Examples in model space with their labels.
 
         Args:
             rows: As in `raw`.
             noise: One address for each row, where training sees the examples at random (`augment`); None for as they are.
+            device: Where to; bytes travel as bytes, and nobody waits for them. None: the CPU.
 
         Returns:
             x0, (B, *spec.shape) float32 in model space, and the labels, (B,) int64 or None if there are none.
@@ -156,7 +158,12 @@ class Dataset:
         """
         index = self._index(rows)
         labels = None if self.labels is None else torch.from_numpy(self.labels[index])
-        return self.spec.to_model(self._seen(self._rows[index], noise)), labels
+        x = self._seen(self._rows[index], noise)
+        if device is None or device.type == "cpu":
+            return self.spec.to_model(x), labels
+        x = x if x.dtype == torch.uint8 else self.spec.to_model(x)
+        x = onto(x.pin_memory() if device.type == "cuda" else x, device)
+        return (self.spec.to_model(x) if x.dtype == torch.uint8 else x), None if labels is None else onto(labels, device)
 
     def condition(self, rows: Tensor) -> Tensor | Condition | None:
         """What a network may be told of some examples: here their labels, `(B,)` int64, or None if there are none."""

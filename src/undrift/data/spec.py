@@ -429,6 +429,8 @@ class Spec:
 
     def units(self, value: float | tuple[float, ...], like: Tensor) -> Tensor:
         """`shift` or `scale` as a tensor that broadcasts against a sample: () or (shape[0], 1, ..., 1), like `like`."""
+        if not isinstance(value, tuple):
+            return torch.full((), value, dtype=like.dtype, device=like.device)
         return self._along(torch.tensor(value, dtype=like.dtype, device=like.device))
 
 

@@ -259,7 +259,7 @@ def _of_run(
     asked = _examples(held_out, many, told)
     tell("measuring real data")
     labels = asked.cond if isinstance(asked.cond, Tensor) and len(set(asked.cond.tolist())) > 1 else None
-    reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST)
+    reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST, device=model.device)
     compared = criteria.of_data(reference, labels, metric)
     usual = model.sampling.scale if told else 1.0
     task = Task(n, model.spec.shape, asked.cond, compared, seed, as_users_get_them(model))

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from undrift import condition
-from undrift.denoiser import LEVEL_LIMITS, AnyDenoiser
+from undrift.denoiser import LEVEL_LIMITS, AnyDenoiser, numbers_like
 from undrift.diagnosis import field
 from undrift.diagnosis.extrapolate import Extrapolation, Sized, extrapolate
 from undrift.diagnosis.measure import Nats, Number
@@ -52,6 +52,10 @@ class Examples:
 
     x: Tensor
     cond: condition.Condition | Tensor | None = None
+
+    def to(self, device: torch.device) -> Examples:
+        """The same on a device."""
+        return Examples(self.x.to(device), condition.for_samples(self.cond, len(self.x), device))
 
 
 @dataclass(frozen=True)
@@ -155,10 +159,10 @@ def losses(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, 
     Args:
         truth: A denoiser; None for the noise that was added.
     """
-    columns = []
+    columns, data = [], data.to(numbers_like(denoiser).device)
     for rows, bound in batches(denoiser, data.x, data.cond, _BATCH):
         x0, cond = data.x[rows], condition.rows(data.cond, rows) if data.cond is not None else None
-        columns.append(torch.stack([_loss(bound, x0, cond, noise[rows], limits, i, truth) for i in range(len(limits) - 1)]))
+        columns.append(torch.stack([_loss(bound, x0, cond, noise[rows], limits, i, truth) for i in range(len(limits) - 1)]).cpu())
     return torch.cat(columns, 1)
 
 
@@ -174,7 +178,9 @@ def _loss(
 ) -> Tensor:
     process = bound.process
     x, t, eps = _noised(process, x0, noise, limits, i)
-    aim = (x0, eps) if truth is None else truth(x, t, cond)
+    aim = (x0, eps)
+    if truth is not None:  # a law is computed where its numbers are, on the CPU
+        aim = tuple(part.to(x) for part in truth(x.cpu(), t, condition.for_samples(cond, len(x), "cpu")))
     return float(limits[i + 1] - limits[i]) * half_noise_error(process, aim[0], t, aim[1], bound(x, t))
 
 
@@ -247,7 +253,7 @@ def _shrunk(x: Tensor) -> Tensor:
 
 def _told(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, i: int) -> tuple[Number, Number | None]:
     """Asymmetry and residual in bin i."""
-    rows = slice(0, min(PROBED, len(data.x)))
+    rows, data = slice(0, min(PROBED, len(data.x))), data.to(numbers_like(denoiser).device)
     x, t, _ = _noised(denoiser.process, data.x[rows], noise[rows].fold("field"), limits, i)
     bound = denoiser if data.cond is None else denoiser.given(condition.rows(data.cond, rows))
     skew = field.asymmetry(bound, x, t, noise[rows].fold("field"))

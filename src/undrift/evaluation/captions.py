@@ -80,7 +80,7 @@ def judge_captions(model: Model, folder: Path, n: int, **options: Any) -> Captio
         raise UndriftError(f"-n {n}: ask for at least one sample")
     texts = [real.texts[i % len(real)] for i in range(n)]
     judge = train_judge(*_digits(), cache=folder / "classifier.safetensors")
-    samples = model.spec.to_model(model.spec.from_model(model.draw(n, texts, **options)))
+    samples = model.spec.to_model(model.spec.from_model(model.draw(n, texts, **options))).cpu()
     some = torch.arange(min(1000, len(real)))
     asked, seen = look(judge, real.batch(some)[0], [real.texts[i] for i in some.tolist()])
     floor = float((asked == seen).all(1).double().mean())

@@ -66,7 +66,7 @@ def evaluate(
             raise UndriftError(f"{name}: {data!r} is of other data than the model, {model!r}; give its own")
     _draws(model)
     with tempfile.TemporaryDirectory() as kept:  # of the network that judges
-        on = Reference(train, held_out, n, seed, Path(kept))
+        on = Reference(train, held_out, n, seed, Path(kept), device=model.device)
         return judge(model, Path(kept), on, n, drawn, [], **options)
 
 

@@ -107,7 +107,8 @@ def reference_of(
         assert inception is not None
         return inception_space(inception, train, held_out, m, seed, folders[0], tell)
 
-    return Reference(*sets[0], n, seed, folders[0], more=None if inception is None else more)
+    device = next(iter(models.values())).device
+    return Reference(*sets[0], n, seed, folders[0], more=None if inception is None else more, device=device)
 
 
 def judge(model: Model, folder: Path, on: Reference, n: int, drawn: str, likelihood: list[str], **options: Any) -> Judgement:
@@ -173,4 +174,4 @@ def _labels(on: Reference, n: int) -> Tensor | None:
 
 def _shown(model: Model, y: Tensor) -> Tensor:
     """Samples as the user gets them, rounded and clipped, in model space."""
-    return model.spec.to_model(model.spec.from_model(y))
+    return model.spec.to_model(model.spec.from_model(y)).cpu()

@@ -24,6 +24,7 @@ from undrift.denoiser import AnyDenoiser, Prediction
 from undrift.guidance.scale import coefficient, guidance_scale
 from undrift.guidance.together import one_process, together
 from undrift.process import as_time, expand
+from undrift.process.base import like
 
 
 class Mix(AnyDenoiser):
@@ -85,4 +86,4 @@ class Mix(AnyDenoiser):
         ratio = torch.where(found > 0, wanted / found, 1.0)
         excess = self.rescale * expand(1 - ratio, x) * data
         # Without noise all sides say the same, so there the excess is zero.
-        return Prediction(data - excess, noise + (alpha / torch.where(sigma > 0, sigma, 1.0)).to(x) * excess)
+        return Prediction(data - excess, noise + like(alpha / torch.where(sigma > 0, sigma, 1.0), x) * excess)

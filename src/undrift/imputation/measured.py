@@ -35,7 +35,7 @@ def measured(denoiser: AnyDenoiser, values: Tensor, mask: Tensor, noise: Noise) 
     """
     if not bool(mask.any()):
         return denoiser
-    operator = Operator(lambda x: torch.where(mask[: len(x)], x, 0.0), tuple(values.shape[1:]), name="known values")
+    operator = Operator(lambda x: torch.where(mask[: len(x)].to(x.device), x, 0.0), tuple(values.shape[1:]), name="known values")
     y = torch.where(mask, values, 0.0)
     return Known(Posterior(denoiser, operator, y, NOISE, MMPS()), values, mask)
 

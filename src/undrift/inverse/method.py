@@ -19,6 +19,7 @@ from torch import Tensor
 
 from undrift.argument import real, whole
 from undrift.inverse.posterior import View
+from undrift.process.base import like
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def positive(method: str, **options: float) -> None:
 
 def times(scale: Tensor, u: Tensor) -> Tensor:
     """A coefficient, `()` or `(B, 1, ...)`, times measurements `(B, *Y)` of any number of axes."""
-    return scale.to(u) * u if scale.ndim == 0 else scale.to(u).view(-1, *[1] * (u.ndim - 1)) * u
+    return like(scale, u) * u if scale.ndim == 0 else scale.to(u).view(-1, *[1] * (u.ndim - 1)) * u
 
 
 def conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
@@ -231,7 +232,7 @@ def minimal_residual(system: Callable[[Tensor], Tensor], b: Tensor, iterations: 
     normal = h.mT @ h
     ridge = 1e-14 * normal.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-60  # columns of a whole space are zero
     right = h[:, 0, :, None] * size.flatten(1).double()[..., None]
-    z = torch.linalg.solve(normal + ridge * torch.eye(iterations).to(h), right)[..., 0].to(b)
+    z = torch.linalg.solve(normal + ridge * torch.eye(iterations, dtype=h.dtype, device=h.device), right)[..., 0].to(b)
     return torch.stack([z[:, k].view_as(size) * v for k, v in enumerate(basis[:-1])]).sum(0)
 
 

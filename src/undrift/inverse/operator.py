@@ -106,7 +106,26 @@ def mask(keep: Tensor) -> Operator:
     places = keep.flatten().nonzero()[:, 0]
     if not len(places):
         raise ValueError("a mask that keeps nothing measures nothing; keep at least one entry.")
-    return Operator(lambda x: x.flatten(1)[:, places.to(x.device)], tuple(keep.shape), name="mask")
+    there = {places.device: places}
+    return Operator(
+        lambda x: x.flatten(1)[:, there.setdefault(x.device, places if x.device in there else places.to(x.device))],
+        tuple(keep.shape),
+        name="mask",
+    )
+
+
+class Kept:
+    """Numbers that are copied to a device once, and stay there."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values, self._there = values, dict[tuple[torch.device, torch.dtype], Tensor]()
+
+    def like(self, x: Tensor) -> Tensor:
+        """The numbers with the dtype and on the device of x."""
+        key = x.device, x.dtype
+        if key not in self._there:
+            self._there[key] = self.values.to(x)
+        return self._there[key]
 
 
 def blur(shape: Sequence[int], std: float) -> Operator:
@@ -118,15 +137,15 @@ def blur(shape: Sequence[int], std: float) -> Operator:
     if not (real(std, "std", finite=False) > 0 and math.isfinite(std)):
         raise ValueError(f"blur needs a positive standard deviation in pixels, got {std}.")
     first = 1 if len(shape) > 1 else 0
-    kernels = []
+    kernels: list[Kept] = []
     for size in shape[first:]:
         where = torch.arange(size, dtype=torch.float64)
         kernel = torch.exp(-0.5 * ((where[:, None] - where) / std) ** 2)
-        kernels.append(kernel / kernel.sum(1, keepdim=True))
+        kernels.append(Kept((kernel / kernel.sum(1, keepdim=True)).mT))
 
     def apply(x: Tensor) -> Tensor:
         for axis, kernel in enumerate(kernels, 1 + first):
-            x = (x.movedim(axis, -1) @ kernel.mT.to(x)).movedim(-1, axis)
+            x = (x.movedim(axis, -1) @ kernel.like(x)).movedim(-1, axis)
         return x
 
     return Operator(apply, tuple(shape), name="blur")
@@ -160,7 +179,8 @@ def matrix(values: Tensor, shape: Sequence[int] | None = None) -> Operator:
     shape = (values.shape[1],) if shape is None else tuple(shape)
     if math.prod(shape) != values.shape[1]:
         raise ValueError(f"a matrix of {values.shape[1]} columns does not act on samples of shape {shape}.")
-    return Operator(lambda x: x.flatten(1) @ values.mT.to(x), shape, name="matrix")
+    kept = Kept(values.mT)
+    return Operator(lambda x: x.flatten(1) @ kept.like(x), shape, name="matrix")
 
 
 def project(shape: Sequence[int], share: float, seed: int = 0) -> Operator:

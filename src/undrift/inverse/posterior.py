@@ -18,6 +18,7 @@ from undrift.denoiser import AnyDenoiser, Prediction, check_denoiser
 from undrift.guidance.shift import REACH, shifted, within_reach
 from undrift.inverse.operator import Operator
 from undrift.process import expand
+from undrift.process.base import like
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class View:
 
     def covariance(self, u: Tensor) -> Tensor:
         """`A C A^T u`, `(B, *Y)`: C = sigma^2/alpha J is the covariance of p(x_0 | x_t) (Tweedie), symmetric, so J^T does."""
-        return self.operator.slope((self.sigma**2 / self.alpha).to(self.data) * self.back(u), self.data)
+        return self.operator.slope(like(self.sigma**2 / self.alpha, self.data) * self.back(u), self.data)
 
     def adjoint(self, u: Tensor) -> Tensor:
         """`A^T u`, `(B, *Y)` to `(B, *X)`."""

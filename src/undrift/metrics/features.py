@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.data import Dataset
-from undrift.metrics.recognition import Judge, fit, read_cache, write_cache
+from undrift.metrics.recognition import Judge, all_digits, device_of, fit, read_cache, write_cache
 from undrift.nn import Classifier
 from undrift.nn.building import in_float32
 
@@ -25,9 +25,11 @@ COARSE = 16  # pixels a side, at most, of the picture that an autoencoder draws
 
 @torch.no_grad()
 def features(seer: Judge | Encoder, y: Tensor, batch_size: int = 500) -> Tensor:
-    """The activations before the last layer, `(N, d)`, of images `(N, C, H, W)` in model space, in batches."""
+    """The activations before the last layer, `(N, d)` on the CPU, of images `(N, C, H, W)` in model space, in batches."""
     trunk = seer.classifier if isinstance(seer, Judge) else seer.trunk
-    return torch.cat([trunk.features(part) for part in torch.split(y, batch_size)])
+    device = device_of(trunk)
+    with all_digits():
+        return torch.cat([trunk.features(part.to(device)).cpu() for part in torch.split(y, batch_size)])
 
 
 class Encoder(nn.Module):
@@ -57,29 +59,30 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def explained(self, data: Dataset) -> float:
         """Share of the variance of up to 1,000 examples that the drawings explain."""
-        x = data.batch(torch.arange(min(len(data), 1000)))[0]
+        x = data.batch(torch.arange(min(len(data), 1000)))[0].to(device_of(self))
         goal = self.target(x)
         return float(1 - (self(x) - goal).square().sum() / (goal - goal.mean(0)).square().sum().clamp(min=1e-12))
 
 
 @in_float32()
-def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None) -> Encoder:
+def train_encoder(train: Dataset, seed: int = 0, cache: Path | None = None, device: torch.device | str = "cpu") -> Encoder:
     """Train the autoencoder on `train`; a cached one of the same data is read back.
 
     Args:
         train: Images of at least 8 x 8; labels are not looked at.
         seed: For weights and order.
         cache: A safetensors file to keep it in.
+        device: Where it is trained and stays.
     """
     key = f"autoencoder-{train.content_hash()}-{seed}"
     if cache is not None and (known := read_cache(cache, key)) is not None:
         with suppress(RuntimeError):  # of another shape: made anew
             encoder = Encoder(train.spec.shape)
             encoder.load_state_dict(known)
-            return encoder.eval()
-    with torch.random.fork_rng():
+            return encoder.eval().to(device)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = Encoder(train.spec.shape)
+        encoder = Encoder(train.spec.shape).to(device)
 
         def loss(x: Tensor, labels: Tensor | None, step: int) -> Tensor:
             return (encoder(x) - encoder.target(x)).square().mean()

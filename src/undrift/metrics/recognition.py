@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,19 @@ class Judge:
 
 
 def predict(classifier: nn.Module, y: Tensor, batch_size: int = 500) -> Tensor:
-    """Logits `(N, C)`, in batches."""
-    with torch.no_grad():
-        return torch.cat([classifier(part) for part in torch.split(y, batch_size)])
+    """Logits `(N, C)` on the CPU, in batches that go to where the classifier is."""
+    with torch.no_grad(), all_digits():
+        return torch.cat([classifier(part.to(device_of(classifier))).cpu() for part in torch.split(y, batch_size)])
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network is."""
+    return next(network.parameters()).device
+
+
+def all_digits() -> Any:
+    """Convolutions in all 24 bits on a GPU too: what judges is to say the same everywhere."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def accuracy(classifier: nn.Module, data: Dataset) -> float:
@@ -49,7 +60,9 @@ def accuracy(classifier: nn.Module, data: Dataset) -> float:
 
 
 @in_float32()
-def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | None = None) -> Judge:
+def train_judge(
+    train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | None = None, device: torch.device | str = "cpu"
+) -> Judge:
     """Train the classifier on `train` and measure it on `held_out`; a cached one of the same data is read back.
 
     Args:
@@ -57,13 +70,14 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
         held_out: Labelled images that neither the classifier nor the model was trained on.
         seed: For weights and order.
         cache: A safetensors file to keep it in.
+        device: Where it is trained and stays.
     """
-    if cache is not None and (known := cached_judge(train, held_out, cache, seed)) is not None:
+    if cache is not None and (known := cached_judge(train, held_out, cache, seed, device)) is not None:
         return known
     classes, (width, batch, rate) = len(train.spec.classes), _settings(train)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        classifier = Classifier(train.spec.shape[0], classes, width)
+        classifier = Classifier(train.spec.shape[0], classes, width).to(device)
 
         def loss(x: Tensor, labels: Tensor | None, step: int) -> Tensor:
             assert labels is not None
@@ -77,14 +91,16 @@ def train_judge(train: Dataset, held_out: Dataset, seed: int = 0, cache: Path | 
 
 
 @in_float32()
-def cached_judge(train: Dataset, held_out: Dataset, cache: Path, seed: int = 0) -> Judge | None:
+def cached_judge(
+    train: Dataset, held_out: Dataset, cache: Path, seed: int = 0, device: torch.device | str = "cpu"
+) -> Judge | None:
     """The classifier that `train_judge` kept in a file, None if there is none of these data."""
     if (known := read_cache(cache, _key(train, held_out, seed))) is None:
         return None
     classifier = Classifier(train.spec.shape[0], len(train.spec.classes), _settings(train)[0])
     with suppress(RuntimeError):  # of another shape
         classifier.load_state_dict(known)
-        classifier.eval()
+        classifier.eval().to(device)
         return Judge(classifier, accuracy(classifier, held_out), len(held_out))  # measured, not believed
     return None
 
@@ -112,8 +128,10 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps + 1, pct_start=0.2)
     order = Order(len(data), seed)
     network.train()
+    device = device_of(network)
     for step in range(steps):
-        value = loss(*data.batch(order.rows(step, batch)), step)
+        x, labels = data.batch(order.rows(step, batch))
+        value = loss(x.to(device), None if labels is None else labels.to(device), step)
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -126,9 +144,9 @@ def shifted(x: Tensor, noise: Noise) -> Tensor:
     reach = max(1, round(min(x.shape[2:]) / 14))
     moves = (noise.uniform(x.new_empty(len(x), 2, dtype=torch.float32)) * (2 * reach + 1)).long()
     padded = nn.functional.pad(x, [reach] * 4, mode="replicate")
-    rows = moves[:, :1] + torch.arange(x.shape[2])
-    columns = moves[:, 1:] + torch.arange(x.shape[3])
-    batch = torch.arange(len(x))[:, None, None]
+    rows = moves[:, :1] + torch.arange(x.shape[2], device=x.device)
+    columns = moves[:, 1:] + torch.arange(x.shape[3], device=x.device)
+    batch = torch.arange(len(x), device=x.device)[:, None, None]
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 

@@ -38,6 +38,7 @@ class Reference:
         cache: A folder to keep trained networks in.
         draw: Names the choice of examples, so that two uses of one seed differ.
         least: How many samples, training and held-out examples there must be.
+        device: Where networks that judge are trained and asked.
         more: Another space to measure in, of these data: from (train, held_out, samples), such as `inception_space`.
 
     Attributes:
@@ -58,6 +59,7 @@ class Reference:
         draw: str = "evaluate",
         least: int = LEAST,
         more: Callable[[Dataset, Dataset, int], Space] | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         if n < 1:
             raise UndriftError(f"-n {n}: ask for at least one sample")
@@ -65,6 +67,7 @@ class Reference:
             if count < least:
                 raise UndriftError(f"{what}: {count} examples are too few for any error bar; {least} are the least")
         self.train, self.held_out, self.seed, self.cache, self.draw = train, held_out, seed, cache, draw
+        self.device = device
         self.samples = min(n, len(held_out), len(train))
         self.even = by_class(train, held_out)
         self.more = None if more is None else more(train, held_out, self.samples)  # at once: it may refuse the data
@@ -120,14 +123,16 @@ class Reference:
         labels = self.train.labels
         if labels is None or len(set(labels.tolist())) < 2 or not seen_by_a_network(self.train.spec):
             return None
-        return train_judge(self.train, self.held_out, cache=None if self.cache is None else self.cache / "classifier.safetensors")
+        cache = None if self.cache is None else self.cache / "classifier.safetensors"
+        return train_judge(self.train, self.held_out, cache=cache, device=self.device)
 
     @cached_property
     def network(self) -> Judge | Encoder:
         """In whose features pictures are measured."""
         if self.judge is not None:
             return self.judge
-        return train_encoder(self.train, cache=None if self.cache is None else self.cache / "encoder.safetensors")
+        cache = None if self.cache is None else self.cache / "encoder.safetensors"
+        return train_encoder(self.train, cache=cache, device=self.device)
 
     def memories(self, y: Tensor) -> list[Memory]:
         """How like training examples samples `(n, *shape)` in model space are, beside held-out examples."""

@@ -25,10 +25,12 @@ from torch import Tensor
 
 from undrift.argument import function
 from undrift.denoiser import Denoiser
+from undrift.device import onto
 from undrift.noise import Noise
 from undrift.objective.given import check_given
 from undrift.objective.quantile import Quantile, by_mass, draw, snr
 from undrift.process import Process, expand
+from undrift.process.base import like
 from undrift.target import Target, data, determinant
 
 Weight = Callable[[Process, Tensor], Tensor]
@@ -105,8 +107,8 @@ class DenoisingScoreMatching:
         """
         check_given(denoiser, x0, noise)
         t, density_ratio = self.draw_times(denoiser, noise)
-        t = t.to(x0.device)
-        return self.at(denoiser, x0, t, noise.fold("eps").normal(x0), cond) * density_ratio.to(x0)
+        t = onto(t, x0)
+        return self.at(denoiser, x0, t, noise.fold("eps").normal(x0), cond) * like(density_ratio, x0)
 
     def at(self, denoiser: Denoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Any = None) -> Tensor:
         """The weighted loss `(B,)` at given times `(B,)` and noise `(B, *D)`."""
@@ -116,7 +118,7 @@ class DenoisingScoreMatching:
         """The weighted loss `(B,)` of what the network put out at `perturb(x0, t, eps)`."""
         a, b = denoiser.target(denoiser.process, t)
         error = output - (expand(a, x0) * x0 + expand(b, x0) * eps)
-        return self.coefficient(denoiser, t).to(x0) * error.square().flatten(1).mean(1)
+        return like(self.coefficient(denoiser, t), x0) * error.square().flatten(1).mean(1)
 
     def coefficient(self, denoiser: Denoiser, t: Tensor) -> Tensor:
         """What the squared error of the network's own output is multiplied by; shape of `t`, float64."""

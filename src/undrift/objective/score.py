@@ -28,11 +28,13 @@ from torch import Tensor
 
 from undrift.argument import choice, function, whole
 from undrift.denoiser import AnyDenoiser, check_denoiser, score_at
+from undrift.device import onto
 from undrift.noise import Noise
 from undrift.objective.denoising import WEIGHTS, Weight
 from undrift.objective.given import check_given
 from undrift.objective.quantile import NAMES, Quantile, draw
 from undrift.process import Process, expand
+from undrift.process.base import like
 
 LAWS = ("rademacher", "gaussian", "sphere")
 
@@ -78,9 +80,9 @@ class _ScoreObjective:
             `(B,)`, differentiable in the network's parameters.
         """
         check_given(denoiser, x0, noise)
-        t = draw(denoiser.process, self.times, noise).to(x0.device)
+        t = onto(draw(denoiser.process, self.times, noise), x0)
         x = denoiser.process.perturb(x0, t, noise.fold("eps").normal(x0))
-        return self.at(denoiser, x, t, noise, cond) * self._weight(denoiser.process, t).to(x0)
+        return self.at(denoiser, x, t, noise, cond) * like(self._weight(denoiser.process, t), x0)
 
     def at(self, denoiser: AnyDenoiser, x: Tensor, t: Tensor, noise: Noise, cond: Any = None) -> Tensor:
         """The loss `(B,)` at noised samples `x` `(B, *D)`, without weight."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from undrift.argument import choice, instance, real
 from undrift.bound import Bins, Chain
 from undrift.denoiser import AnyDenoiser, Denoiser, Prediction
+from undrift.device import onto
 from undrift.noise import Noise
 from undrift.objective.denoising import DenoisingScoreMatching
 from undrift.objective.given import check_given
@@ -41,7 +42,7 @@ class VariationalBound:
         """The loss `(B,)` of each sample; arguments as in `DenoisingScoreMatching`."""
         check_given(denoiser, x0, noise)
         chain, i, eps = self.drawn(denoiser.process, x0, noise)
-        t = chain.times[i].to(x0.device)
+        t = onto(chain.times[i], x0)
         prediction, fraction = chain.evaluate(denoiser, denoiser.process.perturb(x0, t, eps), t, cond)
         alpha, sigma = denoiser.process(chain.times[0])
         prior = (alpha / sigma * x0).square().flatten(1).sum(1, dtype=torch.float64) / 2
@@ -89,7 +90,7 @@ class HybridObjective:
         check_given(denoiser, x0, noise)
         process = denoiser.process
         chain, i, eps = VariationalBound(self.steps, "learned", self.bins).drawn(process, x0, noise)
-        t = chain.times[i].to(x0.device)
+        t = onto(chain.times[i], x0)
         x = process.perturb(x0, t, eps)
         output, fraction = denoiser.outputs(x, t, cond)
         if fraction is None:
@@ -127,7 +128,7 @@ class ScheduleVariance:
         integral over [t_min, t_max], `(B,)` nats."""
         process, address = denoiser.process, noise.fold("time")
         u = address.low_discrepancy() if self.times == "low_discrepancy" else address.uniform(x0.new_empty(len(x0)).double())
-        t = (process.t_min + u * (process.t_max - process.t_min)).to(x0.device)
+        t = onto(process.t_min + u * (process.t_max - process.t_min), x0)
         (alpha, sigma), (dalpha, dsigma) = process(t), process.rates(t)
         speed = 2 * (dsigma / sigma - dalpha / alpha) * (process.t_max - process.t_min)
         eps = noise.fold("eps").normal(x0)

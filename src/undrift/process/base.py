@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from undrift.argument import instance, real, said, tensor
+from undrift.device import onto
 
 if TYPE_CHECKING:
     from undrift.noise import Noise
@@ -59,8 +60,16 @@ def as_time(t: Tensor | float, x: Tensor) -> Tensor:
 
 
 def expand(t: Tensor, x: Tensor) -> Tensor:
-    """Make a coefficient multiply a batch: `()` stays, `(B,)` becomes `(B, 1, ..., 1)` with the dtype and device of `x`."""
-    return t if t.ndim == 0 else t.to(x).reshape(-1, *[1] * (x.ndim - 1))
+    """Make a coefficient multiply a batch: `()` stays, `(B,)` becomes `(B, 1, ..., 1)` with the dtype and device of `x`.
+
+    A single number of the CPU multiplies tensors of any device, and is handed to it with the call: nothing waits.
+    """
+    return t if t.ndim == 0 else onto(t.to(x.dtype), x).reshape(-1, *[1] * (x.ndim - 1))
+
+
+def like(c: Tensor, x: Tensor) -> Tensor:
+    """A coefficient in the dtype of `x`, and on its device unless it is a single number, which multiplies tensors of any device."""
+    return c.to(x.dtype) if c.ndim == 0 else onto(c.to(x.dtype), x)
 
 
 T = TypeVar("T")

@@ -144,7 +144,7 @@ def batches(
         )  # a network in parts is asked equally often by all, so no sampler may take as many steps as it likes
 
     def draw(rows: slice) -> Tensor:
-        noise = Noise(numbers[rows]).to(like.device).fold("sample", seed)
+        noise = Noise(numbers[rows]).fold("sample", seed)
         bound = denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
         x = like.new_empty(rows.stop - rows.start, *shape[1:])
         if start is None:

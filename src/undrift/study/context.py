@@ -16,6 +16,7 @@ from torch import Tensor
 
 from undrift import __version__
 from undrift.data import Dataset, load_split
+from undrift.device import choose_device
 from undrift.error import DataError, UndriftError
 from undrift.metrics.estimate import Estimate
 from undrift.metrics.metric import Unmeasurable
@@ -164,7 +165,7 @@ class StudyContext:
         """
         with self.preparing("the classifier that judges"):
             self.out.mkdir(parents=True, exist_ok=True)
-            found = Reference(*self.data, self.samples, cache=self.out)
+            found = Reference(*self.data, self.samples, cache=self.out, device=choose_device(self.device))
             try:
                 found.features.measure("frechet")
             except Unmeasurable as error:
@@ -204,7 +205,9 @@ class StudyContext:
 
     def _recipe(self, name: str) -> tuple[str, dict[str, Any]]:
         """The recipe of a model and its overrides."""
-        place = {"device": self.device} if self.data_dir is None else {"device": self.device, "data_dir": self.data_dir}
+        place = {} if self.data_dir is None else {"data_dir": self.data_dir}
+        if self.device != "auto":
+            place["device"] = self.device
         if self.paper:
             return name, place | self.changes
         way = MODELS[name]

@@ -21,7 +21,7 @@ def score_field(steps: int = 1000, points: int = 1000, seed: int = 0) -> dict[st
     """A 2-128-128-2 ReLU network fitted to the true score on 1,000 points by Adam at 1e-3, seen on a 20 x 20 grid."""
     law = ud.GaussianMixture([[1.0, 1.0], [-1.0, -1.0]], 0.1**0.5, [0.3, 0.7])
     x = law.sample(points, ud.Noise(range(points)).fold("fig3", seed))
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

@@ -35,7 +35,7 @@ WAYS: dict[str, Step] = {  # Algorithm 2, and what other slides print for one of
 
 def trained(steps: int) -> float:
     """Algorithm 1 on draws of the law, and how far its noise is from the exact one: excess of the loss over its least value."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         denoiser = ud.Denoiser(ud.nn.MLP((2,), 64, 2), CHAIN, ud.target.noise, shape=(2,))
     exact, objective = law(CHAIN), ud.DenoisingScoreMatching()

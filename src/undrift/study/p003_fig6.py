@@ -48,7 +48,7 @@ def ways(context: StudyContext) -> dict[str, Fill]:
 def perfect(context: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """The probability of the own class given the known pixels, `(B,)`: how often exact posterior draws keep the class."""
     train = context.data[0]
-    with context.preparing("a classifier behind a mask"), torch.random.fork_rng():
+    with context.preparing("a classifier behind a mask"), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = Classifier(train.spec.shape[0], 10, 24)
 

@@ -38,7 +38,7 @@ class Small(nn.Module):
 
 def fitted(process: ud.Process, points: Tensor, steps: int = 600, seed: int = 0) -> ud.Denoiser:
     """A small network trained by denoising score matching on the levels of a ladder."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         denoiser = ud.Denoiser(Small(points.shape[1]), process, sigma_data=0.7, shape=tuple(points.shape[1:]))
     optimizer = torch.optim.Adam(denoiser.parameters(), 2e-3)

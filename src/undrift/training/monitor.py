@@ -131,7 +131,7 @@ class Monitor:
     def _each(self, asked: Questions, answer: Callable[[Questions], Tensor]) -> Tensor:
         """The answers to all questions, in batches of the training's size, each shared out over the processes."""
         found = []
-        for some in torch.split(torch.arange(len(asked.x0), device=asked.x0.device), self.settings.batch_size):
+        for some in torch.split(torch.arange(len(asked.x0)), self.settings.batch_size):
 
             def job(mine: slice, some: Tensor = some) -> Tensor:
                 part = some[mine]
@@ -170,7 +170,7 @@ class Monitor:
         """A random choice of examples, with noise: functions of the seed."""
         n = min(len(data), self.examples)
         chosen = torch.from_numpy(stream(self.settings.seed, "monitor").permutation(len(data))[:n].copy())
-        noise = Noise(torch.arange(n, device=self.trainer.device)).fold("monitor", self.settings.seed)
+        noise = Noise(range(n)).fold("monitor", self.settings.seed)
         return Questions(*self.trainer.examples(data, chosen, noise), noise)
 
 

@@ -57,7 +57,7 @@ def train_classifier(
     if bool((prior == 0).any()):
         raise UndriftError(f"class {data.spec.classes[int(prior.argmin())]} of {data.name} has no examples to learn from")
     device = numbers_like(model.denoiser).device
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         trained = fresh_classifier(model, prior)
     classifier = trained.classifier.to(device).train()

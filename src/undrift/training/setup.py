@@ -177,7 +177,7 @@ def prepare(
     # In this memory: weights, gradient, two moments and the average; on a GPU or in parts only the weights, while they are built.
     copies = 5 if device.type == "cpu" and not recipe.shard else 1
     check_memory(parts["network"], spec.shape, len(spec.classes), parts.get("condition"), copies)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build_model(parts, spec, recipe.sampling, {"data_hash": digest})
     if recipe.start is not None and (fresh or not steps_of(out)):

@@ -150,6 +150,7 @@ class Trainer:
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
         self.optimizer = adamw(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        self._addresses = dict[tuple[int, int | None], Noise]()
         self._numbers = own_numbers(self.optimizer)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.schedule = schedule
@@ -277,15 +278,22 @@ class Trainer:
         """The loss of each example of the batch of a step, or of a part of it, `(B,)`: a function of the weights and the step."""
         settings, size = self.settings, self.settings.batch_size
         rows = self.order.rows(step, size)[part]
-        noise = Noise(torch.arange(size, device=self.device)[part]).fold("train", settings.seed, step)
-        x0, cond = self.examples(self.data, rows, noise, Noise(range(size)[part]).fold("train", settings.seed, step, "augment"))
+        noise = self.addresses(part).fold("train", settings.seed, step)
+        x0, cond = self.examples(self.data, rows, noise, noise.fold("augment"))
         cond = drop(cond, settings.label_dropout, noise.fold("label"))
         with self.precision.autocast(), self.random_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
 
+    def addresses(self, part: slice) -> Noise:
+        """Those of the examples of a part of a batch, by their places; kept, so that a GPU is told them once."""
+        key = part.start or 0, part.stop
+        if key not in self._addresses:
+            self._addresses[key] = Noise(range(self.settings.batch_size)[part])
+        return self._addresses[key]
+
     def examples(self, data: Dataset, rows: Tensor, noise: Noise, augment: Noise | None = None) -> tuple[Tensor, Any]:
         """Examples in model space on the device, as they are or seen at random, and all that the network may be told of them."""
-        x0 = data.batch(rows, augment)[0].to(self.device)
+        x0 = data.batch(rows, augment, self.device)[0]
         cond = for_samples(data.condition(rows), len(rows), self.device)
         return x0, cond if self.told is None else self.told.told(x0, cond, noise.fold("upscale"))
 

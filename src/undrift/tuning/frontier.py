@@ -130,7 +130,7 @@ def frontier(
             raise UndriftError("a guidance scale needs classes, and these data have none; leave it out")
         guided, _ = model.guided(FITTED_ON, None if labels is None else labels[:FITTED_ON].tolist(), strength)
         tell("reading the data")
-        reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST)
+        reference = Reference(train, held_out, n, seed, folder, "frontier", LEAST, device=model.device)
         compared = criteria.of_data(reference, labels, metric)
         present, shape = present_setting(model), model.spec.shape
     fitted = None
