@@ -112,6 +112,7 @@ class Record(Facts):
     learning_rate: Figure = None
     loss_scale: Figure = None
     skipped: Figure = None
+    examples: Annotated[int, Field(ge=1, le=2**53)] | None = None
     held_out: Figure = None
     held_out_error: Figure = None
     held_out_raw: Figure = None

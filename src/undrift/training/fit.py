@@ -36,6 +36,7 @@ from undrift.noise import Noise
 from undrift.objective import DenoisingScoreMatching, HybridObjective, VariationalBound
 from undrift.own import described
 from undrift.process import VP, Process
+from undrift.progress import Bar, interactive
 from undrift.recipe.build import TARGETS, build_target
 from undrift.recipe.recipe import SamplingOptions
 from undrift.run.groups import Saved
@@ -47,7 +48,6 @@ from undrift.tensorfile import TYPES
 from undrift.threads import advice, as_begun
 from undrift.training.checkpoint import path_of, steps_of
 from undrift.training.loggers import check_packages
-from undrift.training.progress import Bar, interactive
 from undrift.training.session import Logger, Session, over
 from undrift.training.settings import MAY_CHANGE, NAME, Settings, changes, read_settings, write_settings
 from undrift.training.setup import measure, put_aside, sweep, undo

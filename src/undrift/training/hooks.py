@@ -29,6 +29,11 @@ try:
 except ImportError:  # Windows
     resource = None
 
+LEAST_PREVIEW, SHARE_OF_PREVIEWS = (
+    5.0,
+    0.05,
+)  # seconds that a preview may take, and of the time since the start, whichever is more
+FIRST_PICTURE = 30.0  # seconds after which there is a preview; the next ones are twice as long after the start, each
 WORSE = 3.0  # times the loss of fresh weights
 
 
@@ -45,9 +50,17 @@ class Watch:
         self.trainer, self.settings, self.tell = trainer, trainer.settings, tell
         # Without a state the training begins anew: what a session that was killed before its first one has logged may be of another network.
         self.log = Log(trainer.folder, trainer.progress.step if steps_of(trainer.folder) else -1)
-        self.monitor = Monitor(trainer, held_out) if self.settings.monitor_every else None
+        told = [r for r in self.log.records if "held_out" in r]  # a run goes on as it began
+        examples = told[0].get("examples", self.settings.monitor_examples) if told else None
+        self.monitor = Monitor(trainer, held_out, examples) if self.settings.monitor_every else None
         self.quality = Quality(trainer, held_out) if self.settings.quality_every else None
-        self.first, self.start, self.speed = trainer.progress.step, time.perf_counter(), 0.0
+        self.speed, self.steps, self.looking = (
+            0.0,
+            0,
+            0.0,
+        )  # examples each second; steps so far; seconds of looks, previews and saves
+        self._since = time.perf_counter()
+        self._started, self._next = time.perf_counter(), FIRST_PICTURE
         self._status: Status | None = None
         self._enough: str | None = None
         self._said: str | None = None
@@ -106,8 +119,12 @@ class Watch:
             Diverged: the look shows that the loss has gone far above where it began; nothing is saved.
         """
         settings, step = self.settings, report.step
+        begun = time.perf_counter()
+        rate = settings.batch_size / max(1e-9, begun - self._since)
+        # Of the recent steps alone: the first one is slower, and so are looks and saves.
+        self.speed = rate if self.steps < 3 else 0.95 * self.speed + 0.05 * rate
+        self.steps += 1
         self.trainer.snapshots.take(step, self.trainer.whole("averages"))
-        self.speed = (step - self.first) * settings.batch_size / max(1e-9, time.perf_counter() - self.start)
         if step % settings.log_every == 0:
             self.add(self.facts(report))
         if self.monitor is not None and self.monitor.due(step):
@@ -118,8 +135,17 @@ class Watch:
             self.add(record)
         if step % settings.checkpoint_every == 0 and report.fraction < 1:
             self.save()
-        if settings.sample_every and step % settings.sample_every == 0:
+        if settings.sample_every and (step % settings.sample_every == 0 or self._preview_due(begun)):
             self.preview()
+        self._since = time.perf_counter()
+        self.looking += self._since - begun
+
+    def _preview_due(self, now: float) -> bool:
+        """Whether a picture is due by the clock: within the first minute, and then whenever the time has doubled."""
+        if self.trainer.processes.size > 1 or now - self._started < self._next:
+            return False
+        self._next *= 2
+        return True
 
     def facts(self, report: Report) -> dict[str, Any]:
         """The record of one step."""
@@ -201,26 +227,43 @@ class Watch:
         self.add({"step": error.step, "diverged": about})
 
     def preview(self) -> None:
-        """A picture of what the averaged weights draw now, where the data can be drawn."""
+        """A picture of what the averaged weights draw now, where the data can be drawn; a small one where the network is slow."""
         if drawable(self.trainer.model.spec):
             path = self.trainer.folder / "samples" / f"step-{self.trainer.progress.step:07d}.png"
-            save_image(self.trainer.averaged(preview), path)
+            seconds = max(LEAST_PREVIEW, SHARE_OF_PREVIEWS * (time.perf_counter() - self._started))
+            each = 1 / (3 * self.speed) if self.speed else 0.0  # seconds of one evaluation: a third of a training step
+            save_image(self.trainer.averaged(lambda model: preview(model, each, seconds)), path)
 
     def said(self) -> str:
         """The last look in a few words, for the progress line."""
         if self._said is None:
-            looks = self.looks
-            self._said = f"  held out {looks[-1]['held_out']:.4f} ({self.status.verdict})" if looks else ""
+            looks, verdict = self.looks, self.status.verdict
+            self._said = f"  held out {looks[-1]['held_out']:.4g}{'' if ' ' in verdict else f' ({verdict})'}" if looks else ""
         return self._said
 
 
-def preview(model: Model) -> Any:
-    """A small picture of what the model makes now: one column per class or text, or 64 samples."""
-    examples = model.examples
+def preview(model: Model, each: float = 0.0, seconds: float = LEAST_PREVIEW) -> Any:
+    """A small picture of what the model makes now: one column per class or text, or 64 samples.
+
+    Args:
+        each: Seconds that the network takes for one sample, about.
+        seconds: That the picture may take: rows, columns and steps are left out until it does.
+    """
+    examples, steps = model.examples, model.sampling.steps
     columns = min(len(examples), 10) or 8
-    n = 6 * columns if len(model.spec.shape) > 1 else 1000
-    labels = [examples[i % len(examples)] for i in range(n)] if examples else None
-    return grid(model.draw(n, labels, seed=0), model.spec, columns)
+    labels = None
+    if len(model.spec.shape) > 1:
+        rows = 6
+        while rows * columns * steps * 2 * each > seconds and (rows > 2 or steps > 10 or columns > 4):
+            rows, steps, columns = (
+                (rows - 1, steps, columns) if rows > 2 else (rows, 10, columns) if steps > 10 else (rows, steps, 4)
+            )
+        n = rows * columns
+    else:
+        n = 1000
+    if examples:
+        labels = [examples[i % columns] if columns <= len(examples) else examples[i % len(examples)] for i in range(n)]
+    return grid(model.draw(n, labels, seed=0, steps=steps), model.spec, columns)
 
 
 def peak_memory(device: torch.device) -> int:

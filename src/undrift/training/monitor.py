@@ -10,6 +10,8 @@ A look is a record of the log, before the first step and then by default every 2
     class_gain, ..._error       how much better held-out examples are denoised with their class than without
     levels                      [from log-SNR, to, examples, held out, held out raw, trained on], from noise to data
 
+    examples                    how many of each, where the network is so slow that they are fewer than asked for
+
 All with the class given, where there is one; the batch loss of training leaves some out. The first record holds the floors, the
 losses of exact denoisers on the same questions:
 
@@ -24,6 +26,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -41,6 +44,8 @@ from undrift.process import expand
 from undrift.training.trainer import Trainer
 
 EDGES = (-math.inf, -4.0, 0.0, 4.0, math.inf)  # of the noise levels that are told apart, in log-SNR
+LONG, FEWEST = 20.0, 32  # seconds of a look, above which it is of fewer examples; and the fewest of these
+PASSES = 5  # of the network over the examples in a look
 MOST_POINTS = 2**26  # entries of the training data up to which the empirical denoiser is asked: 0.5 GB
 
 
@@ -52,24 +57,46 @@ class Questions(NamedTuple):
     noise: Noise
 
 
+class _Seen(Exception):
+    """The network was told its noise level."""
+
+
 class Monitor:
     """Looks at a trainer's weights.
 
     Args:
         trainer: Whose.
         held_out: Examples that it does not see.
-        examples: How many to ask of each kind; default: the recipe's.
+        examples: How many to ask of each kind; default: the recipe's, or fewer where such a look would take longer than `LONG`.
     """
 
     def __init__(self, trainer: Trainer, held_out: Dataset, examples: int | None = None) -> None:
-        self.trainer, self.settings, self.examples = trainer, trainer.settings, examples or trainer.settings.monitor_examples
+        self.trainer, self.settings = trainer, trainer.settings
+        self.examples = examples or self._affordable(held_out)
+        self.early = self.examples < self.settings.monitor_examples  # slow: then the first looks come sooner
         self.held_out, self.trained_on = self._questions(held_out), self._questions(trainer.data)
         self._levels: list[Tensor] = []
 
     def due(self, step: int) -> bool:
         """Whether to look after this step: every `monitor_every`, and whenever a state is saved, so that the best can be known."""
         every, saved = self.settings.monitor_every, self.settings.checkpoint_every
-        return bool(every) and (step % every == 0 or step % saved == 0)
+        soon = self.early and step in {every // k for k in (2, 4, 8, 16)} - {0}
+        return bool(every) and (step % every == 0 or step % saved == 0 or soon)
+
+    def _affordable(self, held_out: Dataset) -> int:
+        """How many examples a look may be of: a look is a small share of the training, and never minutes of silence before it."""
+        most, few, seconds = self.settings.monitor_examples, min(len(held_out), 4), 0.0
+        with self.trainer.holding():
+            for i in range(2):  # the first one is slower
+                noise = Noise(range(few)).fold("monitor", self.settings.seed, "timed", i)
+                asked = Questions(*self.trainer.examples(held_out, torch.arange(few), noise), noise)
+                start = time.perf_counter()
+                self._loss(asked, self.trainer.denoiser)
+                seconds = time.perf_counter() - start
+        seconds = self.trainer.processes.broadcast(seconds)
+        while most > FEWEST and PASSES * most * seconds / few > LONG:
+            most //= 2
+        return most
 
     def look(self) -> dict[str, Any]:
         """The record of the weights as they are now."""
@@ -82,6 +109,8 @@ class Monitor:
                 "step": trainer.progress.step, "held_out": number(held.mean()), "held_out_error": number(_error(held)),
                 "held_out_raw": number(raw.mean()), "trained_on": number(known.mean()),
             }  # fmt: skip
+            if self.early:
+                record["examples"] = self.examples
             if self.classes:
                 gain = self.losses(self.held_out._replace(cond=null_like(self.held_out.cond))) - held
                 record |= {"class_gain": number(gain.mean()), "class_gain_error": number(_error(gain))}
@@ -157,10 +186,15 @@ class Monitor:
 
         def level(some: Questions) -> Tensor:
             seen.clear()
-            self._loss(some, self.trainer.denoiser)
+            with suppress(_Seen):
+                self._loss(some, self.trainer.denoiser)
             return -8 * seen[0].double().cpu()
 
-        hook = self.trainer.denoiser.net.register_forward_pre_hook(lambda module, given: seen.append(given[1].detach()))
+        def look(module: Any, given: tuple[Any, ...]) -> None:
+            seen.append(given[1].detach())
+            raise _Seen  # what the network would answer is not asked
+
+        hook = self.trainer.denoiser.net.register_forward_pre_hook(look)
         try:
             return self._each(asked, level)
         finally:

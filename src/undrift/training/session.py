@@ -17,6 +17,7 @@ from undrift.distributed.processes import Left, Lost, joined
 from undrift.error import UndriftError
 from undrift.model import Model
 from undrift.model_file import load
+from undrift.progress import Bar, duration
 from undrift.recipe.read import run_named
 from undrift.signals import Leaving, Polite
 from undrift.threads import using
@@ -24,9 +25,10 @@ from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged
 from undrift.training.hooks import Watch, peak_memory
 from undrift.training.loggers import Boards
-from undrift.training.progress import Bar
 from undrift.training.setup import plan, prepare
 from undrift.training.trainer import Report, Trainer
+
+SOON = 3.0  # seconds of training after which it is said how long it will take
 
 Logger = Callable[[dict[str, Any]], Any]
 
@@ -58,7 +60,8 @@ class Session:
         self.watch = Watch(trainer, held_out)
         trainer.processes.barrier()  # all have read the log before the first one adds to it
         self.stopped = False
-        self._asked = False
+        self._asked = self._told = False
+        self._begun = time.perf_counter()
 
     def stop(self) -> None:
         """Ask it to stop after the step in hand."""
@@ -125,10 +128,25 @@ class Session:
 
     def facts(self, report: Report) -> str:
         """How it goes, in a few words."""
-        left = report.seconds * (1 - report.fraction) / max(report.fraction, 1e-9)
-        clock = f"{int(left) // 60}:{int(left) % 60:02d}"
-        seen, watch = self.watch.said(), self.watch
-        return f"step {report.step}  loss {watch.trainer.progress.loss:.4f}{seen}  {watch.speed:.0f} examples/s  {clock} left"
+        return f"step {report.step}  loss {self.trainer.progress.loss:.4g}{self.watch.said()}"
+
+    def estimate(self, left: float | None) -> str:
+        """Once, when a few steps have been timed: how long the whole will take here, and how to ask for less; "" if that is short."""
+        took = time.perf_counter() - self._begun
+        if self._told or left is None or self.watch.steps < 4 or took < SOON:
+            return ""
+        self._told = True
+        settings, watch = self.trainer.settings, self.watch
+        each = (took - watch.looking) / watch.steps
+        if settings.steps and left > 600 and self.trainer.processes.first:
+            return (
+                f"{settings.steps:,} steps will take about {duration(left)} here ({1e3 * each:,.0f} ms each); minutes=60 trains for an hour "
+                "and stops, a smaller network or data.size is faster"
+            )
+        if settings.minutes and not settings.steps:
+            many = left / max(each, 1e-9)
+            return f"about {many:,.0f} steps fit into the time, each example seen {many * settings.batch_size / len(self.trainer.data):,.1f} times"
+        return ""
 
 
 def run(session: Session, console: Console | None = None) -> None:
@@ -138,9 +156,11 @@ def run(session: Session, console: Console | None = None) -> None:
         Stopped: Ctrl-C; the state is saved first.
         Diverged: the training went wrong; what was saved before is kept.
     """
-    with Bar(console, session.trainer.processes.first) as bar:
+    with Bar("training", console, session.trainer.processes.first) as bar:
         for report in session:
             bar.show(report.fraction, session.facts(report))
+            if console is not None and (line := session.estimate(bar.pace.left())):
+                console.print(line)
     if session.stopped:
         raise Stopped(f"stopped at step {session.trainer.progress.step}; everything is saved in {session.trainer.folder}")
 

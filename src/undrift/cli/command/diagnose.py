@@ -38,11 +38,11 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.cli.drawing import affordable
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
-    from undrift.console import Terminal
     from undrift.diagnosis import diagnose, report
     from undrift.diagnosis.picture import draw
     from undrift.diagnosis.run import other_weights, smaller_runs
     from undrift.plot import picture
+    from undrift.progress import SHORT, Bar
     from undrift.storage import write_text
 
     model = model_of(arguments)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     smaller = smaller_runs(model, arguments.run, arguments.smaller, arguments.weights) if arguments.smaller else []
     name, other = other_weights(model, arguments.run, arguments.weights)
-    with Terminal().status("diagnosing") as status:
+    with Bar("diagnosing", patience=SHORT) as bar:
         found = diagnose(
             model,
             n=arguments.n,
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             other=other,
             smaller=smaller,
             seed=arguments.seed,
-            tell=status.update,
+            tell=bar.tell,
         )
     way = found.way
     guided = "" if found.task.cond is None else f", guidance scale {way.scale:g} (w = {way.scale - 1:g})"

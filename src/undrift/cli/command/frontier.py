@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.cli.drawing import affordable
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
-    from undrift.console import Terminal
     from undrift.model_file import save_sampling
     from undrift.plot import picture
+    from undrift.progress import SHORT, Bar
     from undrift.run.lock import hold
     from undrift.storage import write_text
     from undrift.tuning import report
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     out, rows = picture_and_numbers(arguments, arguments.run / "frontier.png")
     affordable(f"-n {arguments.n}", arguments.n, model.spec.size)
     lock = hold(arguments.run) if arguments.save else None  # a training would write its own defaults over ours
-    with Terminal().status("measuring") as status:
+    with Bar("measuring", patience=SHORT) as bar:
         found = frontier(
             model,
             arguments.n,
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
             w=arguments.w,
             metric=arguments.metric,
             seed=arguments.seed,
-            tell=status.update,
+            tell=bar.tell,
         )
     guided = f", guidance scale {found.scale:g} (w = {found.scale - 1:g})" if found.scale is not None else ""
     print(f"{found.best.n:,} samples of each setting that stayed to the end{guided}")

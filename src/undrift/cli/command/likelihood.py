@@ -48,17 +48,17 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Print a table, and draw the histogram."""
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import check_outputs, usual_place
-    from undrift.console import Terminal
     from undrift.evaluation.likelihood import likelihood_of_run, notes, table
     from undrift.plot import chart, picture
+    from undrift.progress import SHORT, Bar
 
     model = model_of(arguments)
     out = arguments.out or usual_place(arguments, arguments.run / "likelihood.png")
     check_outputs(arguments, (out, None))
     names = ("data_dir", "n", "given_class", "bound", "unit", "dequantize", "seed", "batch_size", "divergence", "probes", "steps")
     chosen = {name: getattr(arguments, name) for name in names}
-    with Terminal().status("measuring") as status:
-        measured = likelihood_of_run(model, arguments.run, arguments.data, **chosen, tell=status.update)
+    with Bar("measuring", patience=SHORT) as bar:
+        measured = likelihood_of_run(model, arguments.run, arguments.data, **chosen, tell=bar.tell)
     for line in table(measured) + notes(model, measured, arguments.divergence, arguments.probes, arguments.dequantize):
         print(line)
     picture.save_image(chart.histogram({m.name: m.flow.value for m in measured}, arguments.unit), out, "undrift likelihood")

@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Train, print how well it sees at each noise level, and save."""
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import check_writable
-    from undrift.console import Terminal
     from undrift.evaluation.classifier_calibration import by_level, table
     from undrift.noisy_classifier import NAME, save_classifier
+    from undrift.progress import SHORT, Bar
     from undrift.run import Run
     from undrift.training.noisy_classifier import train_classifier
 
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         check_writable(folder / f"{NAME}.{kind}", f".{kind}")
     of = Run(folder, arguments.data_dir)
     train, held_out = of.data()
-    with Terminal().status("training") as status:
-        trained = train_classifier(model, of.recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=status.update)
+    with Bar("training", patience=SHORT) as bar:
+        trained = train_classifier(model, of.recipe, train, minutes=arguments.minutes, steps=arguments.steps, tell=bar.tell)
     for line in table(by_level(trained.classifier, held_out), trained.classifier, held_out):
         print(line)
     save_classifier(trained, folder)
