@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from undrift.noise import Noise, philox
+from undrift import philox as generator
+from undrift.noise import Noise
+from undrift.philox import philox
 
 KNOWN = [  # Random123's known-answer tests for philox4x32-10: counter, key, words
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -101,3 +103,28 @@ def test_batch_mismatch_is_said():
         Noise([1, 2]).normal((3, 2))
     with pytest.raises(ValueError, match="non-negative"):
         Noise([-1])
+
+
+def test_the_compiled_generator_gives_the_same_bits(monkeypatch):
+    """On the CPU, where its launches are worth nothing, but its arithmetic is that of a GPU's."""
+    monkeypatch.setattr(generator, "_fused", {})
+    noise = Noise([0, 5, 2**40 + 1, 2**62]).fold("compiled", 3)
+    wanted = [noise.normal((4, n)) for n in (7, 64)], noise.uniform((4, 9))
+    monkeypatch.setattr(generator, "FUSED_ON", ("cpu",))
+    found = [noise.normal((4, n)) for n in (7, 64)], noise.uniform((4, 9))
+    assert list(generator._fused.values()) != [None], "it was compiled"
+    assert all(torch.equal(a, b) for a, b in zip(wanted[0], found[0], strict=True)) and torch.equal(wanted[1], found[1])
+
+
+def test_a_compiler_that_is_missing_or_wrong_is_done_without(monkeypatch):
+    noise = Noise([1, 2]).fold("x")
+    wanted = noise.normal((2, 5))
+    monkeypatch.setattr(generator, "FUSED_ON", ("cpu",))
+
+    def missing(function, **options):
+        raise RuntimeError("no compiler")
+
+    for compiled in (missing, lambda function, **options: lambda blocks, seeds, k0, k1: (blocks,) * 4):
+        monkeypatch.setattr(generator, "_fused", {})
+        monkeypatch.setattr(torch, "compile", compiled)
+        assert torch.equal(noise.normal((2, 5)), wanted) and list(generator._fused.values()) == [None]

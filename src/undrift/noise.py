@@ -4,8 +4,7 @@ A number's address is (sample, path, position): which sample of which seed, for 
 entry of the array. The same address gives the same number in a batch of 1 or 512, in any order, on any number of
 processes, after any number of restarts; so nothing random is ever stored, and no call consumes anything.
 
-The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), the counter-based
-generator of most GPU libraries, here in tensor operations: the path is hashed to the key, the sample and the position are
+The generator is Philox4x32-10 (`undrift.philox`), the counter-based generator of most GPU libraries: the path is hashed to the key, the sample and the position are
 the counter, and ten rounds of multiply-and-xor turn each counter into four words of 32 random bits. Normals come from
 uniforms in pairs by Box & Muller (1958).
 """
@@ -24,27 +23,9 @@ from torch import Tensor
 
 from undrift.argument import said, wholes
 from undrift.device import onto
+from undrift.philox import words_of
 
-_MASK = 0xFFFFFFFF
-_M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox's multipliers
-_W0, _W1 = 0x9E3779B9, 0xBB67AE85  # and key increments
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # 2^64 / golden ratio, as a signed integer
-
-
-def philox(counter: Sequence[Tensor], key: tuple[int, int], rounds: int = 10) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Philox4x32: four int64 counter words below 2^32, of shapes that broadcast, and two key words to four random words."""
-    # int64 products wrap, and wrapped or not their 64 bits are those of the unsigned product, which is all we read. All is done
-    # in place: on a CPU new memory costs more than the arithmetic.
-    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(*counter))  # type: ignore[no-untyped-call]
-    high = torch.empty_like(c0)
-    k0, k1 = key
-    for _ in range(rounds):
-        for even, odd, m, k in ((c2, c1, _M1, k0), (c0, c3, _M0, k1)):
-            torch.bitwise_right_shift(even.mul_(m), 32, out=high)
-            odd.bitwise_xor_(high).bitwise_xor_(k).bitwise_and_(_MASK)
-        c0, c1, c2, c3 = c1, c2, c3, c0  # the products' upper halves are masked away wherever they go
-        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +136,7 @@ class Noise:
         digest = hashlib.blake2b(repr(self.path).encode(), digest_size=8).digest()
         key = int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
         words = torch.empty(len(self), 4 * len(blocks), dtype=dtype, device=device)
-        for part, word in zip(
-            words.chunk(4, 1), philox((blocks, torch.zeros_like(blocks), seeds & _MASK, seeds >> 32), key), strict=True
-        ):
+        for part, word in zip(words.chunk(4, 1), words_of(blocks, seeds, key), strict=True):
             part.copy_(word)
         return words
 
