@@ -1,0 +1,24 @@
+"""Benches that must run anywhere: the commands are tried on little, and figures are not judged."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+
+
+def ran(name, *words, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    runpy.run_path(str(BENCH / name), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def test_the_table_of_a_device(capsys, monkeypatch):
+    words = "--device cpu --networks tiny --precisions float32 --seconds 0.05 --batch 4 --no-compile".split()
+    rows = [
+        line for line in ran("gpu.py", *words, capsys=capsys, monkeypatch=monkeypatch).splitlines() if line.startswith("| tiny")
+    ]
+    assert re.fullmatch(r"\| tiny \| 0.11 M \| float32 \| eager \| [\d,]+ \| \d+ % \| [\d.,]+ \| [\d.,]+ \| \d+ % \|", rows[0]), (
+        rows
+    )
