@@ -16,9 +16,23 @@ from pathlib import Path
 import torch
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("fake")
+
+class _Module(_DummyBackendModule):
+    """What torch asks of a kind of device, also in tests that have nothing to do with it: it is registered for the whole process."""
+
+    def get_amp_supported_dtype(self):
+        return [torch.bfloat16, torch.float16]
+
+    def get_rng_state(self, device=None):
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state, device=None):
+        pass
+
+
+_setup_privateuseone_for_python_backend("fake", _Module())
 FAKE = torch.device("fake", 0)
 CPU = torch.device("cpu")
 aten = torch.ops.aten

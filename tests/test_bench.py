@@ -15,7 +15,19 @@ def ran(name, *words, capsys, monkeypatch):
 
 
 def test_the_table_of_a_device(capsys, monkeypatch):
-    words = "--device cpu --networks tiny --precisions float32 --seconds 0.05 --batch 4 --no-compile".split()
+    words = [
+        "--device",
+        "cpu",
+        "--networks",
+        "tiny",
+        "--precisions",
+        "float32",
+        "--seconds",
+        "0.05",
+        "--batch",
+        "4",
+        "--no-compile",
+    ]
     rows = [
         line for line in ran("gpu.py", *words, capsys=capsys, monkeypatch=monkeypatch).splitlines() if line.startswith("| tiny")
     ]

@@ -41,7 +41,7 @@ def predict(classifier: nn.Module, y: Tensor, batch_size: int = 500) -> Tensor:
 
 def device_of(network: nn.Module) -> torch.device:
     """Where a network is."""
-    return next(network.parameters()).device
+    return next(network.parameters(), torch.empty(0)).device
 
 
 def all_digits() -> Any:
