@@ -153,6 +153,13 @@ def test_sixteen_bits_are_for_samples_and_not_for_likelihoods(run):
         ud.load(run, precision="fp8")
 
 
+@pytest.mark.parametrize("command", ["likelihood", "train-classifier"])
+def test_an_option_that_would_do_nothing_is_not_there(command, run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(run), "--precision", "bfloat16"])
+    assert stop.value.code == 2 and "--precision" in capsys.readouterr().err
+
+
 def test_automatic_precision_is_float32_on_the_cpu(run):
     assert ud.load(run, device="cpu").denoiser.precision is None
     assert devices.in_precision("auto", FAKE) is None

@@ -97,9 +97,24 @@ def test_a_long_training_says_how_long_before_it_is_long(tmp_path, monkeypatch, 
     assert main([*words.split(), "steps=100000000", "--out", str(tmp_path / "run")]) == 130
     out = capsys.readouterr().out
     found = re.search(
-        r"100,000,000 steps will take about ([\d.]+ (days|h)).* here \((\d+) ms each\); minutes=60 trains for an hour", out
+        r"100,000,000 steps will take about ([\d.]+ (days|h)).* here \((\d+) ms each\); minutes=60 in place of steps", out
     )
     assert found, out
+    assert 0 <= int(found[3]) < 200  # of a network of eight units: no look and no start-up is counted
+
+
+def test_all_of_one_class_is_ten_unless_a_number_is_asked_for(tiny_run, tmp_path, capsys):
+    for label, count in (("7", 10), ("7,3", 20), ("all", 100), ("none", 64)):
+        assert main(["sample", str(tiny_run), "--class", label, "--steps", "1", "--out", str(tmp_path / "s.png")]) == 0
+        assert capsys.readouterr().out.startswith(f"{count} samples with")
+
+
+def test_work_that_cannot_be_counted_has_no_percentage():
+    out = io.StringIO()
+    with Bar("judging", Console(file=out, width=200)) as bar:
+        bar._drawn = -1e9
+        bar.tell("training what judges")
+    assert out.getvalue() == "judging training what judges\n"
 
 
 def test_the_first_picture_comes_by_the_clock_and_then_ever_later(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from undrift.argument import function, instance, path as place_of
 from undrift.data.spec import Spec
-from undrift.denoiser import Denoiser, numbers_like
+from undrift.denoiser import Denoiser
 from undrift.description import CURE, read_description, write_description
 from undrift.device import choose_device, in_precision
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
@@ -195,7 +195,7 @@ def load(
 def beside(model: Model) -> dict[str, Any]:
     """Arguments of `load` for another model that is to work together with this one: on its device, in its precision."""
     kind = None if model.denoiser.precision is None else str(model.denoiser.precision).removeprefix("torch.")
-    return {"device": numbers_like(model.denoiser).device, "precision": kind or "float32"}
+    return {"device": model.device, "precision": kind or "float32"}
 
 
 def handed_in(

@@ -118,10 +118,10 @@ class Bar:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, share: float, facts: str = "") -> None:
-        """Draw how far it is, 0 to 1, and what is known of it, if it is time to."""
-        now, last = time.perf_counter(), share >= 1
-        self.pace.at(share, now)
+    def show(self, share: float | None, facts: str = "") -> None:
+        """Draw how far it is, 0 to 1 or None where that is not known, and what is known of it, if it is time to."""
+        now, last = time.perf_counter(), share is not None and share >= 1
+        self.pace.at(share or 0.0, now)
         if self._bar is None and self._display is None:
             if self.patience and now - self._begun > self.patience:
                 self.patience = 0.0
@@ -129,14 +129,13 @@ class Bar:
             elif self.patience:
                 return
         left = self.pace.left()
-        told = (
-            f"{100 * share:3.0f} %  {'' if left is None else f'{clock(left)} left  '}{facts}".rstrip()
-        )  # what is last may be cut
+        known = "" if share is None else f"{100 * share:3.0f} %  {'' if left is None else f'{clock(left)} left  '}"
+        told = f"{known}{facts}".rstrip()  # what comes last may be cut
         if self._bar is not None:
-            self._bar.update(self._task, completed=share, facts=told)
+            self._bar.update(self._task, completed=share or 0.0, facts=told)
         elif self._display is not None and (last or now - self._drawn > OFTEN):
             self._drawn = now
-            self._display.update(self._html(_drawing(share, told)))
+            self._display.update(self._html(_drawing(share or 0.0, told)))
         elif self.shown and self._display is None and now - self._drawn > EVERY:
             self._drawn = now
             self.console.print(f"{self.what} {told}", highlight=False)
@@ -145,7 +144,7 @@ class Bar:
         """The same of work that says itself what it does: "64 of 256 examples" counts."""
         found = _COUNTED.search(text)
         done, total = (0, 0) if found is None else (int(part.replace(",", "")) for part in found.groups())
-        self.show(min(1.0, done / total) if total else 0.0, text if len(text) <= 50 else f"{text[:49]}…")
+        self.show(min(1.0, done / total) if total else None, text if len(text) <= 50 else f"{text[:49]}…")
 
 
 def _drawing(share: float, told: str) -> str:

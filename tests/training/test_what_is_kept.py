@@ -97,6 +97,13 @@ def test_an_optimiser_goes_on_with_the_numbers_of_its_groups(tmp_path):
     assert same(ud.fit(Net(), X, steps=20, optimizer=Slowing, folder=tmp_path / "run", **QUICK), whole)
 
 
+def test_a_model_that_was_loaded_in_half_precision_is_trained_in_that_of_the_settings(tmp_path):
+    ud.fit(Net(), X, steps=2, folder=tmp_path / "run", **QUICK)
+    whole, half = (ud.load(tmp_path / "run", net=Net(), device="cpu", precision=kind) for kind in ("float32", "bfloat16"))
+    assert same(*(ud.fit(model, X, steps=3, **(QUICK | {"precision": "float32"})) for model in (whole, half)))
+    assert half.denoiser.precision == torch.bfloat16, "and the model that was given stays as it is"
+
+
 def test_an_optimiser_without_parameters_trains_nothing():
     with pytest.raises(ValueError, match="has no parameters, so nothing would be trained"):
         ud.fit(Net(), X, steps=5, optimizer=lambda p: torch.optim.SGD([{"params": []}], lr=0.1), **QUICK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from undrift.denoiser import numbers_like
 from undrift.distributed.launcher import place
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold, guidance_scale
@@ -62,9 +61,9 @@ def said(model: Model, arguments: argparse.Namespace, guided: bool) -> str:
 
 def where_said(model: Model) -> str:
     """Where it is computed and in which precision, where that is not the CPU in float32."""
-    device, kind = numbers_like(model.denoiser).device, model.denoiser.precision
+    kind = model.denoiser.precision
     precise = "" if kind is None else f" in {str(kind).removeprefix('torch.')}"
-    return f" on {device}{precise}" if precise or device.type != "cpu" else ""
+    return f" on {model.device}{precise}" if precise or model.device.type != "cpu" else ""
 
 
 def watched(bar: Bar, n: int, steps: int, batch_size: int = 256) -> dict[str, Any]:

@@ -41,6 +41,17 @@ def class_per_sample(text: str | None, n: int, model: Model, default: str = "all
         UndriftError: an unknown class; `all` or `none` where a class has this name too; more classes than samples or, with `each`,
             several that are fewer.
     """
+    chosen = classes_named(text, model, default)
+    if chosen is None:
+        return None
+    if text is not None and text.strip() != "all":
+        _enough("--class", "classes", len(chosen), n, each)
+    model.labels(len(chosen), chosen)  # says what a model of another kind cannot be asked
+    return [chosen[i % len(chosen)] for i in range(n)]
+
+
+def classes_named(text: str | None, model: Model, default: str = "all") -> list[int] | None:
+    """The class numbers that `--class` names, each once; None for no class at all. Arguments and errors as `class_per_sample`."""
     classes = model.spec.classes
     if text in ("all", "none") and text in classes:
         what = "for every class in turn" if text == "all" else "for no class"
@@ -50,11 +61,7 @@ def class_per_sample(text: str | None, n: int, model: Model, default: str = "all
     word = default if text is None else text.strip()
     if word == "none" or (word == "all" and not classes):
         return None
-    chosen = list(range(len(classes))) if word == "all" else model.spec.read_classes(word)
-    if word != "all":
-        _enough("--class", "classes", len(chosen), n, each)
-    model.labels(len(chosen), chosen)  # says what a model of another kind cannot be asked
-    return [chosen[i % len(chosen)] for i in range(n)]
+    return list(range(len(classes))) if word == "all" else model.spec.read_classes(word)
 
 
 def prompt_per_sample(arguments: argparse.Namespace, n: int, model: Model) -> list[str]:

@@ -67,19 +67,23 @@ def weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def device(parser: argparse.ArgumentParser, exact: bool = False) -> None:
-    """Where it is computed, and in which precision; `exact`: always in float32."""
+def device(parser: argparse.ArgumentParser) -> None:
+    """Where it is computed."""
     parser.add_argument(
         "--device", default="auto", metavar="NAME", help="auto: the GPU where there is one (default); cpu, cuda, cuda:1 or mps"
     )
-    if not exact:
-        parser.add_argument(
-            "--precision",
-            default="auto",
-            choices=["auto", "float32", "bfloat16", "float16"],
-            metavar="NAME",
-            help="in which the network runs: float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else float32 (default)",
-        )
+
+
+def computing(parser: argparse.ArgumentParser) -> None:
+    """Where a network runs, in which precision, and whether it is compiled."""
+    device(parser)
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        metavar="NAME",
+        help="in which the network runs: float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else float32 (default)",
+    )
     parser.add_argument(
         "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"
     )
@@ -118,7 +122,7 @@ def sampling(parser: argparse.ArgumentParser, default: str = "the model's own") 
         "model's own)",
     )
     seed_and_weights(parser)
-    device(parser)
+    computing(parser)
 
 
 def metric(parser: argparse.ArgumentParser) -> None:

@@ -161,9 +161,12 @@ class Dataset:
         x = self._seen(self._rows[index], noise)
         if device is None or device.type == "cpu":
             return self.spec.to_model(x), labels
-        x = x if x.dtype == torch.uint8 else self.spec.to_model(x)
-        x = onto(x.pin_memory() if device.type == "cuda" else x, device)
-        return (self.spec.to_model(x) if x.dtype == torch.uint8 else x), None if labels is None else onto(labels, device)
+        there = None if labels is None else onto(labels, device)
+        pinned = device.type == "cuda"
+        if x.dtype != torch.uint8:
+            x = self.spec.to_model(x)
+            return onto(x.pin_memory() if pinned else x, device), there
+        return self.spec.to_model(onto(x.pin_memory() if pinned else x, device)), there
 
     def condition(self, rows: Tensor) -> Tensor | Condition | None:
         """What a network may be told of some examples: here their labels, `(B,)` int64, or None if there are none."""

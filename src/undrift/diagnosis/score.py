@@ -253,8 +253,10 @@ def _shrunk(x: Tensor) -> Tensor:
 
 def _told(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, i: int) -> tuple[Number, Number | None]:
     """Asymmetry and residual in bin i."""
-    rows, data = slice(0, min(PROBED, len(data.x))), data.to(numbers_like(denoiser).device)
-    x, t, _ = _noised(denoiser.process, data.x[rows], noise[rows].fold("field"), limits, i)
-    bound = denoiser if data.cond is None else denoiser.given(condition.rows(data.cond, rows))
+    rows = slice(0, min(PROBED, len(data.x)))
+    cond = None if data.cond is None else condition.rows(data.cond, rows)
+    some = Examples(data.x[rows], cond).to(numbers_like(denoiser).device)
+    x, t, _ = _noised(denoiser.process, some.x, noise[rows].fold("field"), limits, i)
+    bound = denoiser if some.cond is None else denoiser.given(some.cond)
     skew = field.asymmetry(bound, x, t, noise[rows].fold("field"))
     return skew, field.residual(bound, x, t) if x[0].numel() <= field.AFFORDABLE else None

@@ -358,6 +358,8 @@ def _fitted(training: Training, callbacks: Sequence[Callback], progress: bool) -
     with Bar(shown=progress and first) as bar:
         for report in training:
             bar.show(report.fraction, training.session.facts(report))
+            if first and progress and (line := training.session.estimate(bar.pace.left())):
+                print(f"undrift: {line}", file=sys.stderr)
             for call in callbacks:
                 if call(report) is True:
                     asked = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -54,11 +55,7 @@ class Watch:
         examples = told[0].get("examples", self.settings.monitor_examples) if told else None
         self.monitor = Monitor(trainer, held_out, examples) if self.settings.monitor_every else None
         self.quality = Quality(trainer, held_out) if self.settings.quality_every else None
-        self.speed, self.steps, self.looking = (
-            0.0,
-            0,
-            0.0,
-        )  # examples each second; steps so far; seconds of looks, previews and saves
+        self.speed, self.steps = 0.0, 0  # examples each second, in steps alone; and steps of this session
         self._since = time.perf_counter()
         self._started, self._next = time.perf_counter(), FIRST_PICTURE
         self._status: Status | None = None
@@ -138,7 +135,6 @@ class Watch:
         if settings.sample_every and (step % settings.sample_every == 0 or self._preview_due(begun)):
             self.preview()
         self._since = time.perf_counter()
-        self.looking += self._since - begun
 
     def _preview_due(self, now: float) -> bool:
         """Whether a picture is due by the clock: within the first minute, and then whenever the time has doubled."""
@@ -253,16 +249,17 @@ def preview(model: Model, each: float = 0.0, seconds: float = LEAST_PREVIEW) -> 
     columns = min(len(examples), 10) or 8
     labels = None
     if len(model.spec.shape) > 1:
-        rows = 6
-        while rows * columns * steps * 2 * each > seconds and (rows > 2 or steps > 10 or columns > 4):
-            rows, steps, columns = (
-                (rows - 1, steps, columns) if rows > 2 else (rows, 10, columns) if steps > 10 else (rows, steps, 4)
-            )
+        evaluations = seconds / (2 * each) if each else math.inf  # guidance asks the network twice
+        rows = int(min(6, max(2, evaluations / (columns * steps))))
+        if rows * columns * steps > evaluations:
+            steps = min(steps, 10)
+        if rows * columns * steps > evaluations:
+            columns = min(columns, 4)
         n = rows * columns
     else:
         n = 1000
     if examples:
-        labels = [examples[i % columns] if columns <= len(examples) else examples[i % len(examples)] for i in range(n)]
+        labels = [examples[i % columns] for i in range(n)]
     return grid(model.draw(n, labels, seed=0, steps=steps), model.spec, columns)
 
 

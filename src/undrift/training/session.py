@@ -132,16 +132,15 @@ class Session:
 
     def estimate(self, left: float | None) -> str:
         """Once, when a few steps have been timed: how long the whole will take here, and how to ask for less; "" if that is short."""
-        took = time.perf_counter() - self._begun
-        if self._told or left is None or self.watch.steps < 4 or took < SOON:
+        if self._told or left is None or self.watch.steps < 4 or time.perf_counter() - self._begun < SOON:
             return ""
         self._told = True
-        settings, watch = self.trainer.settings, self.watch
-        each = (took - watch.looking) / watch.steps
+        settings = self.trainer.settings
+        each = settings.batch_size / self.watch.speed
         if settings.steps and left > 600 and self.trainer.processes.first:
             return (
-                f"{settings.steps:,} steps will take about {duration(left)} here ({1e3 * each:,.0f} ms each); minutes=60 trains for an hour "
-                "and stops, a smaller network or data.size is faster"
+                f"{settings.steps:,} steps will take about {duration(left)} here ({1e3 * each:,.0f} ms each); minutes=60 in place of steps trains "
+                "for an hour, and a smaller network or smaller pictures are faster"
             )
         if settings.minutes and not settings.steps:
             many = left / max(each, 1e-9)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from undrift.argument import choice, real, whole
+from undrift.device import PRECISIONS
 from undrift.error import ModelError, RecipeError, short
 from undrift.schema import parse_json
 from undrift.storage import read_text, reason, write_text
@@ -20,7 +21,6 @@ from undrift.synonyms import hint
 
 NAME = "settings.json"
 FIT = "fit"  # what stands for the name of a recipe, where there is none
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 _SCHEDULE = "the schedule of the rate is stretched or cut to the new end, and goes on from where the run is on it"
 _NUMERICS = "sums are rounded otherwise from here on: as good, but not bit for bit what it would have been"

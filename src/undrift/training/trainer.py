@@ -137,6 +137,7 @@ class Trainer:
         self.aside: dict[str, Tensor] | None = None  # the weights that are trained, while others are held in their place
         self.device = choose_device(settings.device)
         self.denoiser, net = model.denoiser, model.denoiser.net
+        self.denoiser.precision = None  # that of a model which was loaded; here that of the settings counts
         # Parts that their owner has put in evaluation mode, as frozen batch norms are, stay so.
         self.resting = [part for part in net.modules() if not part.training] if net.training else []
         self.to_train()

@@ -21,7 +21,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "--augment", type=number, metavar="S", default=0.0, help="how much noise to add to the small pictures, 0 (default) to 0.5"
     )
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="another seed draws other samples (default: 0)")
-    options.device(parser)
+    options.computing(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

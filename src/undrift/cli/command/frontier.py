@@ -44,7 +44,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     options.picture(parser, "the picture; all rows go beside it (default: RUN/frontier.png)")
     parser.add_argument("--no-save", dest="save", action="store_false", help="only compare; leave the model as it is")
     options.seed_and_weights(parser, "another seed takes other noise, classes and examples (default: 0)")
-    options.device(parser)
+    options.computing(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -41,7 +41,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     options.picture(parser, "the histogram (default: RUN/likelihood.png)")
     parser.add_argument("--batch-size", type=whole, default=64, metavar="N", help="examples computed at a time (default: 64)")
     options.seed_and_weights(parser, "another seed takes other examples, probes and noise (default: 0)")
-    options.device(parser, exact=True)
+    options.device(parser)
 
 
 def run(arguments: argparse.Namespace, started: float) -> None:

@@ -50,7 +50,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampler", default="ancestral", metavar="NAME", help="as for undrift sample (default: ancestral)")
     parser.add_argument("--steps", type=steps, default=100, metavar="N", help="number of steps (default: 100)")
     options.seed_and_weights(parser, "another seed draws other samples, and other noise of --simulate (default: 0)")
-    options.device(parser)
+    options.computing(parser)
     options.picture(parser, "the picture (default: RUN/restored.png)")
     options.numbers(parser, "also the numbers: y, draws, mean, spread (and truth)")
 

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import torch
 
     from undrift.cli.drawing import affordable, edits, guidance_options, said, sampling_options, watched
-    from undrift.cli.inputs import class_per_sample, model_of, prompt_per_sample
+    from undrift.cli.inputs import class_per_sample, classes_named, model_of, prompt_per_sample
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.data.files import read_examples
     from undrift.model import Model
@@ -86,8 +86,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     check_outputs(arguments, *pictures, (arguments.npz, ".npz"), (arguments.npy, ".npy"))
     classes, texts = len(model.spec.classes), model.reads_text
     start = None if arguments.start is None else read_examples(arguments.start, model.spec)
-    kinds = len(class_per_sample(arguments.label, 2**20, model) or []) if arguments.label and not texts else classes
-    usual = 1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * kinds or 64
+    asked = [] if texts else classes_named(arguments.label, model) or []
+    usual = (
+        1000 if len(model.spec.shape) == 1 else 8 * len(arguments.prompt or model.examples) if texts else 10 * len(asked) or 64
+    )
     n = arguments.n if arguments.n is not None else usual if start is None else len(start)
     if n < 1:
         raise UndriftError(f"-n {n}: ask for at least one sample")

@@ -30,9 +30,7 @@ def grammar(parser: argparse.ArgumentParser) -> None:
         "--model", type=folder, metavar="RUN", help="take this class-conditional run instead of training a model for it"
     )
     parser.add_argument("--out", type=folder, metavar="DIR", help="folder for models and results (default: runs/studies/DATA)")
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto: the GPU where there is one (default); cpu, cuda, cuda:1 or mps"
-    )
+    options.device(parser)
     parser.add_argument("--report", action="store_true", help="also put all results on one page: report.html and report.md")
 
 
