@@ -176,7 +176,7 @@ class Denoiser(AnyDenoiser):
         shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
-        self.precision: torch.dtype | None = None  # in which its convolutions and products run; see `in_float32`
+        self.precision: torch.dtype | None = None  # in which its convolutions and products run; see `exactly`
         function(net, "net", "give a network, net(x, level, cond)")
         if isinstance(net, type):
             raise TypeError(f"`net` is an object: write {net.__name__}(...), with its arguments.")
@@ -242,17 +242,25 @@ class Denoiser(AnyDenoiser):
 
 
 @contextmanager
-def in_float32(denoiser: AnyDenoiser) -> Iterator[None]:
-    """Inside, no network that a denoiser asks runs in 16 bits: what is exact, a likelihood or a latent, is not to be rounded so."""
-    halves = [part for part in denoiser.modules() if isinstance(part, Denoiser) and part.precision is not None]
-    before = [part.precision for part in halves]
-    for part in halves:
+def exactly(denoiser: AnyDenoiser) -> Iterator[None]:
+    """Inside, the networks that a denoiser asks run in float32 and as they are written.
+
+    What is exact, a likelihood or a latent, is not to be rounded to 16 bits; and torch does not differentiate a compiled network for
+    many directions at once.
+    """
+    parts = [part for part in denoiser.modules() if isinstance(part, Denoiser)]
+    before = [(part, part.precision, getattr(part.net, "_compiled_call_impl", None)) for part in parts]
+    for part, _, compiled in before:
         part.precision = None
+        if compiled is not None:
+            part.net._compiled_call_impl = None
     try:
         yield
     finally:
-        for part, precision in zip(halves, before, strict=True):
+        for part, precision, compiled in before:
             part.precision = precision
+            if compiled is not None:
+                part.net._compiled_call_impl = compiled
 
 
 class Given(AnyDenoiser):

@@ -35,7 +35,7 @@ from undrift.asked import (
 )
 from undrift.condition import Condition, for_samples
 from undrift.data.spec import Spec
-from undrift.denoiser import AnyDenoiser, Denoiser, in_float32, numbers_like
+from undrift.denoiser import AnyDenoiser, Denoiser, numbers_like
 from undrift.description import FORMAT
 from undrift.device import choose_device
 from undrift.distributed.processes import here
@@ -319,8 +319,7 @@ class Model:
         step = None if draws == 0 else Dequantize(1 / self.spec.units(self.spec.scale, y.double()), draws)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
         check_words(options, log_likelihood)
-        with in_float32(denoiser):
-            found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options).cpu()
+        found = log_likelihood(denoiser, y, cond=labels, dequantize=step, **options).cpu()
         value = found.value if draws else found.value + self.spec.log_abs_det()
         if unit == "nats":
             return replace(found, value=value)
@@ -386,8 +385,7 @@ class Model:
         y = self.to_model(x)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
         check_words(options, encode)
-        with in_float32(denoiser):
-            return encode(denoiser, y, cond=labels, **options).cpu()
+        return encode(denoiser, y, cond=labels, **options).cpu()
 
     def decode(
         self,
@@ -405,8 +403,7 @@ class Model:
             )
         denoiser, labels = self._guided(len(z), guidance_of(cond, guidance, options))
         check_words(options, decode)
-        with in_float32(denoiser):
-            y = decode(denoiser, z.to(numbers_like(denoiser).device), cond=labels, **options)
+        y = decode(denoiser, z.to(numbers_like(denoiser).device), cond=labels, **options)
         return Samples.of(self.spec.from_model(y).cpu(), self.spec)
 
     def round_trip(self, x: Tensor, cond: Asked = None, *, guidance: Guidance | None = None, **options: Any) -> Tensor:
@@ -414,8 +411,7 @@ class Model:
         y = self.to_model(x)
         denoiser, labels = self._guided(len(y), guidance_of(cond, guidance, options))
         check_words(options, encode)
-        with in_float32(denoiser):
-            return round_trip(denoiser, y, cond=labels, **options).cpu()
+        return round_trip(denoiser, y, cond=labels, **options).cpu()
 
     def interpolate(
         self,
@@ -441,8 +437,7 @@ class Model:
         denoiser, first = self._guided(len(y_a), asked)
         last = self.condition(len(y_b), cond_b)
         check_words(options, encode)
-        with in_float32(denoiser):
-            between = interpolate(denoiser, y_a, y_b, n, kind, cond=first, cond_b=last, **options)
+        between = interpolate(denoiser, y_a, y_b, n, kind, cond=first, cond_b=last, **options)
         return self.spec.from_model(between).cpu()
 
     def to_model(self, x: Tensor, name: str = "x") -> Tensor:

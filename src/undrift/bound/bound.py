@@ -29,7 +29,7 @@ from undrift.argument import choice, instance, real, said, tensor, whole
 from undrift.bound.bins import Bins
 from undrift.bound.chain import Chain
 from undrift.condition import for_samples
-from undrift.denoiser import AnyDenoiser, check_denoiser
+from undrift.denoiser import AnyDenoiser, check_denoiser, exactly
 from undrift.device import onto
 from undrift.noise import Noise
 from undrift.process import Process, expand
@@ -139,12 +139,13 @@ def variational_bound(
     if len(instance(noise, "noise", Noise, "give a Noise, one address per sample")) != len(x0):
         raise ValueError(f"`x0` has batch size {len(x0)} but `noise` carries {len(noise)} addresses; pass `noise[rows]`.")
     cond, parts = for_samples(cond, len(x0), x0.device), []
-    for k in range(draws):
-        here = noise.fold("draw", k)
-        if steps is None and process.levels is None:
-            parts.append(_continuous(denoiser, x0, here, cond, variance, bins, points, times, ends))
-        else:
-            parts.append(_discrete(denoiser, x0, here, cond, Chain(process, grid(process, steps), variance, bins)))
+    with exactly(denoiser):
+        for k in range(draws):
+            here = noise.fold("draw", k)
+            if steps is None and process.levels is None:
+                parts.append(_continuous(denoiser, x0, here, cond, variance, bins, points, times, ends))
+            else:
+                parts.append(_discrete(denoiser, x0, here, cond, Chain(process, grid(process, steps), variance, bins)))
     where = parts[0][1]
     terms = torch.stack([t for t, _ in parts])  # (draws, n + 1, B)
     prior = _prior(process, x0, where[0])

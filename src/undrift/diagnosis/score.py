@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from undrift import condition
-from undrift.denoiser import LEVEL_LIMITS, AnyDenoiser, numbers_like
+from undrift.denoiser import LEVEL_LIMITS, AnyDenoiser, exactly, numbers_like
 from undrift.diagnosis import field
 from undrift.diagnosis.extrapolate import Extrapolation, Sized, extrapolate
 from undrift.diagnosis.measure import Nats, Number
@@ -160,9 +160,11 @@ def losses(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, 
         truth: A denoiser; None for the noise that was added.
     """
     columns, data = [], data.to(numbers_like(denoiser).device)
-    for rows, bound in batches(denoiser, data.x, data.cond, _BATCH):
-        x0, cond = data.x[rows], condition.rows(data.cond, rows) if data.cond is not None else None
-        columns.append(torch.stack([_loss(bound, x0, cond, noise[rows], limits, i, truth) for i in range(len(limits) - 1)]).cpu())
+    with exactly(denoiser):
+        for rows, bound in batches(denoiser, data.x, data.cond, _BATCH):
+            x0, cond = data.x[rows], condition.rows(data.cond, rows) if data.cond is not None else None
+            each = [_loss(bound, x0, cond, noise[rows], limits, i, truth) for i in range(len(limits) - 1)]
+            columns.append(torch.stack(each).cpu())
     return torch.cat(columns, 1)
 
 
@@ -258,5 +260,6 @@ def _told(denoiser: AnyDenoiser, data: Examples, noise: Noise, limits: Tensor, i
     some = Examples(data.x[rows], cond).to(numbers_like(denoiser).device)
     x, t, _ = _noised(denoiser.process, some.x, noise[rows].fold("field"), limits, i)
     bound = denoiser if some.cond is None else denoiser.given(some.cond)
-    skew = field.asymmetry(bound, x, t, noise[rows].fold("field"))
-    return skew, field.residual(bound, x, t) if x[0].numel() <= field.AFFORDABLE else None
+    with exactly(denoiser):
+        skew = field.asymmetry(bound, x, t, noise[rows].fold("field"))
+        return skew, field.residual(bound, x, t) if x[0].numel() <= field.AFFORDABLE else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from undrift.argument import instance, path as place_of
-from undrift.denoiser import in_float32
+from undrift.denoiser import exactly
 from undrift.error import UndriftError
 from undrift.formats import format_named
 from undrift.model import Model
@@ -29,5 +29,5 @@ def export(model: Model, place: str | Path | Place, to: str = "torch") -> None:
     where = place_of(place, "place", "name a file") if isinstance(place, (str, Path)) else place
     if Path(str(where)).suffix.lower() != form.suffix:
         raise UndriftError(f"{where}: a file of format {to} is named {form.suffix}; name it so")
-    with in_float32(model.denoiser):
+    with exactly(model.denoiser):
         write_atomically(where, lambda path: form.write(model, path), lambda path: form.check(model, path))

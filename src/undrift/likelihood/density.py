@@ -27,7 +27,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift.argument import choice, fits, floats, function, instance, real, tensor, whole, wholes
-from undrift.denoiser import AnyDenoiser, check_denoiser, numbers_like
+from undrift.denoiser import AnyDenoiser, check_denoiser, exactly, numbers_like
 from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
 from undrift.noise import Noise
@@ -237,7 +237,8 @@ class _Question:
         line = self.line
         field = line.velocity_and_divergence(denoiser, x.dtype, directions, self.chunk)
         y = line.from_data(x)
-        (y, gains), evaluations = self.solver(field, (y, y.new_zeros(len(x), self.probes or 1)), line.low, line.high)
+        with exactly(denoiser):
+            (y, gains), evaluations = self.solver(field, (y, y.new_zeros(len(x), self.probes or 1)), line.low, line.high)
         x_end = line.to_noise(y)
         base = denoiser.process.prior_log_prob(x_end) if self.prior is None else self.prior(x_end).to(gains)
         if base.shape != (len(x),):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from undrift import condition
 from undrift.argument import choice, whole
-from undrift.denoiser import AnyDenoiser, Prediction
+from undrift.denoiser import AnyDenoiser, Prediction, exactly
 from undrift.likelihood.density import batches, check_data
 from undrift.likelihood.divergence import wide
 from undrift.likelihood.flow import START, Line
@@ -161,12 +161,13 @@ def _between(a: Tensor, b: Tensor, w: float, kind: str) -> Tensor:
 @torch.no_grad()
 def _carry(denoiser: AnyDenoiser, x: Tensor, cond: Any, solver: Solver, line: Line, up: bool, batch_size: int) -> Tensor:
     parts = []
-    for rows, bound in batches(denoiser, x, cond, batch_size):
-        field = line.velocity(bound, x.dtype)
-        if up:
-            parts.append(line.to_noise(solver(field, (line.from_data(x[rows]),), line.low, line.high).state[0]))
-        else:
-            parts.append(line.to_data(solver(field, (line.from_noise(x[rows]),), line.high, line.low).state[0]))
+    with exactly(denoiser):
+        for rows, bound in batches(denoiser, x, cond, batch_size):
+            field = line.velocity(bound, x.dtype)
+            if up:
+                parts.append(line.to_noise(solver(field, (line.from_data(x[rows]),), line.low, line.high).state[0]))
+            else:
+                parts.append(line.to_data(solver(field, (line.from_noise(x[rows]),), line.high, line.low).state[0]))
     end = torch.cat(parts).to(x.dtype)
     bad = int((~torch.isfinite(end.flatten(1))).any(1).sum())
     if bad:
