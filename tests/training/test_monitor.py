@@ -150,6 +150,12 @@ def test_verdicts_on_made_curves():
     assert verdict(story(falling)).verdict == "learning"
     assert "steps=2000" in verdict(story(falling, ended="its end")).advice[0]
     assert verdict(story([1.0, 0.6] + [0.501, 0.5] * 4)).verdict == "converged"
+    # Points in the plane: all that can be learnt is a few per cent of the loss, and more than half of it is learnt in the last half.
+    slow = [{**r, "step": r["step"] - 100} for r in story([1.0, 0.998, 0.996, 0.994, 0.99, 0.985, 0.981, 0.978, 0.975])]
+    found = verdict(slow)
+    assert found.verdict == "learning" and "60 % of all that was learnt so far" in found.because[0]
+    flat = [{**r, "step": r["step"] - 100} for r in story([1.0, 0.98, *[0.975] * 7])]
+    assert verdict(flat).verdict == "converged"
     at_the_law = [{"step": 0, "floor": {"law": falling[-1] / 1.01}}, *story(falling)]
     assert verdict(at_the_law).verdict == "converged" and "the law itself" in verdict(at_the_law).because[0]
     rising, known = [1.0, 0.7, 0.6, 0.65, 0.7, 0.8], [1.0, 0.7, 0.55, 0.4, 0.3, 0.2]
