@@ -102,6 +102,8 @@ def figures_of(records: Sequence[dict[str, Any]], looks: Sequence[dict[str, Any]
     if losses:
         last = losses[-1]
         found |= {k: last.get(k) for k in ("loss", "grad_norm", "weight_norm", "learning_rate")} | last.get("clock", {})
+    if (start := next((r["held_out"] for r in records if r["step"] == 0 and r.get("held_out") is not None), None)) is not None:
+        found["held_out_at_start"] = start
     if looks:
         best, last = min(looks, key=lambda r: r["held_out"]), looks[-1]
         found |= {k: v for k, v in last.items() if k not in ("step", "levels", "clock")}
@@ -147,7 +149,7 @@ def judged(
     fell = half["held_out"] - last["held_out"]
     gained = fell / abs(half["held_out"] or 1)
     # Points in the plane are all but noise at most levels: all that can be learnt may be a few per cent of the loss.
-    since_start = looks[0]["held_out"] - last["held_out"] if looks[0]["step"] == 0 else 0.0
+    since_start = figures.get("held_out_at_start", last["held_out"]) - last["held_out"]
     still = fell / since_start if since_start > 0 else gained
     gap = f"held-out loss {last['held_out']:.4g}, on trained examples {last['trained_on']:.4g}"
     share = figures.get("memorised")
