@@ -110,10 +110,10 @@ def network_input(process: Process, x: Tensor, t: Tensor, sigma_data: float) -> 
     alpha, sigma = process(t)
     c_in = (sigma**2 + (alpha * sigma_data) ** 2).rsqrt()
     level = process.log_snr(t).clamp(*LEVEL_LIMITS) / -8
-    return x * expand(c_in, x), spread(level, x)
+    return x * expand(c_in, x), one_each(level, x)
 
 
-def spread(value: Tensor, x: Tensor) -> Tensor:
+def one_each(value: Tensor, x: Tensor) -> Tensor:
     """A number `()`, or one for each sample `(B,)`, as `(B,)` of the dtype and device of `x` `(B, *D)`.
 
     A number of the CPU is filled in on the device: a copy of it would make the device wait.

@@ -69,7 +69,7 @@ class Description(Facts):
     trained: Trained = Trained()
     condition: ConditionDescription | None = None
     weights: Text | None = None
-    made: Text | None = None
+    made: Text | None = None  # a hash of what it is made of, with which its weights are sealed too
 
 
 _DESCRIPTION: TypeAdapter[Description] = TypeAdapter(Description)

@@ -196,6 +196,14 @@ def test_start_over_keeps_the_old_run_aside(tmp_path, capsys):
     assert "is trained to its end (4 steps); to go on give more steps or minutes" in capsys.readouterr().err
     ud.fit(Net(), 2 * X, steps=3, folder=tmp_path / "run", fresh=True, **QUICK)
     assert ud.load(tmp_path / "run", net=Net()).trained["steps"] == 3
+    for wrong in (
+        dict(optimizer=lambda p: torch.optim.SGD([{"params": []}], lr=0.1)),
+        dict(objective=lambda *given: torch.zeros(3)),
+    ):
+        with pytest.raises(ValueError, match=r"`optimizer`|`objective`"):
+            ud.fit(Net(), X, steps=3, folder=tmp_path / "run", fresh=True, **wrong, **QUICK)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "run.1"}, "a mistake moves nothing"
+    assert ud.load(tmp_path / "run", net=Net()).trained["steps"] == 3
     assert ud.load(tmp_path / "run.1", net=Net()).trained["steps"] == 4
 
 

@@ -16,7 +16,7 @@ from undrift.data import Dataset, Spec
 from undrift.error import UndriftError
 from undrift.metrics.inception import FEATURES, PUBLISHED, Inception, load_inception
 from undrift.metrics.metric import Points, Space
-from undrift.metrics.recognition import read_cache, write_cache
+from undrift.metrics.recognition import all_digits, read_cache, write_cache
 from undrift.metrics.reference import KNOWN, pick
 from undrift.metrics.registry import metrics_of
 from undrift.metrics.strata import by_class
@@ -92,6 +92,6 @@ def features(network: Inception, y: Tensor, spec: Spec, tell: Callable[[str], No
     for part in torch.split(y, BATCH):
         tell(f"{BATCH * len(found):,} of {len(y):,} pictures")
         pixels = torch.from_numpy(picture.tiles(part.cpu(), spec)).movedim(-1, 1)
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):  # all 24 bits on a card too
+        with all_digits():
             found.append(network.features(pixels.to(device)).cpu())
     return torch.cat(found) if found else torch.empty(0, FEATURES, dtype=torch.float32)

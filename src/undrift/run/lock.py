@@ -17,7 +17,7 @@ except ImportError:  # Windows: no lock
     fcntl = None
 
 
-_OWN = ("state", "snapshots", "samples")  # folders of a run, in which files are written and deleted
+_OWN = ("state", "samples")  # folders of a run, in which files are written and deleted
 
 
 def hold(out: Path) -> BinaryIO:

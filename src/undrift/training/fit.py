@@ -63,7 +63,7 @@ class Training:
         net: `net(x, level, cond)`, see `fit`; or a `Denoiser`, or a `Model` to go on from.
         data, labels, classes, held_out: See `fit`.
         settings: How long, in which batches, at which rate; see `Settings`.
-        process, target, sigma_data, objective, optimizer, schedule, folder, loggers, name: See `fit`.
+        process, target, sigma_data, objective, optimizer, schedule, folder, fresh, loggers, name: See `fit`.
 
     Attributes:
         trainer: The weights, the optimiser and the averages, between two steps.
@@ -91,6 +91,7 @@ class Training:
         optimizer: MakeOptimizer | None = None,
         schedule: Schedule | None = None,
         folder: str | Path | None = None,
+        fresh: bool = False,
         loggers: Sequence[Logger] = (),
         name: str | None = None,
     ) -> None:
@@ -149,6 +150,7 @@ class Training:
         )
         with processes.one_first():
             functions = {"objective": _said(objective), "schedule": _said(schedule)}
+            before = aside(place) if fresh and processes.first else None  # only now that all is known to be good
             settings, self.changes = prepare_folder(place, settings, self._model, digest, functions)
             new, empty = not (place / NAME).is_file(), place.is_dir()
             self._held.enter_context(hold(place))
@@ -161,7 +163,7 @@ class Training:
             except BaseException:
                 self._held.close()
                 if new and processes.first:
-                    undo(place, None, empty)  # as it was found
+                    undo(place, before, empty)  # as it was found
                 raise
             self.trainer.temporary = self.temporary
             write_settings(place, settings, functions)
@@ -327,13 +329,11 @@ def fit(
         patience=patience, until=until, tensorboard=tensorboard, wandb=wandb,
     )  # fmt: skip
     callbacks = _each(callback, "callback")
-    with joined() as processes:
-        if fresh and folder is not None:
-            with processes.one_first():
-                start_over(Path(folder), processes.first)
+    with joined():
         training = Training(
             net, data, settings, labels, classes=classes, held_out=held_out, process=process, target=target, sigma_data=sigma_data,
-            objective=objective, optimizer=optimizer, schedule=schedule, folder=folder, loggers=_each(logger, "logger"), name=name,
+            objective=objective, optimizer=optimizer, schedule=schedule, folder=folder, fresh=fresh, loggers=_each(logger, "logger"),
+            name=name,
         )  # fmt: skip
         try:
             return _fitted(training, callbacks, progress)
@@ -341,11 +341,12 @@ def fit(
             training.close()
 
 
-def start_over(folder: Path, first: bool = True) -> None:
-    """Put the run of a folder aside, if it holds one of `fit`. Raises OutputError where another training is at work in it."""
-    if first and (folder / NAME).is_file():
-        hold(folder).close()
-        put_aside(folder)
+def aside(folder: Path) -> Path | None:
+    """Rename the run of a folder, if it holds one of `fit`; where it is now. Raises OutputError where another training is at work in it."""
+    if not (folder / NAME).is_file():
+        return None
+    hold(folder).close()
+    return put_aside(folder)
 
 
 def _fitted(training: Training, callbacks: Sequence[Callback], progress: bool) -> Model:

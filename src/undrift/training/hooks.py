@@ -30,11 +30,9 @@ try:
 except ImportError:  # Windows
     resource = None
 
-LEAST_PREVIEW, SHARE_OF_PREVIEWS = (
-    5.0,
-    0.05,
-)  # seconds that a preview may take, and of the time since the start, whichever is more
-FIRST_PICTURE = 30.0  # seconds after which there is a preview; the next ones are twice as long after the start, each
+LEAST_PREVIEW = 5.0  # seconds that a preview may take,
+SHARE_OF_PREVIEWS = 0.05  # or of the time since the start, whichever is more
+FIRST_PICTURE = 30.0  # seconds from the start to the first preview by the clock; to each further one twice as many
 WORSE = 3.0  # times the loss of fresh weights
 
 
