@@ -46,7 +46,9 @@ def training(folder, options, environment):
     undrift(words, environment)
     seen = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     at = [(r["step"], r["clock"]["seconds"]) for r in seen if "clock" in r]
-    first = next(i for i, (_, seconds) in enumerate(at) if seconds >= options.seconds / 4 or i == len(at) - 2)
+    if len(at) < 4:
+        raise SystemExit(f"{options.seconds:g} s are too short: the command starts up, and then made {len(at)} steps")
+    first = min(len(at) - 2, max(2, next(i for i, (_, seconds) in enumerate(at) if seconds >= options.seconds / 4)))
     (step, seconds), (last, end) = at[first], at[-1]
     size = yaml.safe_load((run / "config.yaml").read_text())["batch_size"]
     return run, (last - step) * size / (end - seconds)
@@ -54,7 +56,7 @@ def training(folder, options, environment):
 
 def sampling(run, options, environment, folder):
     """Samples each second, without the start of the command."""
-    words = ["sample", run, "--steps", "20", "--out", folder / "samples.npz", "--seed", "1"]
+    words = ["sample", run, "--steps", "20", "--npy", folder / "samples.npy"]
     few, many = (undrift([*words, "-n", n], environment) for n in (1, options.samples))
     return (options.samples - 1) / max(1e-3, many - few)
 
@@ -67,19 +69,21 @@ def main():
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--recipe", default="digits")
     parser.add_argument("--data-dir")
+    parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("keys", nargs="*", help="keys of the recipe, key=value")
     options = parser.parse_args()
+    settings = {name: SETTINGS[name] for name in options.settings.split(",")}
     print(f"`undrift train {options.recipe}` and `undrift sample`, {os.cpu_count()} cores, {options.rounds} rounds\n")
-    print("| busy neighbours | what |" + "".join(f" {name} |" for name in SETTINGS) + " default to the best |")
-    print("|---|---|" + "---|" * len(SETTINGS) + "---|", flush=True)
+    print("| busy neighbours | what |" + "".join(f" {name} |" for name in settings) + " default to the best |")
+    print("|---|---|" + "---|" * len(settings) + "---|", flush=True)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for count in map(int, options.neighbours.split(",")):
             neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-            rates = {"training": {name: [] for name in SETTINGS}, "sampling": {name: [] for name in SETTINGS}}
+            rates = {"training": {name: [] for name in settings}, "sampling": {name: [] for name in settings}}
             try:
                 for _ in range(options.rounds):
-                    for name, environment in SETTINGS.items():
+                    for name, environment in settings.items():
                         run, rate = training(folder, options, environment)
                         rates["training"][name].append(rate)
                         rates["sampling"][name].append(sampling(run, options, environment, folder))
@@ -89,7 +93,7 @@ def main():
                     neighbour.wait()
             for what, found in rates.items():
                 middle = {name: median(values) for name, values in found.items()}
-                cells = "".join(f" {middle[name]:.0f} |" for name in SETTINGS)
+                cells = "".join(f" {middle[name]:.0f} |" for name in settings)
                 print(f"| {count} | {what}, examples/s |{cells} {middle['default'] / max(middle.values()):.2f} |", flush=True)
 
 

@@ -34,3 +34,23 @@ def test_the_table_of_a_device(capsys, monkeypatch):
     assert re.fullmatch(r"\| tiny \| 0.11 M \| float32 \| eager \| [\d,]+ \| \d+ % \| [\d.,]+ \| [\d.,]+ \| \d+ % \|", rows[0]), (
         rows
     )
+
+
+def test_the_table_of_a_busy_machine(capsys, monkeypatch):
+    words = [
+        "--neighbours",
+        "0",
+        "--seconds",
+        "0.5",
+        "--rounds",
+        "1",
+        "--samples",
+        "4",
+        "--settings",
+        "default",
+        "network.widths=[8,16]",
+    ]
+    rows = [
+        line for line in ran("busy.py", *words, capsys=capsys, monkeypatch=monkeypatch).splitlines() if line.startswith("| 0")
+    ]
+    assert len(rows) == 2 and all(re.fullmatch(r"\| 0 \| \w+, examples/s \| \d+ \| 1.00 \|", row) for row in rows), rows
