@@ -39,16 +39,16 @@ def undrift(words, environment):
 
 
 def training(folder, options, environment):
-    """Examples each second, from the log: the first quarter of the time does not count."""
+    """Examples each second, from the log: the first quarter of the run does not count."""
     run = folder / f"run-{time.monotonic_ns()}"
     place = ["--data-dir", options.data_dir] if options.data_dir else []
-    words = ["train", options.recipe, *place, "--out", run, f"minutes={options.seconds / 60}", *QUIET, *options.keys]
-    undrift(words, environment)
+    length = f"steps={options.steps}" if options.steps else f"minutes={options.seconds / 60}"
+    undrift(["train", options.recipe, *place, "--out", run, length, *QUIET, *options.keys], environment)
     seen = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     at = [(r["step"], r["clock"]["seconds"]) for r in seen if "clock" in r]
     if len(at) < 4:
-        raise SystemExit(f"{options.seconds:g} s are too short: the command starts up, and then made {len(at)} steps")
-    first = min(len(at) - 2, max(2, next(i for i, (_, seconds) in enumerate(at) if seconds >= options.seconds / 4)))
+        raise SystemExit(f"{length} is too short: the command starts up, and then made {len(at)} steps")
+    first = min(len(at) - 2, max(2, next(i for i, (_, seconds) in enumerate(at) if seconds >= at[-1][1] / 4)))
     (step, seconds), (last, end) = at[first], at[-1]
     size = yaml.safe_load((run / "config.yaml").read_text())["batch_size"]
     return run, (last - step) * size / (end - seconds)
@@ -65,6 +65,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--neighbours", default="0,1,2")
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--steps", type=int, help="so many steps of training, in place of --seconds")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--recipe", default="digits")

@@ -40,8 +40,8 @@ def test_the_table_of_a_busy_machine(capsys, monkeypatch):
     words = [
         "--neighbours",
         "0",
-        "--seconds",
-        "0.5",
+        "--steps",
+        "12",
         "--rounds",
         "1",
         "--samples",
