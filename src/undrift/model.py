@@ -47,6 +47,7 @@ from undrift.inverse import Operator
 from undrift.inverse.posterior import Method
 from undrift.likelihood import Dequantize, LikelihoodResult, bits_per_dim, decode, encode, interpolate, log_likelihood, round_trip
 from undrift.plot.show import Samples
+from undrift.progress import shown
 from undrift.recipe.conditions import ConditionKind, MeasuredOptions, ReadText, UpscaleOptions, condition_of
 from undrift.recipe.recipe import SamplingOptions
 from undrift.recipe.tables import IMPUTATIONS
@@ -125,6 +126,7 @@ class Model:
             rows["fitted grid"] = f"measured for {steps} steps; other numbers are interpolated from the nearest"
         return rows
 
+    @shown("sampling")
     def sample(
         self,
         n: int,
@@ -173,6 +175,7 @@ class Model:
         shape, done = (n, *self.spec.shape), (self.spec.from_model(part).cpu() for part in parts)
         return Samples.of(torch.cat(list(done)) if out is None else to_file(Path(out), shape, done), self.spec)
 
+    @shown("sampling")
     def draw(
         self,
         n: int,
@@ -216,6 +219,7 @@ class Model:
         labels = for_samples(labels, n, self.device)
         return (denoiser if labels is None else denoiser.given(labels)), labels
 
+    @shown("imputing")
     def impute(
         self,
         x: Tensor,
@@ -278,6 +282,7 @@ class Model:
         kind = x.dtype if x.is_floating_point() and not self.spec.integer else self.spec.dtype
         return Samples.of(torch.where(mask, filled.to(kind), self.spec.from_model(drawn.cpu()).to(kind)), self.spec)
 
+    @shown("measuring")
     def log_likelihood(
         self,
         x: Tensor,
@@ -326,6 +331,7 @@ class Model:
         error = found.standard_error / (self.spec.size * math.log(2))
         return replace(found, value=bits_per_dim(value, self.spec.size), standard_error=error, unit=unit)
 
+    @shown("restoring")
     def restore(
         self,
         y: Tensor,
@@ -373,6 +379,7 @@ class Model:
         found = restored(self, y, operator, noise_std, draws, method, asked, particles, walk)
         return Samples.of(found.cpu(), self.spec)
 
+    @shown("encoding")
     def encode(
         self,
         x: Tensor,
@@ -387,6 +394,7 @@ class Model:
         check_words(options, encode)
         return encode(denoiser, y, cond=labels, **options).cpu()
 
+    @shown("decoding")
     def decode(
         self,
         z: Tensor,
@@ -406,6 +414,7 @@ class Model:
         y = decode(denoiser, z.to(numbers_like(denoiser).device), cond=labels, **options)
         return Samples.of(self.spec.from_model(y).cpu(), self.spec)
 
+    @shown("measuring")
     def round_trip(self, x: Tensor, cond: Asked = None, *, guidance: Guidance | None = None, **options: Any) -> Tensor:
         """`(B,)`: the largest error of an entry by `encode` and `decode`, in model space and before rounding."""
         y = self.to_model(x)
@@ -413,6 +422,7 @@ class Model:
         check_words(options, encode)
         return round_trip(denoiser, y, cond=labels, **options).cpu()
 
+    @shown("decoding")
     def interpolate(
         self,
         a: Tensor,

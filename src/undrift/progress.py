@@ -7,19 +7,24 @@ import re
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import wraps
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from undrift.console import Terminal
+from undrift.watching import watched, watching
 
 EVERY = 15.0  # seconds between two lines, where nothing can be drawn over
 OFTEN = 0.2  # seconds between two drawings of a notebook's bar
 RECENT = 60.0  # seconds by which the time left is judged
 SHORT = 2.0  # seconds that need no bar
+P = ParamSpec("P")
+R = TypeVar("R")
 _COUNTED = re.compile(r"(\d[\d,]*) of (\d[\d,]*)")
 
 
@@ -78,6 +83,22 @@ class Pace:
             return None
         (begun, before), (now, share) = self._seen[0], self._seen[-1]
         return (1 - share) * (now - begun) / (share - before) if share > before else None
+
+
+def shown(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """For what may take long in Python: at a prompt or in a notebook a bar is shown of it, once it has taken a moment."""
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def call(*given: P.args, **options: P.kwargs) -> R:
+            if watched() or not interactive():
+                return function(*given, **options)
+            with Bar(what, patience=SHORT) as bar, watching(bar.show):
+                return function(*given, **options)
+
+        return call
+
+    return decorated
 
 
 class Bar:

@@ -24,6 +24,7 @@ from torch import Tensor
 from undrift.argument import MOST_STEPS, instance, real, whole
 from undrift.error import nearest
 from undrift.process import expand
+from undrift.watching import tell
 
 Values = tuple[Tensor, ...]
 Field = Callable[[Tensor, Values], Values]  # time () or (B,) float64, state -> slopes
@@ -165,7 +166,8 @@ class Solver:
     def _fixed(self, field: Field, state: Values, start: float, end: float) -> Solution:
         assert self.steps is not None
         tableau, stages = self.tableau, self.tableau.stages
-        for t, s in pairwise(torch.linspace(start, end, self.steps + 1, dtype=torch.float64)):
+        for i, (t, s) in enumerate(pairwise(torch.linspace(start, end, self.steps + 1, dtype=torch.float64))):
+            tell(i / self.steps)
             slopes: list[Values] = []
             for row, c in zip(tableau.a[:stages], tableau.c[:stages], strict=True):
                 slopes.append(field(s if c == 1 else t + c * (s - t), _ahead(state, row, slopes, s - t)))
@@ -182,6 +184,7 @@ class Solver:
             todo = clock != end
             if not bool(todo.any()):
                 return Solution(state, evaluations)
+            tell(float((clock - start).abs().min()) / (high - low))
             last = step.abs() >= (end - clock).abs()
             h = torch.where(todo, torch.where(last, end - clock, step), 0.0)
             slopes = [first]

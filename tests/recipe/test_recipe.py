@@ -132,27 +132,29 @@ def test_every_network_is_built_from_its_own_description():
         assert network(x, torch.zeros(2), torch.tensor([1, -1])).shape == x.shape
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(
-    ("shape", "kind", "levels", "patch"),
+    "shape, kind, quick, wide",  # levels and patch, on a CPU and on a GPU
     [
         ((5,), "mlp", None, None),
         ((1, 7, 9), "mlp", None, None),
         ((3, 4), "mlp", None, None),
-        ((1, 8, 8), "unet", 2, 1),
-        ((1, 28, 28), "unet", 2, 2),
-        ((3, 32, 32), "unet", 2, 2),
-        ((3, 64, 96), "unet", 3, 2),
-        ((3, 256, 256), "unet", 5, 2),
-        ((2, 64), "unet", 3, 2),
-        ((1, 16, 16, 16), "unet", 2, 1),
+        ((1, 8, 8), "unet", (2, 1), (2, 1)),
+        ((1, 28, 28), "unet", (2, 2), (2, 2)),
+        ((3, 32, 32), "unet", (2, 2), (2, 2)),
+        ((3, 64, 96), "unet", (2, 4), (3, 2)),
+        ((3, 256, 256), "unet", (4, 4), (5, 2)),
+        ((2, 64), "unet", (3, 2), (3, 2)),
+        ((1, 16, 16, 16), "unet", (2, 1), (2, 1)),
     ],
 )
-def test_the_network_fits_the_data(shape, kind, levels, patch):
-    network = default_network(shape)
+def test_the_network_fits_the_data_and_the_device(shape, kind, quick, wide, device):
+    network = default_network(shape, device)
     assert network["kind"] == kind
     if kind == "unet":
-        assert (len(network["widths"]), network["patch"]) == (levels, patch)
-    assert network.get("attention") == ([levels - 1] if len(shape) == 3 and shape[0] == 3 else None)
+        assert (len(network["widths"]), network["patch"]) == (quick if device == "cpu" else wide)
+        attends = len(shape) == 3 and (shape[0] == 3 or device == "cpu")
+        assert network.get("attention") == ([len(network["widths"]) - 1] if attends else None)
     recipe = load_recipe("images", {"network": network})
     net = build_network(kinds(recipe.network), shape, 3)
     if kind == "unet":

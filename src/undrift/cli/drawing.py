@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from undrift.distributed.launcher import place
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold, guidance_scale
 from undrift.model import Model
-from undrift.progress import Bar
+from undrift.progress import SHORT, Bar
 from undrift.recipe.tables import SAMPLERS
 from undrift.run.guide import named_guide, step_named
-from undrift.sampler import State
 from undrift.storage import memory
+from undrift.watching import watching
 
 
 def sampling_options(arguments: argparse.Namespace, guided: bool) -> dict[str, Any]:
@@ -66,26 +68,11 @@ def where_said(model: Model) -> str:
     return f" on {model.device}{precise}" if precise or model.device.type != "cpu" else ""
 
 
-def watched(bar: Bar, n: int, steps: int, batch_size: int = 256) -> dict[str, Any]:
-    """The callback of `Model.sample` that shows how far the samples are; nothing where several processes share them.
-
-    Args:
-        bar: Where to.
-        n, steps: How many samples are drawn, in how many steps each.
-        batch_size: Of those that are drawn at a time.
-    """
-    batches, at = -(-n // batch_size), [-1, 0]  # the batch, and the last step seen
-
-    def see(state: State) -> None:
-        if state.index <= at[1] or at[0] < 0:
-            at[0] += 1
-        at[1] = state.index
-        drawn = min(n, at[0] * batch_size)
-        bar.show(
-            min(1.0, (at[0] + min(1.0, state.index / steps)) / batches), f"{drawn:,} of {n:,} samples" if batches > 1 else ""
-        )
-
-    return {"callback": see} if place().size == 1 else {}
+@contextmanager
+def bar(what: str) -> Iterator[Bar]:
+    """For the time of a `with`: a bar of what is drawn or computed, in the first of several processes."""
+    with Bar(what, patience=SHORT, shown=place().rank == 0) as shown, watching(shown.show):
+        yield shown
 
 
 def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:

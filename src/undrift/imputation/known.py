@@ -35,6 +35,7 @@ from undrift.guidance.edit import noise_left
 from undrift.noise import Noise
 from undrift.process import as_time
 from undrift.sampler import RePaint, Sampler, State, sample
+from undrift.watching import portions
 
 Method: TypeAlias = Callable[[AnyDenoiser, Tensor, Tensor, Noise], AnyDenoiser]  # (denoiser, values, mask, noise), as `Known`
 
@@ -161,7 +162,7 @@ def impute(
     x, known = values.to(like), mask.to(like.device)
     cond = condition.for_samples(cond, n, like.device)
     parts = []
-    for rows in torch.split(torch.arange(draws * n), batch_size):
+    for rows in portions(torch.split(torch.arange(draws * n), batch_size)):
         each, number = rows % n, (rows // n << 32) + rows % n + first
         knowing = method(denoiser, x[each], known[each], Noise(number).fold("known", seed))
         shape, given = (len(rows), *values.shape[1:]), condition.rows(cond, each)

@@ -17,6 +17,7 @@ from undrift.inverse.particles import smc
 from undrift.inverse.posterior import Posterior
 from undrift.noise import Noise
 from undrift.sampler import Ancestral, sample
+from undrift.watching import portions
 
 NOISE = 0.03  # standard deviation that the known values are taken to have, model space: less than data of unit spread can show
 PARTICLES = 16  # for each draw
@@ -78,7 +79,8 @@ def by_particles(
         raise ValueError(f"`noise_std` must be positive, got {noise_std}.")
     mask = mask.expand(values.shape)
     filled = []
-    for row, (x, known) in enumerate(zip(values, mask, strict=True)):
+    for row in portions(range(len(values))):
+        x, known = values[row], mask[row]
         number = (first + row) * 2**20  # draws of one input do not meet those of the next
         if known.all():
             filled.append(x.expand(draws, *x.shape))

@@ -19,6 +19,7 @@ from undrift.noise import Noise
 from undrift.process import Process
 from undrift.reverse import reverse_step
 from undrift.sampler import as_grid
+from undrift.watching import tell
 
 
 class Particles(NamedTuple):
@@ -109,6 +110,7 @@ def smc(
     log_weights = torch.zeros(count, particles, dtype=torch.float64, device=x.device)
     log_psi, evidence = log_weights, log_weights[:, 0]
     for i, (t, s) in enumerate(pairwise(times)):
+        tell(i / (len(times) - 1))
         view = guided.view(x, t, cond)
         psi = _log_psi(view.residual, noise_std**2 + size * _unknown(process, t)).view(count, particles)
         log_weights, log_psi = log_weights + psi - log_psi, psi

@@ -32,6 +32,7 @@ from undrift.likelihood.divergence import draw_probes, wide
 from undrift.likelihood.flow import START, Line
 from undrift.noise import Noise
 from undrift.solver import Solver, Tableau
+from undrift.watching import portions
 
 Unit = Literal["nats", "bits/dim"]
 
@@ -191,7 +192,7 @@ def log_likelihood(
         part, address = x[rows], noise[rows]
         directions = None if ask.probes is None else draw_probes(address, part, ask.probes, law)  # one set for all draws
         answers = []
-        for k in range(draws):
+        for k in portions(range(draws)):
             moved = part
             if dequantize is not None:
                 step = torch.as_tensor(dequantize.step, dtype=torch.float64, device=x.device)
@@ -285,7 +286,7 @@ def batches(denoiser: AnyDenoiser, x: Tensor, cond: Any, batch_size: int) -> Ite
     """Rows of x, and the denoiser with its condition bound for them."""
     batch_size = whole(batch_size, "batch_size", 1)
     cond = condition.for_samples(cond, len(x), x.device)
-    for i in range(0, len(x), batch_size):
+    for i in portions(range(0, len(x), batch_size)):
         rows = slice(i, min(i + batch_size, len(x)))
         yield rows, denoiser if cond is None else denoiser.given(condition.rows(cond, rows))
 

@@ -19,6 +19,7 @@ from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
 from undrift.storage import write_array
 from undrift.synonyms import own_words
+from undrift.watching import portions, tell
 
 _FROM_PURE_NOISE = (
     " They start from pure noise, alpha = 0 at t = {t:g}, where what divides by alpha is infinite: the drift alpha'/alpha, the score's "
@@ -154,6 +155,7 @@ def batches(
         state = State(x, times[0])
         try:
             for state in sampler(bound, state, times, noise):  # noqa: B020 (the last state is what we want)
+                tell(state.index / (len(times) - 1))
                 if callback is not None:
                     callback(state)
         except StopIteration:
@@ -173,7 +175,7 @@ def batches(
         return processes.shared(high - low, lambda rows: draw(slice(low + rows.start, low + rows.stop)))
 
     many = batch_size * processes.size
-    return (drawn(low, min(low + many, n)) for low in range(0, n, many))
+    return (drawn(low, min(low + many, n)) for low in portions(range(0, n, many)))
 
 
 def to_file(path: Path, shape: tuple[int, ...], parts: Iterable[Tensor]) -> Tensor:

@@ -32,6 +32,7 @@ from undrift.storage import reason, write_text
 from undrift.threads import as_begun
 from undrift.training.checkpoint import described, steps_of
 from undrift.training.loggers import check_packages
+from undrift.training.memory import check_batch
 from undrift.training.settings import MAY_CHANGE, NAME as SETTINGS, Settings, changes, read_settings
 from undrift.training.teacher import begin_with, teacher_of, weights_hash
 from undrift.training.trainer import Trainer
@@ -149,7 +150,7 @@ def prepare(
     options = {k: v for k, v in recipe.data.items() if k != "kind"}
     train, held_out = load_split(recipe.data.get("kind", ""), recipe.data_dir, recipe.held_out, recipe.seed, **options)
     if recipe.network is None:
-        recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape)})
+        recipe = make_recipe(recipe.model_dump(mode="json"), {"network": default_network(train.spec.shape, device.type)})
     if recipe.threads is None:
         recipe = make_recipe(recipe.model_dump(mode="json"), {"threads": as_begun(None, None)})
     build_process(recipe.model_dump(mode="json")["process"])
@@ -201,6 +202,7 @@ def prepare(
     reached = past.get("steps", 0)
     try:
         trainer = Trainer(Settings.of(recipe), model, objective, train, out, processes, _law(recipe, train))
+        check_batch(trainer)
     except BaseException:
         if lock is not None and not (out / "config.yaml").is_file():
             undo(out, aside, empty)

@@ -71,12 +71,11 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     """Judge all runs, then write both files and print the summary."""
-    from undrift.cli.drawing import affordable, guidance_options, said, sampling_options, watched
+    from undrift.cli.drawing import affordable, bar, guidance_options, said, sampling_options
     from undrift.cli.outputs import check_outputs, usual_place
     from undrift.evaluation.judgement import judge, reference_of
     from undrift.evaluation.page import write_report
     from undrift.evaluation.report import lines
-    from undrift.progress import SHORT, Bar
 
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"
@@ -87,16 +86,15 @@ def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     for folder, model in models.items():
         own, guided = _of(arguments, folder), bool(model.spec.classes)
         drawing[folder] = sampling_options(own, guided) | guidance_options(own, model), said(model, own, guided)
-    with Bar("judging", patience=SHORT) as bar:
-        bar.tell("training what judges")
+    with bar("judging") as shown:
+        shown.tell("training what judges")
         named = {str(f): m for f, m in models.items()}
-        on = reference_of(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, bar.tell)
+        on = reference_of(named, folders, arguments.n, arguments.data_dir, arguments.seed, arguments.inception, shown.tell)
         found = []
         for folder, model in models.items():
             how, drawn = drawing[folder]
-            steps = model.sampling.steps if arguments.steps is None else arguments.steps
             likelihood = _likelihood(model, _of(arguments, folder)) if arguments.likelihood else []
-            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **how, **watched(bar, arguments.n, steps)))
+            found.append(judge(model, folder, on, arguments.n, drawn, likelihood, **how))
     numbers = write_report(found, on.train, page_file)
     for line in lines(found):
         print(line)

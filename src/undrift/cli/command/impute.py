@@ -51,11 +51,10 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Fill in, write, and say how."""
-    from undrift.cli.drawing import affordable, watched
+    from undrift.cli.drawing import affordable, bar
     from undrift.cli.inputs import class_per_sample, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.plot import picture
-    from undrift.progress import SHORT, Bar
     from undrift.recipe.tables import IMPUTATIONS
     from undrift.storage import Place
 
@@ -75,10 +74,8 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     labels = class_per_sample(arguments.label, len(x), model, "none", each=True)
     names = ("draws", "method", "scale", "w", "sampler", "steps", "grid", "seed")
     how = {name: getattr(arguments, name) for name in names}
-    with Bar("imputing", patience=SHORT) as bar:
-        steps = arguments.steps or IMPUTATIONS[arguments.method].steps
-        seen = {} if arguments.method == "particles" else watched(bar, arguments.draws * len(x), steps)
-        draws = model.impute(x, mask, cond=labels, **how, **seen)
+    with bar("imputing"):
+        draws = model.impute(x, mask, cond=labels, **how)
     done: list[Place] = []
     if out is not None:
         picture.save_image(picture.imputed(x, mask, draws, model.spec), out, "undrift impute")

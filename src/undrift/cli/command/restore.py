@@ -59,10 +59,9 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Sample, write, and say how well the samples explain the measurement."""
     import time
 
-    from undrift.cli.drawing import affordable
+    from undrift.cli.drawing import affordable, bar
     from undrift.cli.inputs import class_per_sample, examples, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
-    from undrift.console import Terminal
     from undrift.evaluation.restore import Restored, read_measured, sheet, simulated
     from undrift.plot import picture
     from undrift.recipe.operators import named_method, named_operator
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     labels = class_per_sample(arguments.label, len(y), model, "none", each=True)
     how_drawn = {k: getattr(arguments, k) for k in ("draws", "method", "particles", "sampler", "steps", "seed")}
     begun = time.perf_counter()
-    with Terminal().status(f"restoring {len(y)}"):
+    with bar("restoring"):
         how_measured: dict[str, Any] = {} if model.measures else {"operator": operator, "noise_std": noise_std}
         draws = model.restore(y, **how_measured, cond=labels, **how_drawn)
     seconds = time.perf_counter() - begun

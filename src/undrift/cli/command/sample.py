@@ -59,14 +59,13 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import numpy as np
     import torch
 
-    from undrift.cli.drawing import affordable, edits, guidance_options, said, sampling_options, watched
+    from undrift.cli.drawing import affordable, bar, edits, guidance_options, said, sampling_options
     from undrift.cli.inputs import class_per_sample, classes_named, model_of, prompt_per_sample
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.data.files import read_examples
     from undrift.model import Model
     from undrift.plot import picture
     from undrift.plot.film import film
-    from undrift.progress import SHORT, Bar
     from undrift.storage import Place
 
     if (arguments.run / "cascade.json").is_file():
@@ -106,17 +105,14 @@ def run(arguments: argparse.Namespace, started: float) -> None:
         how |= {"start": start[torch.arange(n) % len(start)], "strength": arguments.strength}
     elif "strength" in arguments.given:
         raise UndriftError("--strength is of --from: name the data to start from")
-    steps = model.sampling.steps if arguments.steps is None else arguments.steps
-    if start is not None:
-        steps = max(1, round(arguments.strength * steps))
     if arguments.npy:
-        with Bar("sampling", patience=SHORT) as bar:
-            model.sample(n, labels, out=arguments.npy.path, **how, **watched(bar, n, steps))
+        with bar("sampling"):
+            model.sample(n, labels, out=arguments.npy.path, **how)
         print(f"{n} samples with {said(model, arguments, guided)}: {arguments.npy}")
         return
     done: list[Place] = []
-    with Bar("sampling", patience=SHORT) as bar:
-        x = model.sample(n, labels, **how, **watched(bar, n, steps))
+    with bar("sampling"):
+        x = model.sample(n, labels, **how)
     if out is not None:
         kinds = classes if (arguments.label or usual_class) == "all" else 0
         kinds = len({*(labels or [])}) if texts else kinds
