@@ -9,12 +9,15 @@ import torch
 import undrift as ud
 from undrift.cli import main
 from undrift.data import digits
+from undrift.metrics import recognition
 from undrift.metrics.neighbours import nearest_neighbours
 from undrift.metrics.recognition import accuracy, shifted, train_judge
 from undrift.noise import Noise
 
+QUICK = lambda train: (8, 64, 3e-3)  # noqa: E731 (a narrow judge, where it need not be a good one)
 
-def test_the_judge_of_digits_is_right_on_97_percent_and_is_cached(tmp_path):
+
+def test_the_judge_of_digits_is_right_on_97_percent_and_is_cached(tmp_path, monkeypatch):
     train, held_out = digits().split(0.2, 0)
     judge = train_judge(train, held_out, cache=tmp_path / "judge.safetensors")
     assert judge.accuracy >= 0.97
@@ -24,6 +27,7 @@ def test_the_judge_of_digits_is_right_on_97_percent_and_is_cached(tmp_path):
     assert torch.equal(again.classify(x), judge.classify(x))
     assert (judge.classify(x) == labels).double().mean() > 0.9
     (tmp_path / "judge.safetensors").write_bytes(b"broken")
+    monkeypatch.setattr(recognition, "_settings", QUICK)
     other, _ = digits().split(0.5, 1)
     assert train_judge(other.split(0.5, 0)[0], held_out, cache=tmp_path / "judge.safetensors").accuracy > 0.9  # made anew
 
@@ -49,8 +53,9 @@ def test_nearest_neighbours_by_brute_force():
     torch.testing.assert_close(similarity, direct.max(1).values)
 
 
-def test_evaluate_from_python_is_the_command(tiny_run, tmp_path, capsys):
+def test_evaluate_from_python_is_the_command(tiny_run, tmp_path, capsys, monkeypatch):
     """Of a run's folder, and of a model with its data: the same numbers as `undrift evaluate`, and one line as `repr`."""
+    monkeypatch.setattr(recognition, "_settings", QUICK)
     folder = shutil.copytree(tiny_run, tmp_path / "run")
     found = ud.evaluate(folder, 40, seed=3)
     assert main(["evaluate", str(folder), "-n", "40", "--seed", "3"]) == 0

@@ -61,7 +61,7 @@ def start(name):
     """A mixture, noise of level 80 (or the noisiest there is), and where the flow takes it at level 0.05."""
     if name not in _starts:
         m = mixture(SIX[name])
-        grid = even(m.process, 1500)
+        grid = even(m.process, 1000)
         x = m.process.sigma(grid[0]) * ud.Noise(range(64)).normal(torch.empty(64, 2, dtype=torch.float64))
         _starts[name] = m, x, final(ud.RungeKutta(), m, x, grid)
     return _starts[name]
@@ -80,12 +80,9 @@ def even(process, n):
 def test_strong_order(kind, name):
     """The error against the flow falls as steps^-order."""
     sampler, (m, x, exact) = DETERMINISTIC[kind], start(name)
-    counts = (32, 64, 128, 256)
-    errors = [
-        (final(sampler, m, x, even(m.process, n)) - exact).abs().mean().item() for n in counts[: 3 if sampler.order > 3 else 4]
-    ]
+    errors = [(final(sampler, m, x, even(m.process, n)) - exact).abs().mean().item() for n in (32, 64, 128)]
     # The start of a run of order 4 is taken again only where its steps are short, which shows with few: 4 is seen as 3.5 or so.
-    assert slope(errors) == pytest.approx(sampler.order, abs=0.25 if sampler.order < 4 else 0.65), errors
+    assert slope(errors) == pytest.approx(sampler.order, abs=0.3 if sampler.order < 4 else 0.65), errors
 
 
 @pytest.mark.parametrize("name", SIX)

@@ -24,7 +24,7 @@ FEWER = {name: sampler for name, (sampler, _) in ALL_SAMPLERS.items()} | {"annea
 def test_rules_of_the_house(kind):
     """No noise in the last step; evaluations as promised; any grid from 1 step on; the batch does not matter."""
     sampler, m = FEWER[kind], mixture(ud.Rectified())
-    for steps in (1, 2, 3, 9, 1000):
+    for steps in (1, 2, 3, 9, 200):
         counted = Counted(m)
         x = ud.sample(counted, 8, sampler, steps, seed=1, like=DOUBLE)
         assert torch.isfinite(x).all() and sampler.evaluations(steps) in (None, counted.calls)
@@ -42,9 +42,10 @@ def test_rules_of_the_house(kind):
 def test_sample_i_is_bitwise_the_same_in_any_batch(kind):
     sampler, m = FEWER[kind], mixture(ud.VP())
     for dtype in (torch.float32, torch.float64):
-        whole = ud.sample(m, 64, sampler, 6, seed=7, like=torch.empty(0, dtype=dtype), batch_size=64)
-        for size in (1, 7):
-            assert torch.equal(ud.sample(m, 64, sampler, 6, seed=7, like=torch.empty(0, dtype=dtype), batch_size=size), whole)
+        whole = ud.sample(m, 24, sampler, 6, seed=7, like=torch.empty(0, dtype=dtype), batch_size=24)
+        assert torch.equal(ud.sample(m, 24, sampler, 6, seed=7, like=torch.empty(0, dtype=dtype), batch_size=7), whole)
+        alone = [ud.sample(m, 1, sampler, 6, seed=7, first=i, like=torch.empty(0, dtype=dtype)) for i in (0, 5, 23)]
+        assert torch.equal(torch.cat(alone), whole[[0, 5, 23]])
         assert torch.equal(ud.sample(m, 3, sampler, 6, seed=7, first=20, like=torch.empty(0, dtype=dtype)), whole[20:23])
 
 
@@ -124,7 +125,7 @@ def test_a_large_set_goes_to_disk_and_is_the_same(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path):
-    """Anonymous memory, which the system cannot take back, of 200 MB of samples written to disk in batches of 1 MB."""
+    """Anonymous memory, which the system cannot take back, of 100 MB of samples written to disk in batches of 1 MB."""
     code = f"""
 import torch, undrift as ud
 m = ud.GaussianMixture(torch.zeros(1, 1024), 1.0)
@@ -132,13 +133,13 @@ def anonymous():
     return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
 ud.sample(m, 500, steps=1, out={str(tmp_path / "a.npy")!r})
 before = anonymous()
-x = ud.sample(m, 50_000, steps=1, batch_size=250, out={str(tmp_path / "b.npy")!r})
+x = ud.sample(m, 25_000, steps=1, batch_size=250, out={str(tmp_path / "b.npy")!r})
 print(tuple(x.shape), anonymous() - before)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if "StopIteration" in out.stderr or "FileNotFoundError" in out.stderr:
         pytest.skip("this system does not tell anonymous memory apart")
-    assert out.stdout.startswith("(50000, 1024) "), out.stderr
+    assert out.stdout.startswith("(25000, 1024) "), out.stderr
     assert int(out.stdout.split()[-1]) < 60_000, out.stdout
 
 

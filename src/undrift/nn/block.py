@@ -32,6 +32,8 @@ class Block(nn.Module):
     `group`: fewest channels of a group of its norms.
     """
 
+    outer = ("modulation",)
+
     def __init__(
         self,
         width_in: int,

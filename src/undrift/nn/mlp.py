@@ -18,6 +18,8 @@ from undrift.nn.embed import Conditioning, check_batch, check_condition, zero
 class MLPBlock(nn.Module):
     """h + W2 SiLU(scale(c) W1 norm(h) + shift(c)) on (B, width); starts as the identity (W2 = 0)."""
 
+    outer = ("modulation",)
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm, self.first = nn.LayerNorm(width), nn.Linear(width, width)
@@ -51,6 +53,8 @@ class MLP(nn.Module):
         >>> net(torch.randn(5, 2), torch.zeros(5), torch.tensor([0, 1, 2, -1, -1])).shape
         torch.Size([5, 2])
     """
+
+    outer = ("conditioning", "first", "last")  # no matrices between hidden layers: see `undrift.training.muon`
 
     def __init__(
         self,

@@ -100,6 +100,8 @@ class UNet(nn.Module):
         torch.Size([2, 1, 27, 9])
     """
 
+    outer = ("conditioning", "beside", "stem", "head")  # no matrices between hidden layers: see `undrift.training.muon`
+
     def __init__(
         self,
         channels_in: int,

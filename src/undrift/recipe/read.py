@@ -118,6 +118,10 @@ def check_thrift(recipe: Recipe) -> None:
                 f"shard=true does not go with {twice}: the network is differentiated twice, but its parts are put back after the first "
                 "derivative; leave one of them out"
             )
+    if recipe.shard and recipe.optimizer == "muon":
+        raise RecipeError(
+            "shard=true leaves each process a part of a matrix, and optimizer=muon turns whole ones; use optimizer=adamw"
+        )
     if recipe.shard and recipe.compile:
         raise RecipeError("shard=true and compile=true exclude each other; choose one")
 

@@ -86,8 +86,11 @@ class Recipe(Options):
     recompute: bool = _key("compute activations twice instead of keeping them, to save memory", False)
     shard: bool = _key("several processes keep a part of the network each", False)
     compile: bool = _key("compile the network with torch.compile", False)
-    learning_rate: float = _key("of AdamW, after the warm-up", 1e-3, gt=0)
-    weight_decay: float = _key("of AdamW", 0.0, ge=0)
+    optimizer: Literal["adamw", "muon"] = _key(
+        "muon: steps of equal length in all directions of a matrix; AdamW elsewhere", "adamw"
+    )
+    learning_rate: float = _key("of the optimiser, after the warm-up", 1e-3, gt=0)
+    weight_decay: float = _key("of the optimiser", 0.0, ge=0)
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = _key("of AdamW", (0.9, 0.99))
     warmup: int = _key("steps over which the learning rate rises from zero", 100, ge=0, le=10**12)
     decay_from: float = _key("share of the run after which the learning rate falls to zero, by half a cosine", 0.0, ge=0, le=1)

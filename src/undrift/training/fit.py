@@ -234,7 +234,7 @@ def fit(
     objective: Callable[..., Tensor] | None = None,
     batch_size: int = 128,
     accumulate: int = 1,
-    optimizer: MakeOptimizer | None = None,
+    optimizer: str | MakeOptimizer = "adamw",
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.99),
@@ -291,8 +291,8 @@ def fit(
         target: What the network puts out: "karras" (default), "v", "velocity", "noise", "score", "data", or a function.
         sigma_data: Standard deviation of the data in model space; default: measured.
         objective: `(denoiser, x0, noise, cond) -> (B,)` losses; default `DenoisingScoreMatching()`. See `undrift.objective`.
-        optimizer: Makes an optimiser of a list of parameters, such as `lambda p: torch.optim.SGD(p, lr=0.1)`; default AdamW, with
-            `learning_rate`, `weight_decay` and `betas`.
+        optimizer: "adamw" or "muon", with `learning_rate`, `weight_decay` and `betas`; or a function that makes one of a list of
+            parameters, such as `lambda p: torch.optim.SGD(p, lr=0.1)`.
         schedule: What the learning rate is multiplied by at `(step, fraction of the run)`; default: a linear rise over `warmup` steps,
             and from the share `decay_from` of the run on half a cosine to zero.
         held_out: Share of the data that is not trained on, by which the looks judge; or examples for that, as `data`.
@@ -320,8 +320,9 @@ def fit(
         >>> model.sample(16).shape  # doctest: +SKIP
         torch.Size([16, 2])
     """
+    own = None if optimizer is None or isinstance(optimizer, str) else optimizer
     settings = Settings(
-        steps=steps, minutes=minutes, batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate,
+        optimizer=optimizer if isinstance(optimizer, str) else "adamw", steps=steps, minutes=minutes, batch_size=batch_size, accumulate=accumulate, learning_rate=learning_rate,
         weight_decay=weight_decay, betas=betas, warmup=warmup, decay_from=decay_from, clip=clip, ema_halflife=ema_halflife,
         label_dropout=label_dropout, seed=seed, device=str(device), precision=precision, compile=compile, recompute=recompute,
         shard=shard, threads=threads, log_every=log_every, checkpoint_every=checkpoint_every, keep=keep, snapshots=snapshots,
@@ -332,7 +333,7 @@ def fit(
     with joined():
         training = Training(
             net, data, settings, labels, classes=classes, held_out=held_out, process=process, target=target, sigma_data=sigma_data,
-            objective=objective, optimizer=optimizer, schedule=schedule, folder=folder, fresh=fresh, loggers=_each(logger, "logger"),
+            objective=objective, optimizer=own, schedule=schedule, folder=folder, fresh=fresh, loggers=_each(logger, "logger"),
             name=name,
         )  # fmt: skip
         try:

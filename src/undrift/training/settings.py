@@ -52,7 +52,8 @@ class Settings:
         recompute: Compute the activations of a U-Net's blocks twice instead of keeping them, to save memory.
         shard: Several processes keep a part of the network each.
         compile: Compile the network with `torch.compile`.
-        learning_rate, weight_decay, betas: Of AdamW, the rate after the warm-up.
+        optimizer: "adamw", or "muon" (`undrift.training.muon`): Muon for the matrices between hidden layers and AdamW for the rest.
+        learning_rate, weight_decay, betas: Of the optimiser, the rate after the warm-up.
         warmup: Steps over which the learning rate rises from zero.
         decay_from: Share of the run after which the learning rate falls to zero, by half a cosine; 1: never.
         clip: Largest norm of the gradient.
@@ -87,6 +88,7 @@ class Settings:
     recompute: bool = False
     shard: bool = False
     compile: bool = False
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.99)
@@ -139,6 +141,9 @@ class Settings:
                 raise TypeError(f"`{name}` is True or False, got {short(getattr(self, name))}.")
         choice(self.precision, "precision", PRECISIONS)
         choice(self.until, "until", ("end", "converged"))
+        choice(self.optimizer, "optimizer", ("adamw", "muon"))
+        if self.shard and self.optimizer == "muon":
+            raise ValueError("shard leaves each process a part of a matrix, and optimizer='muon' turns whole ones; use adamw.")
         self._set("device", str(self.device))
         if not self.monitor_every and (self.patience or self.until == "converged"):
             raise ValueError("patience and until='converged' go by the held-out loss; give monitor_every, such as 250.")

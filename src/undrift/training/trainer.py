@@ -36,6 +36,7 @@ from undrift.training.compile import compile_network, recompute
 from undrift.training.divergence import Diverged, find_cause, put_exploded_aside
 from undrift.training.ema import EMA, Average
 from undrift.training.fsdp import divide, local, together, whole
+from undrift.training.muon import Muon, hidden
 from undrift.training.precision import Precision
 from undrift.training.settings import FIT, Settings
 from undrift.training.snapshots import Snapshots
@@ -64,8 +65,12 @@ def learning_rate(settings: Settings, step: int, fraction: float) -> float:
     return settings.learning_rate * ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, late)))
 
 
-def adamw(settings: Settings, module: nn.Module) -> torch.optim.Optimizer:
-    """AdamW as the settings say."""
+def usual_optimizer(settings: Settings, module: nn.Module) -> torch.optim.Optimizer:
+    """AdamW or Muon, as the settings say."""
+    if settings.optimizer == "muon":
+        return Muon(
+            module.parameters(), hidden(module), settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+        )
     return torch.optim.AdamW(
         module.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
@@ -104,7 +109,7 @@ class Trainer:
         folder: Where the run lives; a state found there is continued.
         processes: Those that share the work; default: this one alone.
         law: The law of the data in model space, where it is known: looks compare with what it would lose.
-        optimizer: Makes an optimiser of the parameters; default: AdamW as the settings say.
+        optimizer: Makes an optimiser of the parameters; default: that of the settings.
         schedule: Of (step, fraction of the run that is over), what the learning rate is multiplied by; default: that of the settings.
 
     Raises:
@@ -150,7 +155,9 @@ class Trainer:
         self.watched: bool = getattr(objective, "has_floor", False)  # of an objective of one's own nothing is known
         if isinstance(objective, Distillation):
             objective.teacher.to(self.device)
-        self.optimizer = adamw(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        self.optimizer = (
+            usual_optimizer(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
+        )
         self._addresses = dict[tuple[int, int | None], Noise]()
         self._numbers = own_numbers(self.optimizer)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
