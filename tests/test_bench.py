@@ -1,5 +1,6 @@
 """Benches that must run anywhere: the commands are tried on little, and figures are not judged."""
 
+import json
 import re
 import runpy
 import sys
@@ -54,3 +55,14 @@ def test_the_table_of_a_busy_machine(capsys, monkeypatch):
         line for line in ran("busy.py", *words, capsys=capsys, monkeypatch=monkeypatch).splitlines() if line.startswith("| 0")
     ]
     assert len(rows) == 2 and all(re.fullmatch(r"\| 0 \| \w+, examples/s \| \d+ \| 1.00 \|", row) for row in rows), rows
+
+
+def test_the_table_of_quality_by_the_minute(tmp_path, capsys, monkeypatch):
+    words = ["--recipe", "digits", "--minutes", "0.02", "--seeds", "0", "--at", "0.5,1", "--scales", "1.5", "--samples", "300"]
+    words += ["--log", str(tmp_path / "log.jsonl"), "--note", "a try", "network.widths=[8,16]", "learning_rate=0.001"]
+    out = ran("speedrun.py", *words, capsys=capsys, monkeypatch=monkeypatch)
+    rows = [line for line in out.splitlines() if line.startswith("| ") and "seconds" not in line]
+    row = r"\| \d+ \| [\d,]+ \| 1.5 \| [\d.]+ % \(.*\) \| [\d.]+ \(.*\) \|"
+    assert len(rows) == 2 and all(re.fullmatch(row, line) for line in rows), out
+    kept = json.loads((tmp_path / "log.jsonl").read_text())
+    assert kept["note"] == "a try" and kept["keys"] == words[-2:] and len(kept["found"]) == 2
