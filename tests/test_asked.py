@@ -68,6 +68,10 @@ def test_words_that_mean_nothing_are_answered_with_the_nearest():
         MODEL.sample(2, stepps=3)
     with pytest.raises(TypeError, match='`guidance_scale` is no argument here — did you mean "scale"'):
         MODEL.sample(2, guidance_scale=3)
+    some, known = torch.zeros(2, *MODEL.spec.shape), torch.ones(MODEL.spec.shape, dtype=torch.bool)
+    for method in ("repaint", "particles"):
+        with pytest.raises(TypeError, match="`drws` is no argument here"):
+            MODEL.impute(some, known, drws=3, method=method)
     with pytest.raises(TypeError, match='`batchsize` is no argument here — did you mean "batch_size"'):
         MODEL.draw(2, batchsize=3)
 
@@ -78,3 +82,17 @@ def test_what_they_say_of_themselves():
     assert repr(ud.Sampling("abm", steps=10)) == "Sampling(sampler='abm', steps=10)"
     assert repr(MODEL).startswith("Model: digits of shape 1 x 8 x 8, 10 classes; 4,009 parameters") and "\n" not in repr(MODEL)
     assert "<th>network</th>" in MODEL._repr_html_()
+
+
+def test_more_than_fits_into_memory_is_refused_before_any_work(tiny_run):
+    model = ud.load(tiny_run)
+    some, known = torch.zeros(2, *model.spec.shape), torch.ones(model.spec.shape, dtype=torch.bool)
+    for call in (
+        lambda: model.sample(10**13),
+        lambda: model.draw(10**13),
+        lambda: model.impute(some, known, draws=10**13),
+        lambda: model.restore(torch.zeros(1, 64), "project:1", 0.1, draws=10**12),
+        lambda: ud.sample(model.denoiser, 10**13),
+    ):
+        with pytest.raises(ud.UndriftError, match=r"GiB of memory, and .* are free; ask for fewer"):
+            call()

@@ -157,7 +157,7 @@ def test_sixteen_bits_are_for_samples_and_not_for_likelihoods(run):
     with exactly(half.denoiser):
         assert torch.equal(half.draw(4, 3, steps=4, seed=1), a)
     assert half.denoiser.precision == torch.bfloat16, "and then as before"
-    with pytest.raises(ValueError, match="`precision` is one of auto, float32, bfloat16, float16"):
+    with pytest.raises(ValueError, match="`precision` is one of auto, fast, float32, bfloat16, float16"):
         ud.load(run, precision="fp8")
 
 
@@ -171,6 +171,15 @@ def test_an_option_that_would_do_nothing_is_not_there(command, run, capsys):
 def test_automatic_precision_is_float32_on_the_cpu(run):
     assert ud.load(run, device="cpu").denoiser.precision is None
     assert devices.in_precision("auto", FAKE) is None
+
+
+def test_fast_precision_is_bfloat16_where_the_processor_has_it(run, monkeypatch):
+    for has in (True, False):
+        monkeypatch.setattr(devices, "_cpu_has_bfloat16", lambda has=has: has)
+        assert devices.in_precision("fast", torch.device("cpu")) == (torch.bfloat16 if has else None)
+        assert ud.load(run, device="cpu", precision="fast").denoiser.precision == (torch.bfloat16 if has else None)
+    assert devices.in_precision("fast", FAKE) is None
+    assert isinstance(devices._cpu_has_bfloat16(), bool)
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "likelihood", "diagnose", "frontier", "train-classifier"])

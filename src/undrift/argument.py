@@ -235,8 +235,18 @@ def _is_real(value: Tensor | np.ndarray) -> bool:
     return value.dtype.kind in "biuf"
 
 
+def unmasked(value: Any, name: str) -> None:
+    """Raise ValueError for a masked array of numpy that hides values: nobody would notice that they are taken as they are."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(
+            f"`{name}` is a masked array, {int(np.ma.getmaskarray(value).sum()):,} of whose values are hidden; fill them (`.filled(...)`) "
+            "or leave those examples out."
+        )
+
+
 def _converted(value: Any, name: str, dtype: torch.dtype | None) -> Tensor:
     """What is no tensor, as one."""
+    unmasked(value, name)
     if isinstance(value, (np.ndarray, np.generic)):
         return _of_array(np.asarray(value), name)
     try:

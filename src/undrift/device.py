@@ -9,7 +9,7 @@ from undrift.argument import choice
 from undrift.error import UndriftError, short
 
 KINDS = ("cpu", "cuda", "mps")
-PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {"auto": None, "fast": None, "float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -54,12 +54,23 @@ def in_precision(name: str, device: torch.device) -> torch.dtype | None:
     """The 16 bits in which convolutions and products of a network run on a device; None: all in float32.
 
     Args:
-        name: "auto" (bfloat16 on a GPU that has it, else float32), "float32", "bfloat16" or "float16".
+        name: "auto" (bfloat16 on a GPU that has it, else float32), "fast" (the same on a CPU that computes in bfloat16), "float32",
+            "bfloat16" or "float16".
         device: Where the network is.
 
     Raises:
         ValueError: an unknown name.
     """
-    if choice(name, "precision", tuple(PRECISIONS)) == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if (
+        choice(name, "precision", tuple(PRECISIONS)) in ("auto", "fast")
+        and device.type == "cuda"
+        and torch.cuda.is_bf16_supported()
+    ):
         return torch.bfloat16
-    return PRECISIONS[name]
+    return torch.bfloat16 if name == "fast" and device.type == "cpu" and _cpu_has_bfloat16() else PRECISIONS[name]
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16 itself; where it does not, torch can, but many times slower than in float32."""
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(ask is not None and bool(ask()) for ask in asked)

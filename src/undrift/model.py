@@ -54,6 +54,7 @@ from undrift.recipe.tables import IMPUTATIONS
 from undrift.restoration import restored
 from undrift.sampler import Sampler, State, batches
 from undrift.sampler.run import to_file
+from undrift.storage import affordable
 
 _OPTIONS = ("callback", "batch_size", "first", "start", "strength", "edit", "seed")  # of `undrift.sample`, besides `edit`
 _SAMPLE = (*_OPTIONS, "out")
@@ -168,6 +169,8 @@ class Model:
         n = whole(n, "n", 1)
         if out is not None:
             instance(out, "out", (str, Path), "name a .npy file")
+        else:
+            affordable(f"n = {n}", n, self.spec.size)
         if start is not None:
             start = self.to_model(start, "start")
         options = dict(callback=callback, batch_size=batch_size, first=first, start=start, strength=strength, edit=edit)
@@ -186,6 +189,8 @@ class Model:
         **options: Any,
     ) -> Tensor:
         """As `sample`, but in model space, unclipped float32."""
+        n = whole(n, "n", 1)
+        affordable(f"n = {n}", n, self.spec.size)
         asked, walk = guidance_of(cond, guidance, options), sampling_of(sampling, options)
         return torch.cat(list(self._batches(n, asked, walk, options)))
 
@@ -255,6 +260,7 @@ class Model:
         x, draws = as_numbers(x), whole(draws, "draws", 1)
         if mask is None and not bool(torch.isnan(x).any()):
             raise UndriftError("nothing is missing: give a mask that is False where values are wanted, or NaN there")
+        affordable(f"draws = {draws}", draws, x.numel())
         x = x.cpu()
         mask = ~torch.isnan(x) if mask is None else as_numbers(mask, "mask").cpu()
         if mask.dtype != torch.bool or mask.shape not in (x.shape, x.shape[1:]):
@@ -268,6 +274,7 @@ class Model:
         way = named("method", method, IMPUTATIONS)
         asked, walk = guidance_of(cond, guidance, options), sampling_of(sampling, options)
         denoiser, labels = self._guided(len(y), asked, self.sampling.scale)
+        check_words(options, by_particles if way.method is None else impute)
         chosen = None if walk.sampler is None else as_sampler(walk.sampler)
         steps, layout = way.steps if walk.steps is None else walk.steps, self.sampling.layout(walk.grid)
         shared = {"steps": steps, "cond": labels, "grid": layout, "seed": walk.seed, **options}

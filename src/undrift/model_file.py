@@ -133,7 +133,8 @@ def load(
         path: A run's folder.
         weights: "ema" (the averaged ones) or "raw".
         device: Where to put it: "auto" (the GPU where there is one, else the CPU), "cpu", "cuda", "cuda:1", "mps".
-        precision: In which its network runs: "auto" (bfloat16 on a GPU that has it, else float32), "float32", "bfloat16" or "float16".
+        precision: In which its network runs: "auto" (bfloat16 on a GPU that has it, else float32), "fast" (on a CPU
+            too), "float32", "bfloat16" or "float16".
             Likelihoods and latents are computed in float32 whatever is said here.
         compile: Compile the network with `torch.compile`, at its first call; for samples, as likelihoods and latents do without.
         net: The network, where it is not one of undrift's: an object of the class that was trained, made with the same arguments. The

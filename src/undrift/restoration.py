@@ -20,6 +20,7 @@ from undrift.recipe.conditions import MeasuredOptions
 from undrift.recipe.operators import named_method, named_operator
 from undrift.recipe.recipe import SamplingOptions
 from undrift.sampler import sample
+from undrift.storage import affordable
 
 
 class Restorer(Protocol):
@@ -56,6 +57,7 @@ def restored(
     """`Model.restore`, which see for the arguments; `asked` and `walk` are its guidance and sampling."""
     as_sampler(SAMPLER if walk.sampler is None else walk.sampler)
     draws, particles = whole(draws, "draws"), whole(particles, "particles")
+    affordable(f"draws = {draws}, particles = {particles}", draws * max(1, particles) * len(y), model.spec.size)
     if model.measures is not None:
         if operator not in (None, model.measures.operator) or noise_std is not None or method != "mmps" or particles:
             raise UndriftError(

@@ -376,3 +376,16 @@ def memory() -> int:
         with suppress(AttributeError, ValueError, OSError):
             return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return 2**62
+
+
+def affordable(what: str, n: int, size: int) -> None:
+    """Before any work: do n samples of `size` numbers each fit into memory, twice over?
+
+    Raises:
+        UndriftError: they do not; `what` is the option or argument that asked for them.
+    """
+    needed, free = 8 * n * size, memory()
+    if needed > free:
+        raise UndriftError(
+            f"{what}: that takes {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; ask for fewer"
+        )

@@ -252,6 +252,9 @@ LEVEL = torch.zeros(2)
         (lambda: UNet(1, attention=(2,)), r"`attention` names levels from 0 to 1, but is \(2,\)"),
         (lambda: UNet(1, dropout=1.0), r"`dropout` must lie in \[0, 1\), but is 1.0"),
         (lambda: UNet(1, classes=-1), "`classes` must be 0"),
+        (lambda: UNet(1, blocks=(1, 2, 3)), "`blocks` has 3 numbers for 2 levels"),
+        (lambda: UNet(1, blocks=(1, 0)), "`blocks` must be at least 1, but is 0"),
+        (lambda: UNet(1, merge="sum"), "`merge` 'sum' is not one of concatenate, add"),
         (lambda: UNet(1, embedding=0), "`width` of the conditioning must be at least 1, but is 0"),
         (lambda: Sinusoids(5), "`width` of the sinusoids must be even and at least 4, but is 5"),
         (lambda: MLP((0,)), r"`shape` must hold sizes of at least 1, but is \(0,\)"),
@@ -281,6 +284,28 @@ LEVEL = torch.zeros(2)
 def test_errors_say_what_and_where(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 13, 7), (2, 31), (1, 5, 7, 6)])
+@pytest.mark.parametrize("blocks", [2, (1, 3), (1, 2, 3)])
+def test_a_way_up_that_adds_its_skips(shape: tuple[int, ...], blocks: int | tuple[int, ...]) -> None:
+    """As many blocks as asked for, on levels of any width; the skip is added as it is, so the way up widens nothing."""
+    levels = 2 if isinstance(blocks, int) else len(blocks)
+    torch.manual_seed(0)
+    net = UNet(shape[0], (8, 16, 12)[:levels], blocks, (1,), patch=2, classes=3, rank=len(shape) - 1, merge="add")
+    count = (blocks,) * levels if isinstance(blocks, int) else blocks
+    assert tuple(map(len, net.down)) == count and tuple(map(len, net.up)) == count[:-1]
+    assert all(stage[0].conv1.in_channels == stage[0].conv1.out_channels for stage in net.up)
+    torch.nn.init.normal_(net.head.weight)
+    x, level, cond = batch(2, shape)
+    out = net(x, level, cond)
+    assert out.shape == x.shape and out.isfinite().all()
+    skips: list[torch.Tensor] = []
+    net.up[0].register_forward_pre_hook(lambda part, given: skips.append(given[0]))
+    net.down[0].register_forward_hook(lambda part, given, found: skips.append(found))
+    net.back[0].register_forward_hook(lambda part, given, found: torch.zeros_like(found))
+    net(x, level, cond)
+    torch.testing.assert_close(skips[1], skips[0] * 0.5**0.5)
 
 
 # --- sequences and volumes

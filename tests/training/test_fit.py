@@ -245,6 +245,10 @@ BAD = {
     "no axis": (lambda: ud.fit(made(), torch.ones(9), steps=2), "first axis counts examples"),
     "no examples": (lambda: ud.fit(made(), [], steps=2), "no examples"),
     "texts": (lambda: ud.fit(made(), ["a", "b"], steps=2), "not numbers"),
+    "masked": (
+        lambda: ud.fit(made(), np.ma.masked_less(points().numpy(), 0), steps=2),
+        r"`data` is a masked array, [\d,]+ of whose values are hidden",
+    ),
     "ragged": (lambda: ud.fit(made(), [torch.ones(2), torch.ones(3)], steps=2), "not numbers of one shape"),
     "noise that does not grow": (lambda: ud.fit(made(), points(), steps=2, process=Backwards()), "grow"),
     "no end": (lambda: ud.fit(made(), points()), "needs an end"),

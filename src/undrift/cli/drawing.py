@@ -14,7 +14,6 @@ from undrift.model import Model
 from undrift.progress import SHORT, Bar
 from undrift.recipe.tables import SAMPLERS
 from undrift.run.guide import named_guide, step_named
-from undrift.storage import memory
 from undrift.watching import watching
 
 
@@ -84,16 +83,3 @@ def edits(arguments: argparse.Namespace, model: Model) -> dict[str, Any]:
     if arguments.clip:
         return {"edit": clip(-1, 1)}
     return {} if arguments.threshold is None else {"edit": dynamic_threshold(arguments.threshold)}
-
-
-def affordable(what: str, n: int, size: int) -> None:
-    """Before any work: do n samples of `size` numbers each fit into memory, twice over?
-
-    Raises:
-        UndriftError: they do not; `what` is the option that asked for them.
-    """
-    needed, free = 8 * n * size, memory()
-    if needed > free:
-        raise UndriftError(
-            f"{what}: that takes {needed / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} GiB are free; ask for fewer"
-        )

@@ -80,9 +80,9 @@ def computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         default="auto",
-        choices=["auto", "float32", "bfloat16", "float16"],
+        choices=["auto", "fast", "float32", "bfloat16", "float16"],
         metavar="NAME",
-        help="in which the network runs: float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else float32 (default)",
+        help="in which the network runs: float32, bfloat16, float16, fast (bfloat16 on a GPU or CPU that has it) or auto: bfloat16 on a GPU that has it, else float32 (default)",
     )
     parser.add_argument(
         "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"

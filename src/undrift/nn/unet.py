@@ -29,6 +29,7 @@ network; see `denoiser`), Shi et al. 2016 (pixel shuffle).
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Literal
 
@@ -76,7 +77,7 @@ class UNet(nn.Module):
     Args:
         channels_in: Channels of the picture, at least 1 (the output has as many). widths: Features at each
         level, finest first; each level has half the resolution of the one before. blocks: Residual blocks at
-        each level, on the way down and again on the way up. attention: Levels (0 is the finest) whose blocks
+        each level, on the way down and again on the way up; one number for all levels or one for each. attention: Levels (0 is the finest) whose blocks
         end in self-attention. patch: Side of the square of pixels that is folded into channels before the
         finest level; 1 folds nothing. classes: Number of classes; 0 for an unconditional network. dropout:
         Probability in [0, 1) with which a feature is dropped inside each block, in training only. embedding:
@@ -90,6 +91,8 @@ class UNet(nn.Module):
         features: What becomes of the noise level: "sinusoids" (64, or `widths[0]` with "ddpm") and two linear layers, or
         "fourier", `embedding` Gaussian Fourier features and no layer (001). group: Fewest channels of a group of the norms, of
         which there are as many as divide the width, at most 32; with 1, "addition" tells nothing to a block of up to 32 features.
+        merge: How the way up takes a skip, in the layout "lean": "concatenate" them, or "add" them, after a convolution of side 1 to
+        its width, which is cheaper at the finest level, where the pixels are.
 
     Raises:
         ValueError: an argument is out of range.
@@ -106,7 +109,7 @@ class UNet(nn.Module):
         self,
         channels_in: int,
         widths: tuple[int, ...] = (64, 128),
-        blocks: int = 2,
+        blocks: int | tuple[int, ...] = 2,
         attention: tuple[int, ...] = (),
         patch: int = 1,
         classes: int = 0,
@@ -121,6 +124,7 @@ class UNet(nn.Module):
         layout: Literal["lean", "ddpm"] = "lean",
         features: Literal["sinusoids", "fourier"] = "sinusoids",
         group: int = 4,
+        merge: Literal["concatenate", "add"] = "concatenate",
     ) -> None:
         super().__init__()
         widths, attention = tuple(widths), tuple(attention)
@@ -128,7 +132,12 @@ class UNet(nn.Module):
             raise TypeError(
                 f"`channels_in` is {said(channels_in)}: give the number of channels alone, such as 1 for data (1, 28, 28)."
             )
-        for name, value in {"channels_in": channels_in, "blocks": blocks, "patch": patch, "group": group}.items():
+        counts = tuple(blocks) if isinstance(blocks, (tuple, list)) else (blocks,) * len(widths)
+        if len(counts) != len(widths):
+            raise ValueError(
+                f"`blocks` has {len(counts)} numbers for {len(widths)} levels; give one for each of `widths`, or one for all."
+            )
+        for name, value in {"channels_in": channels_in, "blocks": min(counts, default=1), "patch": patch, "group": group}.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {value}; give a positive whole number.")
         if not widths or min(widths) < 1:
@@ -146,6 +155,7 @@ class UNet(nn.Module):
             ("layout", layout, ("lean", "ddpm")),
             ("features", features, ("sinusoids", "fourier")),
             ("injection", injection, tuple(INJECTIONS)),
+            ("merge", merge, ("concatenate", "add")),
         ):
             if given not in known:
                 raise ValueError(f"`{name}` {given!r} is not one of {', '.join(known)}.")
@@ -171,17 +181,21 @@ class UNet(nn.Module):
 
         levels, above, below = range(len(widths)), [widths[0], *widths], [*widths[1:], widths[-1]]
         self.stem = convolution((channels_in + self.beside.count) * patch**rank, widths[0])
-        self.down = nn.ModuleList(stage(i, above[i], *[widths[i]] * (blocks - 1)) for i in levels)
+        self.down = nn.ModuleList(stage(i, above[i], *[widths[i]] * (counts[i] - 1)) for i in levels)
         if ddpm:
             # On its way up level i takes the skips of its blocks, last first, and then that of what it began with.
-            skips = [[*[widths[i]] * blocks, above[i]] for i in levels]
-            handed = [[below[i], *[widths[i]] * blocks] for i in levels]
+            skips = [[*[widths[i]] * counts[i], above[i]] for i in levels]
+            handed = [[below[i], *[widths[i]] * counts[i]] for i in levels]
             self.middle = Stage(block(widths[-1], levels[-1], attends) for attends in (True, False))
             self.up = nn.ModuleList(stage(i, *map(sum, zip(skips[i], handed[i], strict=True))) for i in levels)
             self.shrink = nn.ModuleList(convolution(w, w, stride=2) for w in widths[:-1])
             self.grow = nn.ModuleList(convolution(w, w) for w in widths[1:])
         else:
-            self.up = nn.ModuleList(stage(i, widths[i] + below[i], *[widths[i]] * (blocks - 1)) for i in levels[:-1])
+            adds = merge == "add"
+            self.up = nn.ModuleList(
+                stage(i, widths[i] if adds else widths[i] + below[i], *[widths[i]] * (counts[i] - 1)) for i in levels[:-1]
+            )
+            self.back = nn.ModuleList(CONVOLUTION[rank](below[i], widths[i], 1) for i in levels[:-1]) if adds else None
         self.norm = norm(widths[0], group=group)
         self.head = zero(convolution(widths[0], channels_in * (1 + learned_variance) * patch**rank))
         self.to(memory_format=LAYOUT[rank])  # type: ignore[call-overload]
@@ -221,10 +235,13 @@ class UNet(nn.Module):
                 skips.append(h)
                 h = POOL[self.rank](h, [min(2, side) for side in h.shape[2:]], ceil_mode=True)
             h = stage(h, told)
-        for stage in list(self.up)[::-1]:
+        for i, stage in reversed(list(enumerate(self.up))):
             skip = skips.pop()
-            h = cut(double(h), skip.shape[2:])
-            h = stage(torch.cat([h, skip], dim=1), told)
+            if self.back is None:
+                h = torch.cat([cut(double(h), skip.shape[2:]), skip], dim=1)
+            else:
+                h = (cut(double(self.back[i](h)), skip.shape[2:]) + skip) * math.sqrt(0.5)
+            h = stage(h, told)
         return h
 
     def _ddpm(self, h: Tensor, told: Told) -> Tensor:

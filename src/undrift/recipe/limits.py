@@ -32,10 +32,10 @@ def check_parts(parts: Mapping[str, Any]) -> None:
             raise ValueError(f"{key}={short(value)}: of absurd size; the most is {most:,}")
     network = parts.get("network") or {}
     levels = len(network.get("widths") or ()) or 1
-    key, deep = (
-        ("network.blocks", levels * (network.get("blocks") or 1)) if levels > 1 else ("network.depth", network.get("depth", 0))
-    )
-    if max(deep, levels * (network.get("blocks") or 1)) > DEEPEST:
+    blocks = network.get("blocks") or 1
+    blocks = sum(blocks) if isinstance(blocks, (list, tuple)) else levels * blocks
+    key, deep = ("network.blocks", blocks) if levels > 1 else ("network.depth", network.get("depth", 0))
+    if max(deep, blocks) > DEEPEST:
         raise ValueError(f"{key}: a network of absurd size; the most is {DEEPEST:,} blocks, over all its levels")
 
 

@@ -99,7 +99,9 @@ class Recipe(Options):
     label_dropout: float = _key("share of examples whose class is left out, so that guidance is possible", 0.1, ge=0, lt=1)
     seed: int = _key("of the weights, the order of the examples, and the noise", 0, ge=0, lt=2**32)
     device: str = _key("auto is the GPU where there is one; or cpu, cuda, cuda:1, mps", "auto")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto is bfloat16 on a GPU that has it", "auto")
+    precision: Literal["auto", "fast", "float32", "bfloat16", "float16"] = _key(
+        "auto is bfloat16 on a GPU that has it; fast also on a CPU", "auto"
+    )
     threads: int | None = _key("of the CPU; left out, as many as torch takes, or as the run began with", None, ge=1, le=1024)
     log_every: int = _key("steps between two lines of the log", 50, ge=1, le=10**12)
     checkpoint_every: int = _key("steps between two states on the disk", 1000, ge=1, le=10**12)

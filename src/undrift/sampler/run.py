@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from undrift.noise import Noise
 from undrift.process import Process
 from undrift.sampler.base import PURE_NOISE, Sampler, State
 from undrift.sampler.multistep import DPM2M
-from undrift.storage import write_array
+from undrift.storage import affordable, write_array
 from undrift.synonyms import own_words
 from undrift.watching import portions, tell
 
@@ -90,6 +91,8 @@ def sample(
         shape = (whole(n_or_shape, "n", 1), *denoiser.shape)
     if out is not None:
         instance(out, "out", (str, Path), "name a .npy file")
+    else:
+        affordable(f"n = {shape[0]}", shape[0], math.prod(shape[1:]))
     parts = batches(
         denoiser, shape, DPM2M() if sampler is None else sampler, steps, seed, cond, callback,
         grid=grid, batch_size=batch_size, first=first, like=like, start=start, strength=strength,

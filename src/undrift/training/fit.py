@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from undrift.argument import function, instance, path as place_of, real, said, tensor as plain_tensor
+from undrift.argument import function, instance, path as place_of, real, said, tensor as plain_tensor, unmasked
 from undrift.condition import for_samples
 from undrift.data import Dataset, Spec
 from undrift.data.labels import check_class
@@ -446,6 +446,7 @@ def dataset_of(data: Any, labels: Any, classes: Sequence[str] | None, name: str)
         TypeError: something that holds no examples.
         DataError: values that cannot be trained on.
     """
+    unmasked(data, name)
     if isinstance(data, torch.utils.data.DataLoader):
         data = _loaded(data)
     if isinstance(data, Dataset):

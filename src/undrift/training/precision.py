@@ -23,7 +23,7 @@ class Precision:
     """The precision of a trainer's steps.
 
     Args:
-        wanted: The recipe's: "auto", "float32", "bfloat16" or "float16"; "auto" is bfloat16 on a GPU that has it.
+        wanted: The recipe's, see `undrift.device.in_precision`.
         device: Where it trains.
 
     Attributes:

@@ -35,7 +35,6 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Print the parts and what to do; write the picture and the numbers."""
     import json
 
-    from undrift.cli.drawing import affordable
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
     from undrift.diagnosis import diagnose, report
@@ -43,7 +42,7 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     from undrift.diagnosis.run import other_weights, smaller_runs
     from undrift.plot import picture
     from undrift.progress import SHORT, Bar
-    from undrift.storage import write_text
+    from undrift.storage import affordable, write_text
 
     model = model_of(arguments)
     out, numbers = picture_and_numbers(arguments, arguments.run / "diagnose.png")

@@ -71,11 +71,12 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 
 def _report(models: dict[Path, Model], arguments: argparse.Namespace) -> None:
     """Judge all runs, then write both files and print the summary."""
-    from undrift.cli.drawing import affordable, bar, guidance_options, said, sampling_options
+    from undrift.cli.drawing import bar, guidance_options, said, sampling_options
     from undrift.cli.outputs import check_outputs, usual_place
     from undrift.evaluation.judgement import judge, reference_of
     from undrift.evaluation.page import write_report
     from undrift.evaluation.report import lines
+    from undrift.storage import affordable
 
     folders = list(models)
     name = "report" if len(folders) == 1 else "comparison"

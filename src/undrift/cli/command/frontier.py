@@ -51,14 +51,13 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Print a table and the recommendation; write the picture and the rows."""
     import json
 
-    from undrift.cli.drawing import affordable
     from undrift.cli.inputs import model_of
     from undrift.cli.outputs import picture_and_numbers
     from undrift.model_file import save_sampling
     from undrift.plot import picture
     from undrift.progress import SHORT, Bar
     from undrift.run.lock import hold
-    from undrift.storage import write_text
+    from undrift.storage import affordable, write_text
     from undrift.tuning import report
     from undrift.tuning.frontier import frontier, sampling_of
 

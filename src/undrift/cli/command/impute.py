@@ -51,12 +51,12 @@ def grammar(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, started: float) -> None:
     """Fill in, write, and say how."""
-    from undrift.cli.drawing import affordable, bar
+    from undrift.cli.drawing import bar
     from undrift.cli.inputs import class_per_sample, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.plot import picture
     from undrift.recipe.tables import IMPUTATIONS
-    from undrift.storage import Place
+    from undrift.storage import Place, affordable
 
     model = model_of(arguments)
     shown = len(model.spec.shape) == 3

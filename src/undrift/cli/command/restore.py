@@ -59,13 +59,13 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     """Sample, write, and say how well the samples explain the measurement."""
     import time
 
-    from undrift.cli.drawing import affordable, bar
+    from undrift.cli.drawing import bar
     from undrift.cli.inputs import class_per_sample, examples, model_of
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.evaluation.restore import Restored, read_measured, sheet, simulated
     from undrift.plot import picture
     from undrift.recipe.operators import named_method, named_operator
-    from undrift.storage import Place
+    from undrift.storage import Place, affordable
 
     model = model_of(arguments)
     drawn = len(model.spec.shape) == 3

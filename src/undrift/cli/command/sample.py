@@ -59,14 +59,14 @@ def run(arguments: argparse.Namespace, started: float) -> None:
     import numpy as np
     import torch
 
-    from undrift.cli.drawing import affordable, bar, edits, guidance_options, said, sampling_options
+    from undrift.cli.drawing import bar, edits, guidance_options, said, sampling_options
     from undrift.cli.inputs import class_per_sample, classes_named, model_of, prompt_per_sample
     from undrift.cli.outputs import check_drawable, check_outputs, usual_place, write_arrays
     from undrift.data.files import read_examples
     from undrift.model import Model
     from undrift.plot import picture
     from undrift.plot.film import film
-    from undrift.storage import Place
+    from undrift.storage import Place, affordable
 
     if (arguments.run / "cascade.json").is_file():
         _cascade(arguments)
@@ -135,10 +135,10 @@ def run(arguments: argparse.Namespace, started: float) -> None:
 def _cascade(arguments: argparse.Namespace) -> None:
     """The same of a cascade: how many, which classes, and where to."""
     from undrift.cascade import load_cascade
-    from undrift.cli.drawing import affordable
     from undrift.cli.inputs import class_per_sample
     from undrift.cli.outputs import check_outputs, usual_place, write_arrays
     from undrift.plot import picture
+    from undrift.storage import affordable
 
     if arguments.given - {"run", "n", "label", "seed", "out", "npz", "device", "precision"}:
         raise UndriftError(
