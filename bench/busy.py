@@ -23,7 +23,7 @@ SETTINGS = {
     "default": {},
     "as torch": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own value where nothing is said
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin briefly": {"GOMP_SPINCOUNT": "1000"},
+    "spin longer": {"GOMP_SPINCOUNT": "20000"},
     "one thread": {"OMP_NUM_THREADS": "1"},
 }
 BARE = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}

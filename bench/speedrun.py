@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
-from undrift.threads import wait_passively
+from undrift.threads import spin_briefly
 
-wait_passively()  # before torch is loaded, as in the command line
+spin_briefly()  # before torch is loaded, as in the command line
 
 import torch  # noqa: E402
 

@@ -123,6 +123,23 @@ def test_a_training_step_makes_the_device_wait_once(tmp_path, monkeypatch):
     assert [len(what) for what in found[1:]] == [1, 1, 1] and "tolist" in found[-1][0], found[-1]  # loss and norm, together
 
 
+@pytest.mark.parametrize(("device", "steps"), [("fake", [0, 1, 2, 3]), ("cpu", [0, 1, 2])])
+def test_the_next_batch_is_on_its_way_before_the_loss_is_read(device, steps, tmp_path, monkeypatch):
+    batch, step, fetched, order = Trainer.batch, Trainer.step, [], []
+    monkeypatch.setattr(Trainer, "batch", lambda self, k, *rest: fetched.append(k) or batch(self, k, *rest))
+
+    def stepped(self, k, *rest):
+        values = step(self, k, *rest)
+        order.append(list(fetched))
+        return values
+
+    monkeypatch.setattr(Trainer, "step", stepped)
+    monkeypatch.setattr("undrift.training.setup.check_batch", lambda trainer: None)
+    words = [*SMALL, "steps=3", "monitor_every=0", "--out", str(tmp_path / "run"), "--device", device]
+    assert main(["train", "digits", *words]) == 0
+    assert fetched == steps and order[0] == steps[:2][: 1 + (device == "fake")]
+
+
 def test_the_fake_device_fails_and_counts_as_a_gpu_does():
     x, y = torch.randn(3, 4).to(FAKE), torch.randn(3, 4)
     with pytest.raises(RuntimeError, match="two, fake:0 and cpu"):

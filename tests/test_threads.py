@@ -1,4 +1,4 @@
-"""Threads of the CPU: the command line lets them wait passively, and how many there are belongs to a run."""
+"""Threads of the CPU: the command line lets them spin only briefly, and how many there are belongs to a run."""
 
 import json
 import os
@@ -19,13 +19,15 @@ PLAIN = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_
 def policy_seen_by_torch(**given):
     """What OpenMP says that it goes by, when a command has loaded torch."""
     words = [sys.executable, "-c", "from undrift.cli import main; main(['train', 'toy', 'steps=0.5'])"]
-    done = subprocess.run(words, capture_output=True, text=True, env={**PLAIN, **given, "OMP_DISPLAY_ENV": "TRUE"})
-    return [line.strip().removeprefix("[host] ") for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    done = subprocess.run(words, capture_output=True, text=True, env={**PLAIN, **given, "OMP_DISPLAY_ENV": "VERBOSE"})
+    lines = [line.strip().removeprefix("[host] ") for line in done.stderr.splitlines()]
+    return [line for line in lines if line.startswith(("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))]
 
 
-def test_the_command_line_waits_passively_unless_the_user_says_otherwise():
-    assert policy_seen_by_torch() == ["OMP_WAIT_POLICY = 'PASSIVE'"]
-    assert policy_seen_by_torch(OMP_WAIT_POLICY="ACTIVE") == ["OMP_WAIT_POLICY = 'ACTIVE'"]
+def test_the_command_line_spins_briefly_unless_the_user_says_otherwise():
+    assert "GOMP_SPINCOUNT = '4000'" in policy_seen_by_torch()
+    assert "OMP_WAIT_POLICY = 'ACTIVE'" in policy_seen_by_torch(OMP_WAIT_POLICY="ACTIVE")
+    assert "GOMP_SPINCOUNT = '4000'" not in policy_seen_by_torch(OMP_WAIT_POLICY="PASSIVE")
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
@@ -33,7 +35,7 @@ def test_whoever_has_chosen_how_to_wait_is_left_alone(name, monkeypatch):
     for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, "200")
-    assert not threads.wait_passively()
+    assert not threads.spin_briefly()
     assert {k: v for k, v in os.environ.items() if k.endswith(("_POLICY", "SPINCOUNT", "BLOCKTIME"))} == {name: "200"}
 
 
@@ -50,7 +52,7 @@ def test_advice_only_where_torch_would_spin_others_away(two, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(threads, "_others", lambda: 1)
-    assert "set OMP_WAIT_POLICY=passive before Python is started" in threads.advice()
+    assert "set GOMP_SPINCOUNT=4000 before Python is started" in threads.advice()
     monkeypatch.setattr(threads, "_others", lambda: 0)
     assert threads.advice() == ""
     monkeypatch.setattr(threads, "_others", lambda: 1)
@@ -59,6 +61,17 @@ def test_advice_only_where_torch_would_spin_others_away(two, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     assert threads.advice() == ""
+
+
+def test_a_run_begins_with_the_cores_that_nobody_else_wants(two, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for others, count in ((0, 2), (1, 1), (5, 1)):
+        monkeypatch.setattr(threads, "_others", lambda others=others: others)
+        assert threads.as_begun(None, None) == count
+        assert threads.as_begun(2, None) == 2 and threads.as_begun(None, 2) == 2  # as asked, and as it began
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads.as_begun(None, None) == 2
 
 
 def test_others_are_those_that_want_a_core_now():

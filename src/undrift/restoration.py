@@ -57,7 +57,6 @@ def restored(
     """`Model.restore`, which see for the arguments; `asked` and `walk` are its guidance and sampling."""
     as_sampler(SAMPLER if walk.sampler is None else walk.sampler)
     draws, particles = whole(draws, "draws"), whole(particles, "particles")
-    affordable(f"draws = {draws}, particles = {particles}", draws * max(1, particles) * len(y), model.spec.size)
     if model.measures is not None:
         if operator not in (None, model.measures.operator) or noise_std is not None or method != "mmps" or particles:
             raise UndriftError(
@@ -98,6 +97,7 @@ def restored(
             f"{int(bad.sum()):,} of {rest.numel():,} values of `y` are too large for these data, such as {seen.y[bad][0]:g}; "
             "give it in data units"
         )
+    affordable(f"draws = {draws}, particles = {particles}", draws * max(1, particles) * len(rest), model.spec.size)
     denoiser, labels = guided(model, len(rest), asked)
     if particles:
         found = smc(

@@ -1,9 +1,10 @@
 """Threads of the CPU: how many compute, and how they wait for each other.
 
-Between two operations torch's threads wait for the next one by spinning. On a machine that has something else to do they spin away
-the time that the others need: with one busy neighbour on two cores a training takes five times as long. Waiting passively costs
-nothing on a quiet machine and changes no number (bench/busy.py). How many threads there are does change numbers, since sums are then
-split otherwise: so their number belongs to a run.
+Between two operations torch's threads wait for the next one by spinning, for some milliseconds. On a machine that has something else to
+do they spin away the time that the others need: with one busy neighbour on two cores a training takes twice as long or more. Waiting
+asleep leaves the others their time, but where operations are short, waking up costs a fifth of the training. So threads spin briefly and
+then sleep, which changes no number; and a new run takes no more threads than there are cores that nobody else wants (bench/busy.py has
+the figures). How many there are does change numbers, since sums are then split otherwise: so their number belongs to a run.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ from contextlib import contextmanager
 
 COUNT = "OMP_NUM_THREADS"
 POLICY = "OMP_WAIT_POLICY"
-_WAITING = (POLICY, "GOMP_SPINCOUNT", "KMP_BLOCKTIME")  # whoever sets one of these has chosen
+BRIEFLY = {"GOMP_SPINCOUNT": "4000", "KMP_BLOCKTIME": "0"}  # GNU's and LLVM's OpenMP; the latter counts in milliseconds
+_WAITING = (POLICY, *BRIEFLY)  # whoever sets one of these has chosen
 
 
-def wait_passively() -> bool:
-    """Let torch's threads wait without spinning, where nobody has chosen otherwise; returns whether it does.
+def spin_briefly() -> bool:
+    """Let torch's threads spin only briefly while they wait, where nobody has chosen otherwise; returns whether it does.
 
     It is read once, when torch is loaded: call it before. Programs that are started from here inherit it.
     """
     if any(name in os.environ for name in _WAITING):
         return False
-    os.environ[POLICY] = "PASSIVE"
+    os.environ.update(BRIEFLY)
     return True
 
 
 def advice() -> str:
-    """What to say to whoever loaded torch without `wait_passively`, and has more threads at work here than cores; else ""."""
+    """What to say to whoever loaded torch without `spin_briefly`, and has more threads at work here than cores; else ""."""
     import torch
 
     count = torch.get_num_threads()
@@ -39,7 +41,7 @@ def advice() -> str:
     if _others() + count <= (os.cpu_count() or 1):
         return ""
     return (
-        f"torch's {count} threads wait by spinning, and other programs are at work here: set {POLICY}=passive before Python is started, "
+        f"torch's {count} threads wait by spinning, and other programs are at work here: set GOMP_SPINCOUNT=4000 before Python is started, "
         "or the training may take several times as long"
     )
 
@@ -58,12 +60,18 @@ def _others() -> int:
 
 
 def as_begun(asked: int | None, before: int | None) -> int:
-    """How many threads a run computes with: as asked, or as OMP_NUM_THREADS says, or as it began with, or as many as torch takes."""
+    """How many threads a run computes with: as asked, or as OMP_NUM_THREADS says, or as it began with.
+
+    A run that begins takes as many as torch does, but no more than there are cores that nobody else wants.
+    """
     import torch
 
     if asked is not None:
         return asked
-    return torch.get_num_threads() if before is None or COUNT in os.environ else before
+    most = torch.get_num_threads()
+    if COUNT in os.environ:
+        return most
+    return max(1, min(most, (os.cpu_count() or 1) - _others())) if before is None else before
 
 
 @contextmanager

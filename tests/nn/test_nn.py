@@ -294,6 +294,7 @@ def test_a_way_up_that_adds_its_skips(shape: tuple[int, ...], blocks: int | tupl
     torch.manual_seed(0)
     net = UNet(shape[0], (8, 16, 12)[:levels], blocks, (1,), patch=2, classes=3, rank=len(shape) - 1, merge="add")
     count = (blocks,) * levels if isinstance(blocks, int) else blocks
+    assert [len(stage) for stage in UNet(1, (8, 8, 8), (1, 2)).down] == [1, 2, 2]
     assert tuple(map(len, net.down)) == count and tuple(map(len, net.up)) == count[:-1]
     assert all(stage[0].conv1.in_channels == stage[0].conv1.out_channels for stage in net.up)
     torch.nn.init.normal_(net.head.weight)

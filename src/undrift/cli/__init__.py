@@ -21,7 +21,7 @@ from undrift.cli.parser import parse
 from undrift.distributed.launcher import place
 from undrift.error import BadFiles, UndriftError, printable
 from undrift.streams import Guarded, open_standard
-from undrift.threads import wait_passively
+from undrift.threads import spin_briefly
 
 
 def run() -> NoReturn:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 arguments = parse(argv)
                 keep_freed_memory()
-                wait_passively()
+                spin_briefly()
                 command = commands()[arguments.command]
                 if place().size == 1:
                     command.run(arguments, started)

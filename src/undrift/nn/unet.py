@@ -77,7 +77,8 @@ class UNet(nn.Module):
     Args:
         channels_in: Channels of the picture, at least 1 (the output has as many). widths: Features at each
         level, finest first; each level has half the resolution of the one before. blocks: Residual blocks at
-        each level, on the way down and again on the way up; one number for all levels or one for each. attention: Levels (0 is the finest) whose blocks
+        each level, on the way down and again on the way up; one number for all levels, or one for each, the
+        last also for all that are coarser. attention: Levels (0 is the finest) whose blocks
         end in self-attention. patch: Side of the square of pixels that is folded into channels before the
         finest level; 1 folds nothing. classes: Number of classes; 0 for an unconditional network. dropout:
         Probability in [0, 1) with which a feature is dropped inside each block, in training only. embedding:
@@ -133,10 +134,11 @@ class UNet(nn.Module):
                 f"`channels_in` is {said(channels_in)}: give the number of channels alone, such as 1 for data (1, 28, 28)."
             )
         counts = tuple(blocks) if isinstance(blocks, (tuple, list)) else (blocks,) * len(widths)
-        if len(counts) != len(widths):
+        if not counts or len(counts) > max(1, len(widths)):
             raise ValueError(
                 f"`blocks` has {len(counts)} numbers for {len(widths)} levels; give one for each of `widths`, or one for all."
             )
+        counts += counts[-1:] * (len(widths) - len(counts))
         for name, value in {"channels_in": channels_in, "blocks": min(counts, default=1), "patch": patch, "group": group}.items():
             if value < 1:
                 raise ValueError(f"`{name}` must be at least 1, but is {value}; give a positive whole number.")

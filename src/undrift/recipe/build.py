@@ -70,8 +70,8 @@ def default_network(shape: tuple[int, ...], device: str = "cpu") -> dict[str, An
 
     On a GPU a side of 20 or more is halved at once (`patch`), and colour has twice the features of grey. On a CPU, where an hour
     decides what is learnt, pictures get a network that is some ten times quicker: squares of 4 x 4 pixels are folded into channels
-    from a side of 40 on, and few features (`bench/default_network.md` has the trials). From then on each level halves the sides
-    again, down to 8 or so, and the coarsest has attention.
+    from a side of 40 on, few features on the finest level, and the blocks where the pixels are few (`bench/speedrun.md` has the trials).
+    From then on each level halves the sides again, down to 8 or so, and the coarsest has attention.
     """
     if len(shape) not in (2, 3, 4) or min(shape[1:]) < 8:
         return {"kind": "mlp", "width": 256, "depth": 4}
@@ -80,7 +80,8 @@ def default_network(shape: tuple[int, ...], device: str = "cpu") -> dict[str, An
     patch = 4 if quick and side >= 40 else 2 if side >= 20 else 1
     levels = max(2, min(5, round(math.log2(side / patch / 8)) + 1))
     if quick:
-        return {"kind": "unet", "widths": [48] + [96] * (levels - 1), "blocks": 1, "patch": patch, "attention": [levels - 1]}
+        few = {"widths": [48] + [128] * (levels - 1), "blocks": [1] * (levels - 1) + [2], "merge": "add"}
+        return {"kind": "unet", **few, "patch": patch, "attention": [levels - 1]}
     colour = pictures and shape[0] >= 3
     widths = [min(32 * 2**i, 128) * (1 + colour) for i in range(levels)]
     return {"kind": "unet", "widths": widths, "patch": patch} | ({"attention": [levels - 1]} if colour else {})

@@ -43,8 +43,8 @@ def check_batch(trainer: Trainer) -> None:
     Raises:
         RecipeError: it does not fit, with what would.
     """
-    if trainer.in_parts or trainer.settings.compile:
-        return
+    if trainer.in_parts or trainer.settings.compile or trainer.device.type not in ("cpu", "cuda"):
+        return  # a part of a network says nothing of the whole; compiling for one example takes a minute; others do not tell what is free
     settings, processes = trainer.settings, trainer.processes.size
     here = math.ceil(settings.batch_size / (processes * settings.accumulate))  # examples at a time, in each process
     together = processes if trainer.device.type == "cpu" else 1  # that share this memory

@@ -158,6 +158,7 @@ class Trainer:
         self.optimizer = (
             usual_optimizer(settings, self.denoiser) if optimizer is None else own_optimizer(optimizer, self.denoiser)
         )
+        self._fetched = dict[tuple[int, int, int | None], tuple[Tensor, Any]]()
         self._addresses = dict[tuple[int, int | None], Noise]()
         self._numbers = own_numbers(self.optimizer)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -273,6 +274,7 @@ class Trainer:
         self.processes.sum([loss, *gradients])
         self.precision.settle(self.optimizer)
         norm = together(torch.nn.utils.clip_grad_norm_(self.trained, self.settings.clip))
+        self.fetch(step + 1)  # while the device is still at this one
         values = torch.stack([loss.detach().float(), norm.float()]).tolist()
         finite = all(map(math.isfinite, values))
         if finite:
@@ -284,13 +286,25 @@ class Trainer:
 
     def losses(self, step: int, part: slice = slice(None)) -> Tensor:
         """The loss of each example of the batch of a step, or of a part of it, `(B,)`: a function of the weights and the step."""
-        settings, size = self.settings, self.settings.batch_size
-        rows = self.order.rows(step, size)[part]
-        noise = self.addresses(part).fold("train", settings.seed, step)
-        x0, cond = self.examples(self.data, rows, noise, noise.fold("augment"))
-        cond = drop(cond, settings.label_dropout, noise.fold("label"))
+        noise = self.addresses(part).fold("train", self.settings.seed, step)
+        key = step, part.start or 0, part.stop
+        x0, cond = self._fetched.pop(key) if key in self._fetched else self.batch(step, part, noise)
+        cond = drop(cond, self.settings.label_dropout, noise.fold("label"))
         with self.precision.autocast(), self.random_address(step, part.start or 0):
             return self.objective(self.denoiser, x0, noise, cond)
+
+    def batch(self, step: int, part: slice, noise: Noise) -> tuple[Tensor, Any]:
+        """The examples of a part of the batch of a step, on the device."""
+        rows = self.order.rows(step, self.settings.batch_size)[part]
+        return self.examples(self.data, rows, noise, noise.fold("augment"))
+
+    def fetch(self, step: int) -> None:
+        """Have the batch of the next step on its way to a GPU before the loss of this one is read, for which the CPU waits."""
+        self._fetched.clear()
+        if self.device.type != "cpu":
+            for part in self.processes.share(self.settings.batch_size, self.settings.accumulate):
+                noise = self.addresses(part).fold("train", self.settings.seed, step)
+                self._fetched[step, part.start or 0, part.stop] = self.batch(step, part, noise)
 
     def addresses(self, part: slice) -> Noise:
         """Those of the examples of a part of a batch, by their places; kept, so that a GPU is told them once."""
