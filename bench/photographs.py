@@ -71,12 +71,12 @@ def main():
                 near = min(told, key=lambda seen: abs(seen[1] - share), default=None)
                 cells.append("-" if near is None else f"{near[2]} and {whole - near[0]:.0f} (at {near[1]} %)")
             records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-            state = subprocess.run([sys.executable, "-m", "undrift", "status", out], capture_output=True, text=True).stdout
+            verdict = next((line for _, line in reversed(lines) if line.startswith("verdict")), "")
             first = f"{pictures[0]:.1f}" if pictures else "none"
             count = sum(1 for _ in folder.rglob("*.jp*g"))
             print(
                 f"| {folder.name}, {count:,} | {lines[0][0]:.1f} | {first} | {len(pictures)} | {'; '.join(cells)} | "
-                f"{max(r.get('step', 0) for r in records):,} | {next(iter(state.splitlines()), '')} |",
+                f"{max(r.get('step', 0) for r in records):,} | {verdict} |",
                 flush=True,
             )
             for at, line in lines[:6]:

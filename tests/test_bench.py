@@ -6,6 +6,9 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 
 
@@ -55,6 +58,18 @@ def test_the_table_of_a_busy_machine(capsys, monkeypatch):
         line for line in ran("busy.py", *words, capsys=capsys, monkeypatch=monkeypatch).splitlines() if line.startswith("| 0")
     ]
     assert len(rows) == 2 and all(re.fullmatch(r"\| 0 \| \w+, examples/s \| \d+ \| 1.00 \|", row) for row in rows), rows
+
+
+def test_the_table_of_what_somebody_sees(tmp_path, capsys, monkeypatch):
+    for i in range(20):
+        picture = np.random.default_rng(i).integers(0, 256, (20, 16, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{i}.jpg")
+    few = ["data.size=8", "network.kind=unet", "network.widths=[8,8]", "network.blocks=1", "batch_size=4"]
+    monkeypatch.setenv("UNDRIFT_CACHE", str(tmp_path / "cache"))
+    words = [str(tmp_path), "--minutes", "0.05", "--keys", *few]
+    out = ran("photographs.py", *words, capsys=capsys, monkeypatch=monkeypatch)
+    row = next(line for line in out.splitlines() if line.startswith(f"| {tmp_path.name}, 20 |"))
+    assert re.search(r"\| [\d,]+ \| verdict: too early to say \|$", row) and "training: " in out, out
 
 
 def test_the_table_of_quality_by_the_minute(tmp_path, capsys, monkeypatch):

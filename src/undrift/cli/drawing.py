@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from undrift import progress
 from undrift.distributed.launcher import place
 from undrift.error import UndriftError
 from undrift.guidance import clip, dynamic_threshold, guidance_scale
 from undrift.model import Model
-from undrift.progress import SHORT, Bar
 from undrift.recipe.tables import SAMPLERS
 from undrift.run.guide import named_guide, step_named
 from undrift.watching import watching
@@ -68,9 +68,9 @@ def where_said(model: Model) -> str:
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Bar]:
+def bar(what: str) -> Iterator[progress.Bar]:
     """For the time of a `with`: a bar of what is drawn or computed, in the first of several processes."""
-    with Bar(what, patience=SHORT, shown=place().rank == 0) as shown, watching(shown.show):
+    with progress.Bar(what, patience=progress.SHORT, shown=place().rank == 0) as shown, watching(shown.show):
         yield shown
 
 

@@ -134,7 +134,7 @@ class UNet(nn.Module):
                 f"`channels_in` is {said(channels_in)}: give the number of channels alone, such as 1 for data (1, 28, 28)."
             )
         counts = tuple(blocks) if isinstance(blocks, (tuple, list)) else (blocks,) * len(widths)
-        if not counts or len(counts) > max(1, len(widths)):
+        if widths and not 0 < len(counts) <= len(widths):
             raise ValueError(
                 f"`blocks` has {len(counts)} numbers for {len(widths)} levels; give one for each of `widths`, or one for all."
             )

@@ -43,13 +43,12 @@ def check_batch(trainer: Trainer) -> None:
     Raises:
         RecipeError: it does not fit, with what would.
     """
-    if trainer.in_parts or trainer.settings.compile or trainer.device.type not in ("cpu", "cuda"):
-        return  # a part of a network says nothing of the whole; compiling for one example takes a minute; others do not tell what is free
+    if not trainer.processes.first or trainer.in_parts or trainer.settings.compile or trainer.device.type not in ("cpu", "cuda"):
+        return  # one asks for all; a part of a network says nothing of the whole; compiling takes a minute; others tell nothing
     settings, processes = trainer.settings, trainer.processes.size
     here = math.ceil(settings.batch_size / (processes * settings.accumulate))  # examples at a time, in each process
     together = processes if trainer.device.type == "cpu" else 1  # that share this memory
-    each = SPARE * kept_bytes(trainer) * together
-    free = trainer.processes.broadcast(float(free_bytes(trainer.device)))  # all must come to the same answer
+    each, free = SPARE * kept_bytes(trainer) * together, free_bytes(trainer.device)
     if each * here <= free:
         return
     fitting = int(free // each)
