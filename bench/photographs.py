@@ -1,6 +1,6 @@
 """What somebody sees who trains on their own photographs: seconds to the first line and the first picture, and is the time left true?
 
-    python bench/photographs.py FOLDER [FOLDER ...] [--minutes 10] [key=value ...]
+    python bench/photographs.py FOLDER [FOLDER ...] [--minutes 10] [--keys key=value ...]
 
 Runs `undrift train images` as a command of its own without a terminal, where it writes a line every fifteen seconds, and watches its
 lines and its folder. The time left that it tells at 10, 50 and 90 % is held against what it then took.

@@ -254,6 +254,7 @@ LEVEL = torch.zeros(2)
         (lambda: UNet(1, classes=-1), "`classes` must be 0"),
         (lambda: UNet(1, blocks=(1, 2, 3)), "`blocks` has 3 numbers for 2 levels"),
         (lambda: UNet(1, blocks=(1, 0)), "`blocks` must be at least 1, but is 0"),
+        (lambda: UNet(1, layout="ddpm", merge="add"), "`layout` 'ddpm' concatenates its skips"),
         (lambda: UNet(1, merge="sum"), "`merge` 'sum' is not one of concatenate, add"),
         (lambda: UNet(1, embedding=0), "`width` of the conditioning must be at least 1, but is 0"),
         (lambda: Sinusoids(5), "`width` of the sinusoids must be even and at least 4, but is 5"),

@@ -162,6 +162,8 @@ class UNet(nn.Module):
             if given not in known:
                 raise ValueError(f"`{name}` {given!r} is not one of {', '.join(known)}.")
         ddpm = layout == "ddpm"
+        if ddpm and merge == "add":
+            raise ValueError("`layout` 'ddpm' concatenates its skips; give `merge` 'concatenate' with it.")
         if sequence and not attention and not ddpm:
             raise ValueError("a sequence is read by the levels of `attention`, but there are none; use the coarsest, (1,).")
         if rank not in CONVOLUTION:

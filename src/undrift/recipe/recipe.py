@@ -102,7 +102,9 @@ class Recipe(Options):
     precision: Literal["auto", "fast", "float32", "bfloat16", "float16"] = _key(
         "auto is bfloat16 on a GPU that has it; fast also on a CPU", "auto"
     )
-    threads: int | None = _key("of the CPU; left out, as many as torch takes, or as the run began with", None, ge=1, le=1024)
+    threads: int | None = _key(
+        "of the CPU; left out, as many as there are cores that nobody else wants, or as the run began with", None, ge=1, le=1024
+    )
     log_every: int = _key("steps between two lines of the log", 50, ge=1, le=10**12)
     checkpoint_every: int = _key("steps between two states on the disk", 1000, ge=1, le=10**12)
     keep: int = _key("states on the disk, besides the best by held-out loss", 2, ge=1, le=10**6)

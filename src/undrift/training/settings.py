@@ -62,7 +62,7 @@ class Settings:
         seed: Of the order of the examples and of the noise.
         device: "auto" is the GPU where there is one.
         precision: "auto" is bfloat16 on a GPU that has it, "fast" also on a CPU; else "float32", "bfloat16" or "float16".
-        threads: Of the CPU; None: as many as torch takes, or as the run began with.
+        threads: Of the CPU; None: as many as there are cores that nobody else wants, or as the run began with.
         log_every: Steps between two lines of the log.
         checkpoint_every: Steps between two states on the disk.
         keep: States on the disk, besides the best by held-out loss.
