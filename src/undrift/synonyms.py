@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
 
-from undrift.error import nearest
+from undrift.error import UndriftError, nearest
 
-__all__ = ["SYNONYMS", "hint", "meant", "own_words"]
+__all__ = ["SYNONYMS", "at_command_line", "hint", "in_python", "meant", "own_words"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,3 +93,38 @@ def own_words(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given, **named)
 
     return call
+
+
+at_command_line: ContextVar[bool] = ContextVar("at_command_line", default=False)
+_SWITCHES = {"fresh": "fresh=True", "skip-bad": "data={'skip_bad': True}", "class": "cond"}
+
+
+def in_python(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose messages name its arguments, `data_dir`, where the command line, which shares them, names its options, `--data-dir`."""
+
+    @wraps(function)
+    def call(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*given, **named)
+        except UndriftError as error:
+            if not at_command_line.get() and error.args and isinstance(error.args[0], str):
+                error.args = (python_words(error.args[0]), *error.args[1:])
+            raise
+
+    return call
+
+
+def python_words(text: str) -> str:
+    """A message with arguments in place of options.
+
+    Example:
+        >>> python_words("runs/a holds another run; choose another --out, or --fresh to put it aside")
+        'runs/a holds another run; choose another out, or fresh=True to put it aside'
+    """
+    commands = re.split(r"(`[^`]*`)", text)  # what stands in backticks is a command as it is typed
+    return "".join(part if part.startswith("`") else re.sub(r"(?<![\w-])--([a-z][a-z-]*)", _argument, part) for part in commands)
+
+
+def _argument(found: re.Match[str]) -> str:
+    name = found.group(1)
+    return _SWITCHES.get(name, name.replace("-", "_"))

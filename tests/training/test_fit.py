@@ -446,6 +446,32 @@ def test_a_process_that_the_file_knows_is_not_replaced(tmp_path):
         ud.load(tmp_path, net=Net)
 
 
+class Counts(Net):
+    """Keeps a mean of what it saw, and adds it."""
+
+    def __init__(self, persistent):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(2), persistent=persistent)
+        self.register_buffer("fixed", torch.ones(2), persistent=False)
+
+    def forward(self, x, level, cond=None):
+        if self.training:
+            self.seen.lerp_(x.detach().mean(0), 0.1)
+        return super().forward(x, level, cond) + self.seen * self.fixed
+
+
+def test_a_network_that_draws_or_counts_only_in_training_goes_on_to_the_same_bits(tmp_path):
+    """The check itself leaves no trace in what is counted."""
+    net = Counts(True)
+    ud.fit(net, points(), steps=6, folder=tmp_path / "whole", **QUICK)
+    first = Counts(True)
+    ud.fit(first, points(), steps=3, folder=tmp_path / "parts", **QUICK)
+    again = ud.fit(Counts(True), points(), steps=6, folder=tmp_path / "parts", **QUICK)
+    whole = ud.load(tmp_path / "whole", net=Counts(True))
+    assert torch.equal(again.denoiser.net.seen, whole.denoiser.net.seen)
+    assert again.denoiser.net.seen.abs().max() > 0
+
+
 MORE = {
     "a closure": (lambda: ud.fit(made(), points(), steps=2, optimizer=torch.optim.LBFGS), ValueError, "step needs no closure"),
     "strange parameters": (
@@ -455,6 +481,13 @@ MORE = {
     "old weight_norm": (
         lambda: ud.fit(Returns(nn.utils.weight_norm(nn.Linear(2, 2))), points(), steps=2), ValueError, "cannot be copied",
     ),
+    "draws in evaluation": (
+        lambda: ud.fit(Returns(lambda y: y + torch.randn_like(y)), points(), steps=2), ValueError, "something else each time",
+    ),
+    "dropout in evaluation": (
+        lambda: ud.fit(Returns(lambda y: nn.functional.dropout(y, 0.5)), points(), steps=2), ValueError, "self.training",
+    ),
+    "a buffer that no file keeps": (lambda: ud.fit(Counts(False), points(), steps=2), ValueError, "changes its buffer seen"),
     "detached": (lambda: ud.fit(Returns(lambda y: y.detach()), points(), steps=2), ValueError, "does not depend on its parameters"),
     "no message": (lambda: ud.fit(Returns(lambda y: [][0 if y is None else 1]), points(), steps=2), ValueError, "cannot be asked"),
     "an empty message": (lambda: ud.fit(Returns(lambda y: exec("raise RuntimeError('')")), points(), steps=2), ValueError, "RuntimeError"),

@@ -21,6 +21,7 @@ from undrift.cli.parser import parse
 from undrift.distributed.launcher import place
 from undrift.error import BadFiles, UndriftError, printable
 from undrift.streams import Guarded, open_standard
+from undrift.synonyms import at_command_line
 from undrift.threads import spin_briefly
 
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.perf_counter()
     open_standard()
     out = Guarded(sys.stdout)
+    words = at_command_line.set(True)
     try:
         with redirect_stdout(out):
             try:
@@ -84,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "memory" in str(error):
             return _fail("out of memory; ask for less at a time")
         raise
+    finally:
+        at_command_line.reset(words)
     return 0
 
 

@@ -42,6 +42,7 @@ from undrift.recipe.recipe import SamplingOptions
 from undrift.recipe.tables import SAMPLERS
 from undrift.run import Run
 from undrift.sampler import Sampler
+from undrift.synonyms import in_python
 from undrift.times import Grid
 from undrift.tuning.setting import names
 
@@ -103,6 +104,7 @@ class Budget:
         return next(iter([*self.faults, *self.hidden]), None)
 
 
+@in_python
 def diagnose(
     model: Model | AnyDenoiser,
     law: GaussianMixture | None = None,

@@ -14,8 +14,10 @@ from undrift.evaluation.judgement import Judgement, judge, reference_of
 from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.model_file import load
+from undrift.synonyms import in_python
 
 
+@in_python
 def evaluate(
     model: str | Path | Model,
     n: int = 1000,

@@ -12,7 +12,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from numbers import Real
 from pathlib import Path
@@ -624,7 +624,7 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
     )
     denoiser.eval()
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.random.fork_rng([known.device] if known.device.type == "cuda" else []), torch.enable_grad():
             output, head = _asked(denoiser, x, t, cond)
             if head is not None and not isinstance(objective, (HybridObjective, VariationalBound)):
                 raise ValueError(
@@ -635,6 +635,14 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
                 raise ValueError(f"{name} returns NaN or infinities for two examples at t = {t:g}, before any training.")
             if not output.requires_grad:
                 raise ValueError(f"what {name} returns does not depend on its parameters: is it detached, or made under no_grad?")
+            torch.rand(7)  # whoever draws from torch's generator finds it elsewhere now
+            size = float(output.detach().abs().max())  # a device may sum in another order each time
+            if not torch.allclose(output, _asked(denoiser, x, t, cond)[0], rtol=0, atol=1e-4 * size):
+                raise ValueError(
+                    f"{name} returns something else each time that it is asked in evaluation mode: it draws random numbers or changes what it "
+                    "keeps, and samples of a seed could not be drawn again; do so only where self.training is set."
+                )
+            _check_kept(denoiser, x, t, cond)
             if isinstance(objective, (DenoisingScoreMatching, HybridObjective, VariationalBound)):
                 return
             losses = objective(denoiser, x, Noise(range(len(x))).fold("check"), cond)
@@ -648,6 +656,27 @@ def check_network(denoiser: Denoiser, data: Dataset, objective: Callable[..., Te
     finally:
         for part, training in modes:
             part.training = training
+
+
+def _check_kept(denoiser: Denoiser, x: Tensor, t: float, cond: Any) -> None:
+    """Whether training changes a buffer that no file keeps. Everything is put back. Raises ValueError."""
+    kept = denoiser.net.state_dict().keys()
+    before = {k: (b, b.detach().clone()) for k, b in denoiser.net.named_buffers()}
+    denoiser.train()
+    try:
+        with suppress(ValueError):  # batch norm, say, needs more than two examples
+            _asked(denoiser, x, t, cond)
+        changed = [k for k, (b, was) in before.items() if b.shape == was.shape and not torch.equal(b, was)]
+    finally:
+        denoiser.eval()
+        for b, was in before.values():
+            if b.shape == was.shape:
+                b.copy_(was)
+    if lost := [k for k in changed if k not in kept]:
+        raise ValueError(
+            f"{type(denoiser.net).__name__} changes its buffer {lost[0]} as it trains, but keeps it out of its state (persistent=False), so it "
+            "would be lost with a pause: register it with persistent=True."
+        )
 
 
 def _asked(denoiser: Denoiser, x: Tensor, t: float, cond: Any) -> tuple[Tensor, Tensor | None]:

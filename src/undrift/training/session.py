@@ -20,6 +20,7 @@ from undrift.model_file import load
 from undrift.progress import Bar, duration
 from undrift.recipe.read import run_named
 from undrift.signals import Leaving, Polite
+from undrift.synonyms import in_python
 from undrift.threads import using
 from undrift.training.checkpoint import steps_of
 from undrift.training.divergence import Diverged
@@ -164,6 +165,7 @@ def run(session: Session, console: Console | None = None) -> None:
         raise Stopped(f"stopped at step {session.trainer.progress.step}; everything is saved in {session.trainer.folder}")
 
 
+@in_python
 def train(
     recipe: str,
     overrides: Mapping[str, Any] | None = None,
