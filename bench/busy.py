@@ -9,6 +9,7 @@ one sample taken off. A neighbour is a process that counts for ever. Ratios are 
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,10 +56,10 @@ def training(folder, options, environment):
 
 
 def sampling(run, options, environment, folder):
-    """Samples each second, without the start of the command."""
+    """Samples each second, without the start of the command; NaN where they take too little time beside it."""
     words = ["sample", run, "--steps", "20", "--npy", folder / "samples.npy"]
     few, many = (undrift([*words, "-n", n], environment) for n in (1, options.samples))
-    return (options.samples - 1) / max(1e-3, many - few)
+    return (options.samples - 1) / (many - few) if many - few > 0.3 * few else math.nan
 
 
 def main():
@@ -94,6 +95,9 @@ def main():
                     neighbour.wait()
             for what, found in rates.items():
                 middle = {name: median(values) for name, values in found.items()}
+                if any(math.isnan(rate) for rate in middle.values()):
+                    print(f"| {count} | {what}: too few --samples to say |" + " |" * (len(settings) + 1), flush=True)
+                    continue
                 cells = "".join(f" {middle[name]:.0f} |" for name in settings)
                 print(f"| {count} | {what}, examples/s |{cells} {middle['default'] / max(middle.values()):.2f} |", flush=True)
 

@@ -142,9 +142,11 @@ def main():
     for precision in options.precisions.split(","):
         most = product(device, {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision], options.seconds)
         for name in options.networks.split(","):
-            for compiled in (False,) if options.no_compile else (False, True):
+            for compiled in (
+                (False,) if options.no_compile else (False, True, "graphs") if device.type == "cuda" else (False, True)
+            ):
                 trained, ten, twenty, work, size = ours(name, precision, compiled, options, device)
-                how = "compiled" if compiled else "eager"
+                how = {False: "eager", True: "compiled"}.get(compiled, compiled)
                 print(
                     f"| {name} | {size / 1e6:.2f} M | {precision} | {how} | {trained:,.0f} | {100 * 3 * work * trained / most:.0f} % | "
                     f"{ten:,.1f} | {twenty:,.1f} | {100 * 20 * work * twenty / most:.0f} % |",

@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "Samplers": (
         "From noise to data, step by step.",
         "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M DPM3M UniPC "
-        "DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint fit_grid",
+        "DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector Printed Renoise RePaint fit_grid",
     ),
     "Guidance": (
         "Denoisers that wrap denoisers.",

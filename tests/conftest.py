@@ -68,6 +68,7 @@ ALL_SAMPLERS = {
     "corrector-predictor": (ud.PredictorCorrector(ud.DPM2M(), corrector_first=True), 100),
     "metropolis": (ud.PredictorCorrector(ud.Ancestral(), ud.Metropolis(0.3)), 60),
     "repaint": (ud.RePaint(resamplings=2), 60),
+    "printed": (ud.Printed(ud.ReverseDiffusion()), 300),
     "annealed-langevin": (ud.AnnealedLangevin(ud.sampler.Hold(), ud.Langevin(0.28), 30), 30),
 }
 

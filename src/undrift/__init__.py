@@ -175,6 +175,8 @@ if TYPE_CHECKING:
         Metropolis as Metropolis,
         Midpoint as Midpoint,
         PredictorCorrector as PredictorCorrector,
+        Printed as Printed,
+        Renoise as Renoise,
         RePaint as RePaint,
         ReverseDiffusion as ReverseDiffusion,
         RungeKutta as RungeKutta,
@@ -210,7 +212,7 @@ _PLACES = {
     "reverse": "AnalyticVariance analytic_variance",
     "bound": "Bound Bins variational_bound",
     "sampler": "State Sampler Ancestral EulerMaruyama ReverseDiffusion Churn Euler Heun Midpoint RungeKutta Adaptive ABM DPM2S DPM2M "
-    "DPM3M UniPC DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector RePaint sample fit_grid",
+    "DPM3M UniPC DEIS PLMS VelocityAB SDEDPM2M SASolver Adams Langevin Metropolis AnnealedLangevin PredictorCorrector Printed Renoise RePaint sample fit_grid",
     "guidance": "Mix Compose Interval Tilt NoisyClassifier class_log_prob Edit clip dynamic_threshold",
     "imputation": "Known impute",
     "inverse": "Posterior smc",

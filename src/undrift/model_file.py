@@ -22,7 +22,7 @@ from undrift.device import choose_device, in_precision
 from undrift.error import ModelError, OutputError, UndriftError, nearest, short
 from undrift.model import Model
 from undrift.nn.building import without_memory
-from undrift.nn.compiled import compile_when_asked
+from undrift.nn.compiled import Compiling, check_compiling, compile_when_asked
 from undrift.own import OWN, buildable, is_own, process_of, shapes_of, target_of
 from undrift.process import Process, checked
 from undrift.recipe.build import build_denoiser, build_network, build_process, build_target
@@ -122,7 +122,7 @@ def load(
     device: str | torch.device = "auto",
     *,
     precision: str = "auto",
-    compile: bool = False,
+    compile: Compiling = False,
     net: nn.Module | None = None,
     process: Process | None = None,
     target: Target | None = None,
@@ -136,7 +136,8 @@ def load(
         precision: In which its network runs: "auto" (bfloat16 on a GPU that has it, else float32), "fast" (on a CPU
             too), "float32", "bfloat16" or "float16".
             Likelihoods and latents are computed in float32 whatever is said here.
-        compile: Compile the network with `torch.compile`, at its first call; for samples, as likelihoods and latents do without.
+        compile: Compile the network with `torch.compile`, at its first call; "graphs": and launch it as CUDA graphs. For samples, as
+            likelihoods and latents do without.
         net: The network, where it is not one of undrift's: an object of the class that was trained, made with the same arguments. The
             weights are put into it, and it belongs to the model from then on: give each model an object of its own.
         process, target: Those of a model whose process or target is not one of undrift's.
@@ -150,6 +151,7 @@ def load(
         raise TypeError("the network goes in by name: load(folder, net=Net()).")
     folder, place = place_of(path, "path", "name a run's folder"), choose_device(device)
     kind = in_precision(precision, place)
+    check_compiling(compile, place)
     if net is not None:
         instance(net, "net", nn.Module, "hand in an object of the network's class, such as Net()")
     if process is not None:
@@ -189,7 +191,7 @@ def load(
     model.denoiser.eval().requires_grad_(False).to(place)
     model.denoiser.precision = kind
     if compile:
-        compile_when_asked(model.denoiser.net)
+        compile_when_asked(model.denoiser.net, compile)
     return model
 
 

@@ -10,8 +10,10 @@ from undrift import times as grids
 DOUBLE = torch.empty(0, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("shape", ["isotropic", "anisotropic"])
-@pytest.mark.parametrize("name", SIX)
+CASES = [(name, "anisotropic") for name in SIX] + [(name, "isotropic") for name in ("VE", "VP")]
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
 @pytest.mark.parametrize("kind", ALL_SAMPLERS)
 def test_the_law_is_the_mixture(kind, name, shape):
     """Energy two-sample test, 1,000 against 1,000, fixed seeds; a right sampler fails it with probability 1/201.
@@ -37,7 +39,7 @@ def test_every_named_sampler_is_among_them():
     from undrift.recipe.tables import SAMPLERS
 
     proved = {type(sampler) for sampler, _ in ALL_SAMPLERS.values()}
-    assert {type(sampler) for sampler in SAMPLERS.values()} <= proved
+    assert {type(sampler) for sampler in SAMPLERS.values()} - {ud.Renoise} <= proved  # what that loses is in theory/test_errata
 
 
 def test_measured_langevin_follows_its_law_in_high_dimension():

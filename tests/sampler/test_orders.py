@@ -344,10 +344,10 @@ def test_weak_order_on_a_gaussian(kind, name):
         mean, variance = moments_of(sampler, m, grid)
         return abs(mean / alpha - 1).item(), abs(variance / (alpha**2 * 0.49 + sigma**2) - 1).item()
 
-    for errors in zip(*[error(n) for n in (50, 100, 200, 400)], strict=True):
+    for errors in zip(*[error(n) for n in (50, 100, 200)], strict=True):
         # Errors of either sign may cross zero, and then are small at once.
-        assert slope(errors) > order - 0.3 or errors[-1] < 1e-4, errors
-        assert errors[-1] < (0.03 if order == 1 else 2e-3)
+        assert slope(errors) > order - 0.3 or errors[-1] < 4e-4, errors
+        assert errors[-1] < (0.06 if order == 1 else 8e-3)
 
 
 @pytest.mark.parametrize("kind", ["sde-dpm2m", "sa-solver", "sa-solver half", "abm with noise"])
@@ -415,12 +415,12 @@ def test_langevin_is_biased_in_proportion_to_snr_squared(name):
 
 @pytest.mark.parametrize("kind", ["abm2", "unipc2", "dpm3m", "dpm2m", "heun", "rk4", "deis3", "plms3", "velocity3 corrected"])
 def test_more_steps_are_better(kind):
-    """1, 2, 3, ... 1,000 steps: finite, and the error against the flow falls along the way."""
+    """1, 2, 3, ... 300 steps: finite, and the error against the flow falls along the way."""
     process = ud.Rectified()
     m, z = mixture(process), ud.Noise(range(128)).normal(torch.empty(128, 2, dtype=torch.float64))
     exact = final(ud.RungeKutta(), m, z, grids.straight(process, 300))
     errors = []
-    for n in (1, 2, 3, 6, 12, 30, 100, 1000):
+    for n in (1, 2, 3, 6, 12, 30, 100, 300):
         x = final(DETERMINISTIC[kind], m, z, grids.straight(process, n))
         assert torch.isfinite(x).all()
         errors.append((x - exact).square().mean().sqrt().item())

@@ -5,7 +5,7 @@ import torch
 
 import undrift as ud
 from undrift.study.p000_fig3_steps import STEPS, UnitRange, both
-from undrift.study.p001_figs5to7 import settled
+from undrift.study.p001_figs5to7 import half
 from undrift.study.p001_langevin import LAW, distance
 from undrift.study.p001_samplers import SHARES
 from undrift.study.slide_algorithms import BAR, BETA, CHAIN, TILDE, law, posterior_mean
@@ -29,8 +29,12 @@ def test_one_run_ends_with_noise_or_with_the_denoised_mean():
 
 
 def test_a_curve_is_settled_where_it_stays_above_one_half():
+    """With the ends of its interval: where the upper, and where the lower ends of the shares stay above one half."""
     curve = [0.0, 0.6, 0.4] + [0.7] * 18
-    assert settled(curve) == SHARES[3] and settled([0.9] * 21) == 0 and settled([0.1] * 21) == 1
+    assert half(curve, 10**6) == (SHARES[3],) * 3 and half([0.9] * 21, 100)[0] == 0 and half([0.1] * 21, 100)[0] == 1
+    rising = [k / 20 for k in range(21)]
+    at, soonest, latest = half(rising, 100)
+    assert soonest < at == SHARES[10] < latest and half(rising, 10**6) == (SHARES[10], SHARES[10], SHARES[11])
 
 
 def test_the_distance_on_the_line_is_kolmogorov_s():

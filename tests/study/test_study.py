@@ -90,7 +90,9 @@ def test_contrast_sees_blur_and_grain(context):
     x, _ = context.data[1].batch(torch.arange(300))
     blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0), 3, 1)
     noisy = x + 0.3 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    assert context.contrast(blurred) < 0.7 < 0.95 < context.contrast(x) < 1.05 < 1.1 < context.contrast(noisy)
+    seen = [context.contrast(y) for y in (blurred, x, noisy)]
+    assert seen[0].value < 0.7 < 0.95 < seen[1].value < 1.05 < 1.1 < seen[2].value
+    assert all(0 < e.standard_error < 0.05 for e in seen)
 
 
 def test_what_is_out_of_reach_has_a_reason():
@@ -106,7 +108,7 @@ def test_each_study_is_one_short_file():
     assert len(files) == len(STUDIES)
     for path in files:
         text = path.read_text()
-        assert len(text.splitlines()) < 150
+        assert len(text.splitlines()) < 180
         assert not re.search(r"import .*\b_(?!_)\w|\w\._(?!_)\w", text.replace("from __future__", "")), f"{path}: a private name"
 
 

@@ -15,7 +15,7 @@ from conftest import same_law
 from theory.experiments import Scripted, clean_score, gaussian_bound, kl_gaussian, mixture, time
 from undrift.sampler.ancestral import bridge
 from undrift.sampler.base import State
-from undrift.study.slide_algorithms import Renoise, variance_left
+from undrift.study.slide_algorithms import variance_left
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
 X = torch.linspace(-6, 6, 8001, dtype=torch.float64)
@@ -452,7 +452,7 @@ def test_004_fresh_noise_at_every_step_halves_the_variance():
         return now / variance
 
     ladders = [ud.SMLD(levels, 0.01, 20.0) for levels in (50, 200, 800)]
-    printed = [left(Renoise(), ladder) for ladder in ladders]
+    printed = [left(ud.Renoise(), ladder) for ladder in ladders]
     assert printed == pytest.approx([variance_left(ladder, variance) for ladder in ladders])
     assert printed[-1] == pytest.approx(0.5, abs=0.01)
     assert left(ud.Ancestral(), ladders[-1]) == pytest.approx(1, abs=0.02)

@@ -85,7 +85,13 @@ def computing(parser: argparse.ArgumentParser) -> None:
         help="in which the network runs: float32, bfloat16, float16, fast (bfloat16 on a GPU or CPU that has it) or auto: bfloat16 on a GPU that has it, else float32 (default)",
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"
+        "--compile",
+        nargs="?",
+        const=True,
+        default=False,
+        choices=["graphs"],
+        metavar="graphs",
+        help="compile the network first (torch.compile): worth it for many samples; graphs: and launch it as CUDA graphs",
     )
 
 

@@ -37,8 +37,8 @@ def named_mask(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
         "right": (slice(None), slice(width - width // 2, width)),
         "top": (slice(0, height // 2), slice(None)),
         "bottom": (slice(height - height // 2, height), slice(None)),
-        "middle-vertical": (slice(None), slice(width // 3, width - width // 3)),
-        "middle-horizontal": (slice(height // 3, height - height // 3), slice(None)),
+        "middle-vertical": (slice(None), _third(width)),
+        "middle-horizontal": (_third(height), slice(None)),
         "centre": (slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)),
     }
     if kind == "random":
@@ -50,6 +50,12 @@ def named_mask(name: str, shape: Sequence[int], seed: int = 0) -> Tensor:
     else:
         hole[places[name]] = True
     return (~hole).reshape(-1) if len(shape) == 1 else (~hole).expand(tuple(shape)).clone()
+
+
+def _third(size: int) -> slice:
+    """A third of so many rows or columns, rounded, in the middle: 3 of 8, 9 of 28."""
+    hole = max(1, round(size / 3))
+    return slice((size - hole) // 2, (size - hole) // 2 + hole)
 
 
 def _probability(name: str, share: str) -> float:

@@ -85,7 +85,9 @@ class Recipe(Options):
     accumulate: int = _key("parts of a batch that are computed one after the other, to save memory", 1, ge=1, le=2**20)
     recompute: bool = _key("compute activations twice instead of keeping them, to save memory", False)
     shard: bool = _key("several processes keep a part of the network each", False)
-    compile: bool = _key("compile the network with torch.compile", False)
+    compile: bool | Literal["graphs"] = _key(
+        "compile the network with torch.compile; graphs: and launch it as CUDA graphs", False
+    )
     optimizer: Literal["adamw", "muon"] = _key(
         "muon: steps of equal length in all directions of a matrix; AdamW elsewhere", "adamw"
     )

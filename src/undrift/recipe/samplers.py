@@ -17,6 +17,7 @@ GROUPS = {
     "few": "for few steps",
     "one": "one-step solvers",
     "noise": "with fresh noise in each step",
+    "printed": "the same with noise in the last step too, as the papers print them",
 }
 
 
@@ -27,7 +28,7 @@ class Named:
     Attributes:
         group: A key of `GROUPS`.
         place: Its file in `undrift.sampler` and its class.
-        arguments: What it is made with.
+        arguments: What it is made with; a sampler among them is a `Named` too.
     """
 
     group: str
@@ -37,7 +38,8 @@ class Named:
     def make(self) -> Sampler:
         """The sampler."""
         module, _, name = self.place.partition(":")
-        made: Sampler = getattr(import_module(f"undrift.sampler.{module}"), name)(**self.arguments)
+        arguments = {k: v.make() if isinstance(v, Named) else v for k, v in self.arguments.items()}
+        made: Sampler = getattr(import_module(f"undrift.sampler.{module}"), name)(**arguments)
         return made
 
 
@@ -65,7 +67,14 @@ NAMED: dict[str, Named] = {
     "euler-maruyama": Named("noise", "sde:EulerMaruyama"),
     "reverse-diffusion": Named("noise", "sde:ReverseDiffusion"),
     "predictor-corrector": Named("noise", "langevin:PredictorCorrector"),
+    "corrector-predictor": Named("noise", "langevin:PredictorCorrector", {"corrector_first": True}),
+    "flow-corrector": Named("noise", "langevin:PredictorCorrector", {"predictor": Named("one", "ode:Euler")}),
     "annealed-langevin": Named("noise", "langevin:AnnealedLangevin"),
+    "renoise": Named("noise", "renoise:Renoise"),
+}
+NAMED |= {
+    f"{name}-printed": Named("printed", "printed:Printed", {"sampler": NAMED[name]})
+    for name in ("euler-maruyama", "reverse-diffusion", "predictor-corrector", "annealed-langevin")
 }
 
 

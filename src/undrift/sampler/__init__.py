@@ -6,6 +6,8 @@ from undrift.sampler.fit import fit_grid
 from undrift.sampler.langevin import AnnealedLangevin, Hold, Langevin, Metropolis, PredictorCorrector
 from undrift.sampler.multistep import ABM, DEIS, DPM2M, DPM3M, PLMS, SDEDPM2M, Adams, SASolver, UniPC, VelocityAB
 from undrift.sampler.ode import DPM2S, Adaptive, Euler, Heun, Midpoint, RungeKutta
+from undrift.sampler.printed import Printed
+from undrift.sampler.renoise import Renoise
 from undrift.sampler.repaint import RePaint
 from undrift.sampler.run import as_grid, batches, laid_out, sample
 from undrift.sampler.sde import Churn, EulerMaruyama, ReverseDiffusion
@@ -31,7 +33,9 @@ __all__ = [
     "Metropolis",
     "Midpoint",
     "PredictorCorrector",
+    "Printed",
     "RePaint",
+    "Renoise",
     "ReverseDiffusion",
     "RungeKutta",
     "SASolver",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,11 @@ from undrift.metrics.interval import wilson
 from undrift.study.context import StudyContext
 
 Measured = dict[str, Any]  # whatever a study measured, by name
-Seen = tuple[str, bool | None]  # what we get, in words, and whether that is what the paper says; None: within the error bars
+Seen = tuple[str, bool | None]  # what we get, in words, and whether that is what was wanted; None: the error bars leave it open
+
+PAPER = "claim"  # what the paper says it saw
+MISPRINT = "misprint"  # a formula or an algorithm as the paper prints it
+OURS = "question"  # our own: what the paper implies, or what its reader would ask next
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Claim:
         wanted: What we would have to see: the tolerance, in words.
         seen: Of what was measured: what we get, and whether it is what was wanted.
         why: Why we differ, as far as we know; shown where we do.
+        kind: `PAPER`, `MISPRINT` or `OURS`; they are counted apart.
     """
 
     says: str
@@ -33,6 +39,7 @@ class Claim:
     wanted: str
     seen: Callable[[Measured], Seen]
     why: str = ""
+    kind: str = PAPER
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Finding:
     ours: str
     verdict: str
     why: str = ""
+    kind: str = PAPER
 
 
 VERDICTS = {True: "holds", None: "within error", False: "differs"}
@@ -88,7 +96,8 @@ class Study:
         found = []
         for claim in self.claims:
             ours, holds = claim.seen(measured)
-            found.append(Finding(claim.says, claim.where, claim.wanted, ours, VERDICTS[holds], "" if holds else claim.why))
+            why = claim.why if holds is False else ""  # where nobody can say, there is nothing to explain
+            found.append(Finding(claim.says, claim.where, claim.wanted, ours, VERDICTS[holds], why, claim.kind))
         return tuple(found)
 
     def run(self, context: StudyContext) -> Result:
@@ -129,21 +138,55 @@ class Result:
     figure: Image.Image
 
 
+SLIGHT = 0.5  # a Fréchet distance that nobody would mind: the first look at too few steps is tens
+
+
+def settled(interval: tuple[float, float], low: float = -math.inf, high: float = math.inf) -> bool | None:
+    """Whether a number lies in [low, high], by its interval: True where all of it does, False where none; None: nobody can say."""
+    a, b = interval
+    return True if low <= a and b <= high else False if b < low or a > high else None
+
+
+def every(*verdicts: bool | None) -> bool | None:
+    """The verdict on several things that must all hold: one that differs decides, then one that nobody can tell."""
+    return False if False in verdicts else None if None in verdicts else True
+
+
 def share(seen: float, n: int, low: float = 0.0, high: float = 1.0) -> Seen:
-    """A share of n independent answers that should lie in [low, high]; within error where its 95 % interval reaches there."""
-    a, b = wilson(seen, n)
-    text = f"{100 * seen:.1f} % ({100 * a:.1f} to {100 * b:.1f})"
-    return text, True if low <= seen <= high else None if a <= high and b >= low else False
+    """A share of n independent answers that should lie in [low, high]; settled by its 95 % interval (Wilson 1927)."""
+    interval = wilson(seen, n)
+    return f"{100 * seen:.1f} % ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})", settled(interval, low, high)
 
 
-def below(own: Estimate, other: Estimate, paired: bool = True) -> bool | None:
-    """Whether one figure is the lower, by more than two standard errors of the difference; None: nobody can say.
+def interval(e: Estimate, errors: float = 2.0) -> tuple[float, float]:
+    """An estimate and so many standard errors to either side."""
+    return e.value - errors * e.standard_error, e.value + errors * e.standard_error
 
-    Paired estimates are of samples that share their noise, row by row.
+
+def within(e: Estimate, low: float = -math.inf, high: float = math.inf) -> bool | None:
+    """Whether an estimate lies in [low, high], two standard errors to either side and all."""
+    return settled(interval(e), low, high)
+
+
+def below(own: Estimate, other: Estimate, paired: bool = True, margin: float = 0.0, errors: float = 2.0) -> bool | None:
+    """Whether one figure is lower than another plus a margin, by two standard errors of the difference; None: nobody can say.
+
+    Without a margin: True where it is surely lower, False where it is surely higher. With one: True where it is surely not higher
+    by more than that. Paired estimates are of samples that share their noise, row by row.
     """
     gap = own.value - other.value
-    error = own.minus(other).standard_error if paired else own.apart(other)
-    return None if not abs(gap) > 2 * error else gap < 0
+    error = errors * (own.minus(other).standard_error if paired else own.apart(other))
+    if not margin and not abs(gap) > error:  # equal figures without any error, as of blank pictures, are not lower either
+        return None
+    return settled((gap - error, gap + error), high=margin)
+
+
+def like_digits(precision: Estimate, floor: Estimate) -> bool | None:
+    """Whether samples are digits at all: at least half as many lie among the data as held-out digits do.
+
+    What is said of good samples, such as that they are no worse than others, is not to hold of two kinds of bad ones.
+    """
+    return below(floor.times(0.5), precision, paired=False)
 
 
 def plus_minus(e: Estimate, digits: int = 2) -> str:

@@ -9,6 +9,7 @@ from undrift.study import (
     p000_fig3_steps,
     p000_fig4,
     p000_model,
+    p000_two_guides,
     p001_fig3,
     p001_fig4,
     p001_figs5to7,
@@ -16,6 +17,7 @@ from undrift.study import (
     p001_shorten,
     p001_table1,
     p002_algorithms,
+    p003_correctors,
     p003_fig1,
     p003_fig2,
     p003_fig3,
@@ -25,6 +27,7 @@ from undrift.study import (
     p004_algorithms,
     p004_langevin,
     p004_tradeoff,
+    p004_triangle,
 )
 from undrift.study.base import Study
 
@@ -32,10 +35,11 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         p000_model.STUDY, p000_fig2.STUDY, p000_fig3_steps.STUDY, p000_fig3_guidance.STUDY, p000_fig4.STUDY,
+        p000_two_guides.STUDY,
         p001_fig3.STUDY, p001_fig4.STUDY, p001_langevin.STUDY, p001_figs5to7.STUDY, p001_table1.STUDY, p001_shorten.STUDY,
         p002_algorithms.STUDY,
-        p003_fig1.STUDY, p003_fig2.STUDY, p003_fig3.STUDY, p003_fig4.STUDY, p003_fig5.STUDY, p003_fig6.STUDY,
-        p004_algorithms.STUDY, p004_langevin.STUDY, p004_tradeoff.STUDY,
+        p003_fig1.STUDY, p003_fig2.STUDY, p003_fig3.STUDY, p003_fig4.STUDY, p003_correctors.STUDY, p003_fig5.STUDY, p003_fig6.STUDY,
+        p004_algorithms.STUDY, p004_langevin.STUDY, p004_tradeoff.STUDY, p004_triangle.STUDY,
     )
 }  # fmt: skip
 

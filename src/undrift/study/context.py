@@ -18,13 +18,16 @@ from undrift import __version__
 from undrift.data import Dataset, load_split
 from undrift.device import choose_device
 from undrift.error import DataError, UndriftError
-from undrift.metrics.estimate import Estimate
+from undrift.guidance import NoisyClassifier
+from undrift.metrics.estimate import Estimate, mean
 from undrift.metrics.metric import Unmeasurable
 from undrift.metrics.recognition import Judge
 from undrift.metrics.reference import Reference
 from undrift.model import Model
 from undrift.model_file import load
+from undrift.noisy_classifier import load_classifier, save_classifier
 from undrift.run import Run
+from undrift.training.noisy_classifier import train_classifier
 from undrift.training.session import train_run
 
 T = TypeVar("T")
@@ -39,12 +42,14 @@ class Trained:
     Attributes:
         changes: Overrides of the recipes `digits` and `mnist`.
         digits, mnist: Overrides of the one or the other; where the training ends.
+        ours: What is undrift's own in it, and not the paper's.
         classes: Whether any class-conditional run can stand in for it.
     """
 
     changes: dict[str, Any]
     digits: dict[str, Any]
     mnist: dict[str, Any]
+    ours: str
     classes: bool = False
 
 
@@ -56,12 +61,16 @@ _SMALL = {
 }  # a thousand steps draw a sample
 _LADDER = {"kind": "smld", "levels": 10, "sigma_min": 0.02, "sigma_max": 2.0}  # 0.01 to 1 on pictures from 0 to 1
 MODELS = {
-    "000-conditional": Trained({"label_dropout": 0.2}, {"steps": 2000}, {"minutes": 10}, True),
-    "001-smld": Trained({"process": _LADDER, **_PLAIN}, _SMALL, {"minutes": 6}),
-    "001-ddpm": Trained({"process": {"kind": "ddpm"}, **_PLAIN}, _SMALL, {"minutes": 6}),
-    "001-sde": Trained({"process": {"kind": "vp", "t_min": 1e-3}, **_PLAIN}, _SMALL, {"minutes": 6}),
+    "000-conditional": Trained({"label_dropout": 0.2}, {"steps": 2000}, {"minutes": 10}, "process, network and loss", True),
+    "001-smld": Trained({"process": _LADDER, **_PLAIN}, _SMALL, {"minutes": 6}, "network"),
+    "001-ddpm": Trained({"process": {"kind": "ddpm"}, **_PLAIN}, _SMALL, {"minutes": 6}, "network"),
+    "001-sde": Trained({"process": {"kind": "vp", "t_min": 1e-3}, **_PLAIN}, _SMALL, {"minutes": 6}, "network"),
     "003-score": Trained(
-        {"process": {"kind": "ve", "sigma_min": 0.02, "sigma_max": 20.0}, "label_dropout": 0.5}, _SMALL, {"minutes": 6}, True
+        {"process": {"kind": "ve", "sigma_min": 0.02, "sigma_max": 20.0}, "label_dropout": 0.5},
+        _SMALL,
+        {"minutes": 6},
+        "network and noise levels",
+        True,
     ),
 }
 
@@ -180,6 +189,16 @@ class StudyContext:
         assert self.reference.judge is not None
         return self.reference.judge
 
+    @property
+    def noisy_judge(self) -> NoisyClassifier:
+        """A classifier of noisy digits, p(y | x_t), of 003's process; trained once into the folder."""
+        model, folder = self.model("003-score"), self.out / "models" / "003-classifier"
+        if not (folder / "noisy_classifier.json").is_file():
+            with self.preparing("the classifier of noisy digits"):
+                recipe = Run(self.folder("003-score")).recipe
+                save_classifier(train_classifier(model, recipe, self.data[0], steps=self.count(1500, 5000)), folder)
+        return load_classifier(folder, model)
+
     def model(self, name: str) -> Model:
         """A model of `MODELS`: the run that stands in for it, or the one in `out/models`, trained now unless it was."""
         if name not in self._models:
@@ -191,6 +210,9 @@ class StudyContext:
         model = self._models[name]
         said = model.trained
         source = f"recipe {said['recipe']}" if self.folder(name) != self.run else f"run {self.run.name}"
+        if not self.paper:
+            ours = MODELS[name].ours
+            source += f" ({ours} {'is' if ours == 'network' else 'are'} ours, not the paper's)"
         line = (
             f"{name}: {source}, "
             f"{model.parameters:,} parameters, {said['steps']:,} steps, {said['examples']:,} examples, {said['seconds']:.0f} s"
@@ -245,10 +267,15 @@ class StudyContext:
         """Share of samples that the judge sees as the class asked for."""
         return float((self.judge.classify(y) == labels).double().mean())
 
-    def contrast(self, y: Tensor) -> float:
+    def contrast(self, y: Tensor) -> Estimate:
         """Mean difference of neighbouring pixels, over that of held-out digits: 1 is as sharp, below blurred, above grainy."""
         real, _ = self.data[1].batch(torch.arange(min(len(self.data[1]), 1000)))
-        return float(_edges(y) / _edges(real))
+        own, held_out = mean(_edges(y)), mean(_edges(real))
+        return Estimate(
+            own.value / held_out.value,
+            tuple(r / held_out.value for r in own.replicates),
+            tuple(own.value / r for r in held_out.replicates),
+        )
 
 
 def _clock() -> tuple[float, float]:
@@ -256,4 +283,5 @@ def _clock() -> tuple[float, float]:
 
 
 def _edges(y: Tensor) -> Tensor:
-    return y.diff(dim=-1).abs().mean() + y.diff(dim=-2).abs().mean()
+    """`(n,)` the mean difference of neighbours in each picture."""
+    return y.diff(dim=-1).abs().flatten(1).mean(1) + y.diff(dim=-2).abs().flatten(1).mean(1)

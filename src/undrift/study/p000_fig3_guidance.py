@@ -23,7 +23,7 @@ def sevens(context: StudyContext, gamma: float, n: int) -> torch.Tensor:
 
 
 def measure(context: StudyContext) -> Measured:
-    n, found = context.count(200, 500, 20), {}
+    n, found = context.count(400, 500, 20), {}
     for gamma in GAMMAS:
         y = sevens(context, gamma, n)
         found[gamma] = float((context.judge.classify(y) == 7).double().mean()), y[:5]

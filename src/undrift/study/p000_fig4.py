@@ -6,7 +6,7 @@ import torch
 
 from undrift.metrics.balance import balance
 from undrift.plot.chart import bars
-from undrift.study.base import Claim, Measured, Seen, Study, share
+from undrift.study.base import Claim, Measured, Seen, Study, every, share
 from undrift.study.context import StudyContext
 from undrift.study.p000_fig3_guidance import sevens
 
@@ -31,8 +31,8 @@ def _of(m: Measured, gamma: float, digit: int = 7) -> float:
 
 
 def _similar(m: Measured) -> Seen:
-    four, nine = (_of(m, -2.0, k) for k in (4, 9))
-    return f"{100 * four:.1f} % fours, {100 * nine:.1f} % nines", four < m["expected"][4] / 2 and nine < m["expected"][9] / 2
+    found = [share(_of(m, -2.0, k), m["n"], high=m["expected"][k] / 2) for k in (4, 9)]
+    return f"{found[0][0]} fours, {found[1][0]} nines", every(*(holds for _, holds in found))
 
 
 def chi_square(m: Measured) -> float:
@@ -41,7 +41,15 @@ def chi_square(m: Measured) -> float:
 
 
 def _biased(m: Measured) -> Seen:
-    return f"χ² = {chi_square(m):.1f} (p = {m['p']:.2g}) against the training data, {m['n']:,} samples", m["p"] < 0.001
+    """A bias as large as the paper's would give p above 0.001 once in several thousand times: so one that is not seen is not there.
+
+    What draws no digits has no classes either: it must draw those that are asked for.
+    """
+    text, able = share(_of(m, 0.0), m["n"], low=0.9)
+    return (
+        f"χ² = {chi_square(m):.1f} (p = {m['p']:.2g}) against the training data, {m['n']:,} samples; at γ = 0 {text} are 7",
+        every(m["p"] < 0.001, able),
+    )
 
 
 STUDY = Study(
@@ -57,9 +65,9 @@ STUDY = Study(
         Claim(
             "γ = -2: the similar 4 (2.1 %) and 9 (0.6 %) are rare as well",
             "sec. 4.4",
-            "each less than half as often as in the data",
+            "each less than half as often as in the data, its 95 % interval and all",
             _similar,
-            "which digits lie near a 7 is a matter of the data and of the network",
+            "which digits lie near a 7 is a matter of the data: of 8 x 8 digits nines do not, of MNIST both are rare (3.0 and 1.0 %)",
         ),
         Claim("γ = -0.5: 62.8 % are 7", "sec. 4.4", "45 to 80 %", lambda m: share(_of(m, -0.5), m["n"], 0.45, 0.8)),
         Claim(
@@ -72,9 +80,9 @@ STUDY = Study(
         Claim(
             "γ = -1: classes come unequally (χ² = 72 against MNIST, 9 degrees), “a big challenge”",
             "sec. 4.4, Fig. 4",
-            "the same: p below 0.001",
+            "the same: p below 0.001, of a model that draws the class that is asked for",
             _biased,
-            "the bias goes with network and training, not with diffusion: this model's classes are not surely off those of its data",
+            "the bias goes with network and training, not with diffusion: on 8 x 8 digits it is there after 2,000 steps and gone after a longer training",
         ),
     ),
     figure=lambda m: bars(

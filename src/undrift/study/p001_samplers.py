@@ -29,8 +29,8 @@ class Drawn:
     Attributes:
         x: `(n, *shape)` in model space, as shown.
         strip: Ten states of the first four samples, each held to the range of pictures.
-        seen: For each of `SHARES`, the share of states that the judge takes for what they become.
-        guess: The same of the predictions of the data at those moments.
+        seen: For each of `SHARES`, the share of states that a classifier which knows the noise takes for what they become.
+        guess: The same of the predictions of the data at those moments, by the classifier of clean digits.
         evaluations: What a sample cost.
     """
 
@@ -65,13 +65,17 @@ def _drawn(context: StudyContext, name: str) -> Drawn:
         )  # the numbers of a moment that nobody looks at go
 
     x = context.shown(ud.sample(model.denoiser, (n, *model.spec.shape), sampler, times, callback=keep, batch_size=n))
-    final = context.judge.classify(x)
+    final, known = context.judge.classify(x), context.noisy_judge
+    noisy = ud.NoisyClassifier(known.net, process, known.log_prior.exp(), known.sigma_data)  # it sees sigma/alpha, of any process
     seen, guess = list[float](), list[float]()
     for part in SHARES:
         state = states[round(part * (len(times) - 1))]
         alpha, sigma = process(state.t)
         assert state.data is not None
-        for into, y in ((seen, state.x / (alpha + sigma)), (guess, state.data)):
-            into.append(float((context.judge.classify(y) == final).double().mean()))
+        clean = sigma < 0.02 * alpha  # less than the noisy one was ever shown
+        with torch.no_grad():
+            taken = context.judge.classify(state.x) if clean else noisy.logits(state.x, state.t).argmax(1).cpu()
+        seen.append(float((taken == final).double().mean()))
+        guess.append(float((context.judge.classify(state.data) == final).double().mean()))
     strip = [states[i].x[:4].clamp(-1, 1) for i in moments(len(times), 10)]
     return Drawn(x, strip, seen, guess, sampler.evaluations(len(times) - 1) or 0)

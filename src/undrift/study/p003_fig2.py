@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.metrics.estimate import Estimate
+from undrift.study.base import SLIGHT, Claim, Measured, Seen, Study, below, every, plus_minus
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits
 from undrift.study.p003_samplers import drawn
@@ -10,7 +11,7 @@ from undrift.study.p003_samplers import drawn
 
 def measure(context: StudyContext) -> Measured:
     return {
-        "sde": drawn(context, "reverse SDE", 1000), "langevin": drawn(context, "annealed Langevin", 1000), "floor": context.floor,
+        "sde": drawn(context, "reverse SDE", 1000), "langevin": drawn(context, "annealed Langevin", 1000, True), "floor": context.floor,
         "spec": context.data[0].spec,
     }  # fmt: skip
 
@@ -18,17 +19,24 @@ def measure(context: StudyContext) -> Measured:
 def _sharper(m: Measured) -> Seen:
     sde, langevin = m["sde"], m["langevin"]
     text = (
-        f"contrast {sde.contrast:.2f} of real digits', Langevin {langevin.contrast:.2f}; "
+        f"contrast {plus_minus(sde.contrast)} of real digits', Langevin as printed {plus_minus(langevin.contrast)}; "
         f"Fréchet {plus_minus(sde.figures['frechet'])}, Langevin {plus_minus(langevin.figures['frechet'])}"
     )
-    return text, abs(sde.contrast - 1) < abs(langevin.contrast - 1) and below(
-        sde.figures["frechet"], langevin.figures["frechet"], False
-    ) is not False
+    nearer = below(_off(sde.contrast), _off(langevin.contrast), False)
+    return text, every(nearer, below(sde.figures["frechet"], langevin.figures["frechet"], False, SLIGHT))
+
+
+def _off(contrast: Estimate) -> Estimate:
+    """How far off one, on whichever side."""
+    sign = 1 if contrast.value > 1 else -1
+    return Estimate(
+        abs(contrast.value - 1), *(tuple(sign * (r - 1) for r in part) for part in (contrast.replicates, contrast.reference))
+    )
 
 
 def _diverse(m: Measured) -> Seen:
     own, floor = m["sde"].figures["coverage"], m["floor"]["coverage"]
-    return f"coverage {plus_minus(own)}, held-out digits {plus_minus(floor)}", own.value > 0.7 * floor.value
+    return f"coverage {plus_minus(own)}, held-out digits {plus_minus(floor)}", below(floor.times(0.7), own, False)
 
 
 STUDY = Study(
@@ -41,14 +49,14 @@ STUDY = Study(
         Claim(
             "“sharper samples than with Langevin dynamics, as expected”",
             "sec. 5.2",
-            "contrast nearer to that of real digits, and no higher Fréchet distance, at 1,000 evaluations each",
+            f"contrast nearer to that of real digits, and a Fréchet distance higher by less than {SLIGHT:g}, at 1,000 evaluations each, by two standard errors",
             _sharper,
-            "with the denoised mean at its end Langevin is as sharp",
+            "the noise that Algorithm 1 leaves, 0.02, is not seen on 8 x 8 digits, so Langevin is as sharp",
         ),
         Claim(
             "“the diversity is still good”",
             "sec. 5.2",
-            "coverage at least 0.7 of that of held-out digits",
+            "coverage over 0.7 of that of held-out digits, by two standard errors",
             _diverse,
             "the training is short",
         ),

@@ -7,7 +7,7 @@ from functools import partial
 from PIL import Image
 
 from undrift.plot.chart import Point, chart
-from undrift.study.base import Claim, Measured, Seen, Study, below, plus_minus
+from undrift.study.base import Claim, Measured, Seen, Study, below, every, plus_minus
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
 from undrift.study.p003_samplers import BUDGETS, WAYS, drawn
@@ -26,7 +26,7 @@ def best_at(m: Measured, budget: int) -> Seen:
     found = {way: m["runs"][way, budget].figures["frechet"] for way in WAYS}
     lower = [below(found[BEST], e) for way, e in found.items() if way != BEST]
     text = ", ".join(f"{way} {plus_minus(e)}" for way, e in sorted(found.items(), key=lambda item: item[1].value))
-    return text, False if False in lower else None if None in lower else True
+    return text, every(*lower)
 
 
 def figure(m: Measured) -> Image.Image:
@@ -42,7 +42,7 @@ def figure(m: Measured) -> Image.Image:
 
 def table(m: Measured) -> list[list[str]]:
     rows = [
-        [way, str(r.evaluations), *(plus_minus(r.figures[k]) for k in FIGURES), f"{r.contrast:.2f}"]
+        [way, str(r.evaluations), *(plus_minus(r.figures[k]) for k in FIGURES), plus_minus(r.contrast)]
         for (way, _), r in m["runs"].items()
     ]
     return [

@@ -9,11 +9,10 @@ from torch import Tensor
 
 import undrift as ud
 from undrift import times as grids
+from undrift.metrics.estimate import Estimate
 from undrift.study.context import StudyContext
 
-PROCESS = ud.VE(
-    0.02, 20.0
-)  # the paper's dx = 25^t dw ends at a standard deviation of 9.9 on pictures from 0 to 1, half as wide as ours
+PROCESS = ud.VE(0.02, 20.0)  # ours: the paper prints no noise levels, only dx = sigma^t dw
 LEVELS = 10
 BUDGETS = (100, 300, 1000)
 WAYS: dict[str, ud.Sampler] = {
@@ -30,7 +29,7 @@ class Drawn:
 
     x: Tensor
     figures: dict[str, Any]
-    contrast: float
+    contrast: Estimate
     evaluations: int
 
 
@@ -39,26 +38,31 @@ def ladder(levels: int = LEVELS) -> ud.SMLD:
     return ud.SMLD(levels, 0.02, PROCESS.sigma_max)
 
 
-def drawn(context: StudyContext, way: str, budget: int) -> Drawn:
-    """Samples by one of `WAYS` at about a number of evaluations, drawn once for all studies of a context."""
-    return context.once(("003", way, budget), lambda: _drawn(context, way, budget))
+def drawn(context: StudyContext, way: str, budget: int, printed: bool = False) -> Drawn:
+    """Samples by one of `WAYS` at about a number of evaluations, drawn once for all studies of a context.
+
+    `printed`: without the denoised mean at the end, as the paper's algorithms end.
+    """
+    return context.once(("003", way, budget, printed), lambda: _drawn(context, way, budget, printed))
 
 
-def _drawn(context: StudyContext, way: str, budget: int) -> Drawn:
-    context.tell(f"sampling by {way}, {budget} evaluations")
+def _drawn(context: StudyContext, way: str, budget: int, printed: bool) -> Drawn:
+    context.tell(f"sampling by {way}, {budget} evaluations{', with noise in the last step' if printed else ''}")
     budget = context.count(budget, least=20)
     if way == "annealed Langevin":
-        return annealed(context, LEVELS, max(1, budget // LEVELS))
+        return annealed(context, LEVELS, max(1, budget // LEVELS), printed=printed)
     sampler = WAYS[way]
     steps = sampler.steps_within(budget)
-    return _judged(context, PROCESS, sampler, grids.uniform(PROCESS, steps))
+    return _judged(context, PROCESS, ud.Printed(sampler) if printed else sampler, grids.uniform(PROCESS, steps))
 
 
-def annealed(context: StudyContext, levels: int, moves: int, snr: float = 0.16, n: int | None = None) -> Drawn:
+def annealed(
+    context: StudyContext, levels: int, moves: int, snr: float = 0.16, n: int | None = None, printed: bool = False
+) -> Drawn:
     """Annealed Langevin with `moves` at each of the levels."""
     process = ladder(levels)
     sampler = ud.AnnealedLangevin(corrector=ud.Langevin(snr), corrections=moves)
-    return _judged(context, process, sampler, process.levels, n)
+    return _judged(context, process, ud.Printed(sampler) if printed else sampler, process.levels, n)
 
 
 def _judged(context: StudyContext, process: ud.Process, sampler: ud.Sampler, times: Tensor, n: int | None = None) -> Drawn:

@@ -11,7 +11,7 @@ from PIL import Image
 from undrift.plot.picture import save_image
 from undrift.schema import parse_json
 from undrift.storage import open_file, read_text, write_text
-from undrift.study.base import VERDICTS, Finding, Result
+from undrift.study.base import MISPRINT, OURS, PAPER, VERDICTS, Finding, Result
 from undrift.study.figure import few_colours
 
 
@@ -43,7 +43,7 @@ def _whole(result: Result, name: str) -> bool:
     return (
         result.study == name
         and all(isinstance(t, str) for t in texts)
-        and all(f.verdict in VERDICTS.values() for f in result.findings)
+        and all(f.verdict in VERDICTS.values() and f.kind in (PAPER, MISPRINT, OURS) for f in result.findings)
         and all(isinstance(v, int | float) for v in (result.seconds, result.processor))
         and len({len(row) for row in result.table}) <= 1
     )

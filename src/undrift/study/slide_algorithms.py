@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 import undrift as ud
 from undrift.metrics.estimate import Estimate
-from undrift.sampler import Sampler, State
+from undrift.study.base import every, settled, share
 
 CHAIN = ud.DDPM(200, 5e-4, 0.1)
 BETA = torch.cat([torch.zeros(1).double(), torch.linspace(5e-4, 0.1, 200, dtype=torch.float64)])  # of t = 0 (clean) to 200
@@ -47,17 +45,6 @@ def run(step: Step, n: int, last_noise: bool = False) -> Tensor:
     return x
 
 
-@dataclass(frozen=True)
-class Renoise(Sampler):
-    """004's first Algorithm 2: guess the data, add fresh noise, `x_s = alpha_s data + sigma_s z`: x_t's noise is forgotten."""
-
-    stochastic: ClassVar[bool] = True
-
-    def step(self, denoiser: ud.AnyDenoiser, state: State, s: Tensor, noise: ud.Noise) -> State:
-        data = denoiser(state.x, state.t).data
-        return state.next(denoiser.process.perturb(data, s, noise.normal(data)), s, data)
-
-
 def variance_left(ladder: ud.SMLD, variance: float = 0.5) -> float:
     """What `Renoise` with the exact guess makes of a Gaussian on a ladder: the share of its variance that is left, in closed form.
 
@@ -70,9 +57,44 @@ def variance_left(ladder: ud.SMLD, variance: float = 0.5) -> float:
     return float(now / variance)
 
 
-def reached(e: Estimate, slack: float = 0.01) -> bool:
-    """Whether samples are of the law: an energy distance of nothing, within three standard errors and a little for the steps."""
-    return e.value < 3 * e.standard_error + slack
+WEIGHT, SHIFT, SPREAD = (
+    0.05,
+    0.25,
+    0.15,
+)  # how far a group may be off: in weight; in means, of its spread; in its spread, relative
+WANTED = (
+    "each group's weight within .05, its mean within a quarter of its spread, its spread within 15 %, by three standard errors"
+)
+
+
+def recovered(x: Tensor, truth: ud.GaussianMixture) -> bool | None:
+    """Whether samples `(n, d)` are of a law, group by group: weight, mean and spread of those that are most likely of each class.
+
+    By 20,000 exact draws, sorted into groups in the same way. A mean over everything, as an energy distance is, does not see a group
+    of half its variance.
+    """
+    if not bool((x.abs() < 1e3).all()):  # NaN, too
+        return False
+    real = truth.sample(20_000, ud.Noise(range(20_000)).fold("exact"))
+    own, exact = (truth.posterior(y).argmax(1) for y in (x, real))
+    found = list[bool | None]()
+    for k in range(truth.classes):
+        a, b = x[own == k], real[exact == k]
+        weight = len(b) / len(real)
+        found.append(share(len(a) / len(x), len(x), weight - WEIGHT, weight + WEIGHT)[1])
+        if weight > WEIGHT:
+            found += _alike(a, b) if len(a) > 20 else [False]
+    return every(*found)
+
+
+def _alike(a: Tensor, b: Tensor) -> list[bool | None]:
+    """For each coordinate, whether mean and standard deviation are the same; errors are those of normal numbers."""
+    spread = b.std(0)
+    shift, scale = ((a.mean(0) - b.mean(0)) / spread).tolist(), (a.std(0) / spread).tolist()
+    error = 3 / len(a) ** 0.5
+    means = [settled((v - error * s, v + error * s), -SHIFT, SHIFT) for v, s in zip(shift, scale, strict=True)]
+    half = error / 2**0.5
+    return means + [settled((s * (1 - half), s * (1 + half)), 1 - SPREAD, 1 + SPREAD) for s in scale]
 
 
 def said(e: Estimate) -> str:

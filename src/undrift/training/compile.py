@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from undrift.error import RecipeError
-from undrift.nn.compiled import quiet, why
+from undrift.nn.compiled import compile_in_place, why
 from undrift.nn.unet import Stage
 from undrift.noise import Noise
 
@@ -41,11 +41,10 @@ def compile_network(trainer: Trainer) -> str:
     is, to rounding. In each of these cases it stays as it was.
     """
     net = trainer.denoiser.net
-    quiet()
     drops = any(isinstance(m, nn.Dropout) and m.p > 0 for m in net.modules())  # by other masks when compiled: compare without
     wanted = _gradients(trainer, not drops)
     try:
-        net.compile()
+        compile_in_place(net, trainer.settings.compile)
         if (off := _apart(_gradients(trainer, not drops), wanted)) <= APART:
             if drops:
                 _gradients(trainer, True)
@@ -55,7 +54,7 @@ def compile_network(trainer: Trainer) -> str:
         reason = why(error)
     net._compiled_call_impl = None
     torch.compiler.reset()
-    return f"compile=true is not possible here ({reason}); going on without"
+    return f"compile={str(trainer.settings.compile).lower()} is not possible here ({reason}); going on without"
 
 
 def _gradients(trainer: Trainer, training: bool) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from undrift.argument import choice, real, whole
 from undrift.device import PRECISIONS
@@ -51,7 +51,7 @@ class Settings:
         accumulate: Parts of a batch that are computed one after the other, to save memory.
         recompute: Compute the activations of a U-Net's blocks twice instead of keeping them, to save memory.
         shard: Several processes keep a part of the network each.
-        compile: Compile the network with `torch.compile`.
+        compile: Compile the network with `torch.compile`; "graphs": and launch it as CUDA graphs.
         optimizer: "adamw", or "muon" (`undrift.training.muon`): Muon for the matrices between hidden layers and AdamW for the rest.
         learning_rate, weight_decay, betas: Of the optimiser, the rate after the warm-up.
         warmup: Steps over which the learning rate rises from zero.
@@ -87,7 +87,7 @@ class Settings:
     accumulate: int = 1
     recompute: bool = False
     shard: bool = False
-    compile: bool = False
+    compile: bool | Literal["graphs"] = False
     optimizer: str = "adamw"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
@@ -136,9 +136,11 @@ class Settings:
         self._set("betas", tuple(real(beta, "betas") for beta in self.betas))
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"`betas` must lie in [0, 1), got {self.betas}.")
-        for name in ("recompute", "shard", "compile", "tensorboard", "wandb"):
+        for name in ("recompute", "shard", "tensorboard", "wandb"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"`{name}` is True or False, got {short(getattr(self, name))}.")
+        if not isinstance(self.compile, bool) and self.compile != "graphs":
+            raise TypeError(f'`compile` is True, False or "graphs", got {short(self.compile)}.')
         choice(self.precision, "precision", PRECISIONS)
         choice(self.until, "until", ("end", "converged"))
         choice(self.optimizer, "optimizer", ("adamw", "muon"))

@@ -28,6 +28,7 @@ from undrift.distributed.processes import Processes, talking
 from undrift.error import OutputError, RecipeError
 from undrift.model import Model
 from undrift.model_file import write_model
+from undrift.nn.compiled import check_compiling
 from undrift.noise import Noise
 from undrift.objective import Distillation
 from undrift.run.groups import Groups, Saved, write_groups
@@ -178,6 +179,7 @@ class Trainer:
         self.progress = at or Progress()
         if settings.recompute:
             recompute(self)
+        check_compiling(settings.compile, self.device)
         if settings.compile and (note := compile_network(self)):
             self.notes.append(note)
 
