@@ -1,17 +1,22 @@
-# Two commands: `make demo` and `make test`; and for those who change things `make test-fast`, `make lint`, `make docs`, `make wheel`. Each sets up what it needs in .venv, is safe to run twice, and needs python3 >= 3.11.
+# Two commands: `make demo` and `make test`; and for those who change things `make test-fast`, `make test-slow`, `make lint`, `make docs`, `make wheel`. Each sets up what it needs in .venv, is safe to run twice, and needs python3 >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
 # One thread for each process of the tests: torch's threads spin, and on a busy machine they are many times slower than one.
 PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-fast lint docs wheel bench clean
+.PHONY: demo test test-fast test-slow lint docs wheel bench clean
 
 demo: .venv/ready
 	$(BIN)/undrift demo
 
+# One process more than there are cores: some tests wait for programs that they start.
 test: .venv/ready-dev
-	$(PYTEST) -n auto
+	$(PYTEST) -n $$(( $$($(BIN)/python -c 'import os; print(os.cpu_count() or 1)') + 1 )) -m 'not slow'
+
+# What starts many programs, kills them, fills disks, compiles, or trains for long.
+test-slow: .venv/ready-dev
+	$(PYTEST) -n auto -m slow
 
 # One law, one order, one of each kind: before every commit.
 test-fast: .venv/ready-dev

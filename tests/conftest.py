@@ -208,14 +208,15 @@ def judged_copy(judged_run, tmp_path):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the fast tier (`fast.py`)."""
+    """Mark the fast and the slow tier (`tiers.py`)."""
     import pytest
 
-    from fast import chosen
+    from tiers import FAST, SLOW, chosen
 
     root = Path(__file__).parent
     names = {item: f"{item.path.relative_to(root).as_posix()}::{item.nodeid.partition('::')[2]}" for item in items}
-    fast = chosen(list(names.values()))
-    for item, name in names.items():
-        if name in fast:
-            item.add_marker(pytest.mark.fast)
+    for mark, tier in ((pytest.mark.fast, FAST), (pytest.mark.slow, SLOW)):
+        of_it = chosen(list(names.values()), tier)
+        for item, name in names.items():
+            if name in of_it:
+                item.add_marker(mark)

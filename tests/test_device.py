@@ -242,7 +242,7 @@ def test_what_a_graph_returns_is_not_written_over(run, monkeypatch):
 
 
 def test_graphs_are_for_a_device_that_has_them(run, tmp_path, capsys):
-    assert main(["sample", str(run), "--compile", "graphs", "--device", "cpu"]) == 2
+    assert main(["sample", "--graphs", str(run), "--device", "cpu"]) == 2
     assert "compile=graphs records CUDA graphs, and cpu has none; compile=true compiles" in capsys.readouterr().err
     assert main(["train", "digits", *SMALL, "compile=graphs", "steps=2", "--device", "cpu", "--out", str(tmp_path / "run")]) == 2
     assert "compile=graphs records CUDA graphs, and cpu has none" in capsys.readouterr().err and not (tmp_path / "run").exists()

