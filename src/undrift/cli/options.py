@@ -88,7 +88,12 @@ def computing(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="compile the network first (torch.compile): worth it for many samples"
     )
     parser.add_argument(
-        "--graphs", action="store_const", const="graphs", dest="compile", help="the same, and launch it as CUDA graphs"
+        "--graphs",
+        action="store_const",
+        const="graphs",
+        dest="compile",
+        default=False,
+        help="the same, and launch it as CUDA graphs",
     )
 
 
