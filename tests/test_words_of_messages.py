@@ -24,6 +24,7 @@ def test_the_same_fault_in_python_and_at_the_command_line(tmp_path, capsys):
         "give its own --data-dir": "give its own data_dir",
         "train one with `undrift train digits --out a`": "train one with `undrift train digits --out a`",
         "well--known": "well--known",
+        "-n 5: 5 examples are too few": "n=5: 5 examples are too few",
     }.items(),
 )
 def test_options_become_arguments_outside_commands(at_the_command_line, in_python):

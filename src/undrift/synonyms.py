@@ -121,6 +121,7 @@ def python_words(text: str) -> str:
         >>> python_words("runs/a holds another run; choose another --out, or --fresh to put it aside")
         'runs/a holds another run; choose another out, or fresh=True to put it aside'
     """
+    text = re.sub(r"(?<![\w-])-n (?=\d)", "n=", text)
     commands = re.split(r"(`[^`]*`)", text)  # what stands in backticks is a command as it is typed
     return "".join(part if part.startswith("`") else re.sub(r"(?<![\w-])--([a-z][a-z-]*)", _argument, part) for part in commands)
 
