@@ -266,3 +266,15 @@ def test_the_picture_of_an_error_budget_names_every_part_with_its_number():
     heights = [next(box.y0 for text, box, _ in texts if text == part) for part in parts]
     assert heights == sorted(heights, reverse=True)  # in their order, the first one on top
     assert budget.draw(found).tobytes() == budget.draw(found).tobytes()
+
+
+def test_values_near_one_another_are_on_a_linear_axis_with_ticks():
+    """Precisions from 0.7 to 1, however small their errors: a logarithmic axis had one tick."""
+    from matplotlib.figure import Figure
+
+    axis = Figure((6, 4)).subplots()
+    chart.draw_lines(axis, {"a": [chart.Point(1, 0.7, 0.01), chart.Point(2, 0.98, 0.01)]}, "x", "precision")
+    assert axis.get_yscale() == "linear" and len([t for t in axis.get_yticks() if 0.69 < t < 0.99]) > 3
+    far = Figure((6, 4)).subplots()
+    chart.draw_lines(far, {"a": [chart.Point(1, 0.1, 0.01), chart.Point(2, 20.0, 0.01)]}, "x", "distance")
+    assert far.get_yscale() == "asinh"

@@ -66,7 +66,7 @@ def draw_lines(
     """Lines on an axis of matplotlib; the arguments are those of `chart`.
 
     x is logarithmic where all are positive and the last is at least eight times the first. Where a value of y is at least eight
-    times the smallest standard error, y is linear up to about that error, on both sides of zero, and logarithmic beyond (asinh).
+    times the smallest standard error, and eight times the smallest value, y is linear up to about that error, on both sides of zero, and logarithmic beyond (asinh).
     """
     points = [p for line in lines.values() for p in line]
     shown: list[tuple[Any, str]] = []
@@ -132,7 +132,10 @@ def _upwards(axis: Any, ends: Sequence[float], unit: float) -> None:
     """Values far beyond a unit get an axis that is linear up to about a unit on both sides of zero, and logarithmic beyond."""
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    if not 0 < 8 * unit <= max(map(abs, ends)):
+    top = max(map(abs, ends))
+    if (
+        not 0 < 8 * unit <= top or min(ends) > top / 8
+    ):  # of values near one another a logarithmic axis has no ticks to read them by
         axis.yaxis.set_major_formatter(lambda value, _: _text(round(value, 12)))
         return
     axis.set_yscale("asinh", linear_width=unit)
