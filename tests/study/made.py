@@ -3,7 +3,7 @@
 import torch
 
 from undrift.metrics.estimate import Estimate
-from undrift.study.p000_two_guides import CLASSIFIER, FREE, SCALES, Guided
+from undrift.study.p000_two_guides import CLASSIFIER, FREE, SCALES
 from undrift.study.p003_correctors import ALONE, FIRST, FLOW, LAST, PREDICTORS, SDE, STEPS as LENGTHS, TWICE
 from undrift.study.p003_fig6 import BLANK, MASKS, REPAINT, REPLACED
 from undrift.study.p003_samplers import BUDGETS, LEVELS, WAYS, Drawn
@@ -102,13 +102,14 @@ def search(best):
     }
 
 
-def guided(frechet, right, diversity, cost, k):
-    return Guided({"frechet": est(frechet, k=k), "diversity": est(diversity, k=k + 5)}, est(right, 0.005, k), cost)
+def guided(frechet, right, diversity, k):
+    return {"frechet": est(frechet, k=k), "diversity": est(diversity, k=k + 5), "right": est(right, 0.005, k)}
 
 
-TWO = {(FREE, s): guided(0.5, 0.97, 0.8, 2.0, 1) for s in SCALES[FREE]} | {
-    (CLASSIFIER, s): guided(1.5, 0.9 if s < 30 else 0.97, 0.8, 3.0, 2) for s in SCALES[CLASSIFIER]
+TWO = {(FREE, s): guided(0.5, 0.97, 0.8, 1) for s in SCALES[FREE]} | {
+    (CLASSIFIER, s): guided(1.5, 0.9 if s < 30 else 0.97, 0.8, 2) for s in SCALES[CLASSIFIER]
 }
+COST = {(way, s): 2.0 if way == FREE else 3.0 for way in SCALES for s in SCALES[way]}
 CORRECTED = {
     (predictor, order, steps): ({"frechet": est(value, k=i)}, est(1.0), 100)
     for predictor in PREDICTORS
@@ -187,12 +188,12 @@ MADE = {
         ],
     ),
     "000-two-guides": (
-        {"found": TWO, "floor": {"diversity": est(1.0)}},
+        {"found": TWO, "cost": COST, "floor": {"diversity": est(1.0)}},
         [
-            {"found": TWO | {(CLASSIFIER, 1.0): guided(1.5, 0.999, 0.8, 3.0, 2)}},
-            {"found": TWO | {(CLASSIFIER, 30.0): guided(0.1, 0.97, 0.8, 3.0, 2)}},
-            {"found": TWO | {(FREE, 1.0): guided(0.5, 0.97, 0.5, 2.0, 1)}},
-            {"found": TWO | {(FREE, 4.0): guided(0.5, 0.97, 0.8, 5.0, 1)}},
+            {"found": TWO | {(CLASSIFIER, 1.0): guided(1.5, 0.999, 0.8, 2)}},
+            {"found": TWO | {(CLASSIFIER, 30.0): guided(0.1, 0.97, 0.8, 2)}},
+            {"found": TWO | {(FREE, 1.0): guided(0.5, 0.97, 0.5, 1)}},
+            {"cost": COST | {(FREE, 4.0): 5.0}},
         ],
     ),
     "001-fig3": ({"dense": 0.01, "empty": 0.4}, [{"dense": 0.2}, {"empty": 0.1}]),

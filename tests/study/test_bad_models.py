@@ -70,7 +70,6 @@ def contexts(judged_run, tmp_path_factory):
 
 
 def holding(study, context, monkeypatch):
-    monkeypatch.setattr(p003_fig6, "fit", lambda network, *_: network.eval())
     monkeypatch.setattr(p003_fig6, "perfect", lambda context, mask, x, y: torch.full((len(y),), 0.6).double())
     context.begin()
     found = STUDIES[study].judge(STUDIES[study].measure(context))

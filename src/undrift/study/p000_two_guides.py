@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import undrift as ud
@@ -18,21 +17,6 @@ SCALES = {FREE: (1.0, 1.5, 2.0, 4.0), CLASSIFIER: (1.0, 3.0, 10.0, 30.0)}
 OBEYED = 0.95  # of the samples are of the class that was asked for
 
 
-@dataclass(frozen=True)
-class Guided:
-    """Samples of one way at one scale.
-
-    Attributes:
-        figures: Of the samples, as `StudyContext.figures`.
-        right: Share recognised as the class that was asked for.
-        cost: Seconds of a sample over those of one without a class.
-    """
-
-    figures: dict[str, Estimate]
-    right: Estimate
-    cost: float
-
-
 def measure(context: StudyContext) -> Measured:
     """The same noise and the classes of the held-out digits for all; ABM in 20 steps."""
     model, classifier, labels = context.model("003-score"), context.noisy_judge, context.classes
@@ -43,64 +27,64 @@ def measure(context: StudyContext) -> Measured:
         y = ud.sample(denoiser, shape, ud.ABM(), 20, cond=cond, batch_size=256)
         return context.shown(y), time.perf_counter() - start
 
-    drawn(plain, None)  # the first call sets up
-    _, alone = drawn(plain, None)
-    found, x = {}, {}
+    alone = [drawn(plain, None)[1] for _ in range(2)][1]  # the first call sets up
+    found, cost, x = {}, {}, {}
     for way, scales in SCALES.items():
         for scale in scales:
             context.tell(f"{way}, scale {scale:g}")
             guided: ud.AnyDenoiser = ud.Mix(model.denoiser, plain, scale) if way == FREE else ud.Tilt(plain, classifier, scale)
             y, seconds = drawn(guided, labels)
             right = mean((context.judge.classify(y) == labels).double())
-            found[way, scale] = Guided(context.figures(y, labels), right, seconds / alone)
+            found[way, scale], cost[way, scale] = {**context.figures(y, labels), "right": right}, seconds / alone
             x[way, scale] = y[labels == 3][:16]
-    return {"found": found, "floor": context.floor, "x": x, "spec": model.spec}
+    return {"found": found, "cost": cost, "floor": context.floor, "x": x, "spec": model.spec}
 
 
 def _obeys(m: Measured) -> Seen:
-    free, classifier = (m["found"][way, 1.0].right.times(100) for way in (FREE, CLASSIFIER))
+    free, classifier = (m["found"][way, 1.0]["right"].times(100) for way in (FREE, CLASSIFIER))
     return f"{plus_minus(free, 1)} % against {plus_minus(classifier, 1)} %", below(classifier, free)
 
 
-def weakest(m: Measured, way: str) -> tuple[float, Guided]:
-    """The lowest scale that is obeyed, or the one that is obeyed most."""
-    enough = [(s, m["found"][way, s]) for s in SCALES[way] if m["found"][way, s].right.value >= OBEYED]
-    return (
-        enough[0] if enough else max(((s, m["found"][way, s]) for s in SCALES[way]), key=lambda item: float(item[1].right.value))
+def weakest(m: Measured, way: str) -> tuple[float, dict[str, Estimate]]:
+    """The lowest scale that is obeyed, or the one that is obeyed most, with its figures."""
+    each = [(scale, m["found"][way, scale]) for scale in SCALES[way]]
+    return next((item for item in each if item[1]["right"].value >= OBEYED), max(each, key=lambda item: item[1]["right"].value))
+
+
+def _said(m: Measured, what: str) -> str:
+    """A figure of both, each at the weakest scale that is obeyed."""
+    each = {way: weakest(m, way) for way in SCALES}
+    return ", ".join(
+        f"{way} {plus_minus(g[what])} at scale {s:g} ({100 * g['right'].value:.0f} % obeyed)" for way, (s, g) in each.items()
     )
 
 
 def _better(m: Measured) -> Seen:
-    """Each at the weakest scale that is obeyed."""
-    (a, free), (b, classifier) = weakest(m, FREE), weakest(m, CLASSIFIER)
-    text = (
-        f"Fréchet {plus_minus(free.figures['frechet'])} at scale {a:g} ({100 * free.right.value:.0f} % obeyed), by the classifier "
-        f"{plus_minus(classifier.figures['frechet'])} at {b:g} ({100 * classifier.right.value:.0f} %)"
-    )
-    return text, below(free.figures["frechet"], classifier.figures["frechet"])
+    free, classifier = (weakest(m, way)[1]["frechet"] for way in (FREE, CLASSIFIER))
+    return f"Fréchet: {_said(m, 'frechet')}", below(free, classifier)
+
+
+def _diverse(m: Measured) -> Seen:
+    free, classifier = (weakest(m, way)[1]["diversity"] for way in (FREE, CLASSIFIER))
+    return f"diversity within classes: {_said(m, 'diversity')}", within(free.minus(classifier), low=-0.05)
 
 
 def _costs(m: Measured) -> Seen:
-    free, classifier = (m["found"][way, SCALES[way][-1]].cost for way in (FREE, CLASSIFIER))
+    free, classifier = (m["cost"][way, SCALES[way][-1]] for way in (FREE, CLASSIFIER))
     ratio = classifier / free  # a clock that is looked at once may be a tenth off
     return f"{free:.1f} times a sample without a class; with a classifier {classifier:.1f} times", settled(
         (0.9 * ratio, 1.1 * ratio), low=1
     )
 
 
-def _diverse(m: Measured) -> Seen:
-    (a, free), (b, classifier) = weakest(m, FREE), weakest(m, CLASSIFIER)
-    text = (
-        f"diversity within classes {plus_minus(free.figures['diversity'])} at scale {a:g}, by the classifier "
-        f"{plus_minus(classifier.figures['diversity'])} at {b:g}; held-out digits {plus_minus(m['floor']['diversity'])}"
-    )
-    return text, within(free.figures["diversity"].minus(classifier.figures["diversity"]), low=-0.05)
+def of_way(m: Measured, way: str) -> list[dict[str, Estimate]]:
+    return [m["found"][way, scale] for scale in SCALES[way]]
 
 
 def table(m: Measured) -> list[list[str]]:
     shown = {"frechet": "Fréchet", "precision": "precision", "recall": "recall", "diversity": "diversity"}
     rows = [
-        [way, f"{scale:g}", f"{100 * g.right.value:.1f}", *(plus_minus(g.figures[k]) for k in shown), f"{g.cost:.1f}"]
+        [way, f"{scale:g}", f"{100 * g['right'].value:.1f}", *(plus_minus(g[k]) for k in shown), f"{m['cost'][way, scale]:.1f}"]
         for (way, scale), g in m["found"].items()
     ]
     return [["guided by", "scale", "recognised, %", *shown.values(), "cost"], *rows]
@@ -150,11 +134,7 @@ STUDY = Study(
             **{f"{way}, {scale:g}": digits(x, m["spec"], 4) for (way, scale), x in m["x"].items()},
             "": chart(
                 {
-                    way: [
-                        Point(100 * g.right.value, g.figures["frechet"].value, g.figures["frechet"].standard_error)
-                        for (name, _), g in m["found"].items()
-                        if name == way
-                    ]
+                    way: [Point(100 * g["right"].value, g["frechet"].value, g["frechet"].standard_error) for g in of_way(m, way)]
                     for way in SCALES
                 },
                 "% recognised as the class that was asked for",

@@ -83,8 +83,7 @@ def measure(context: StudyContext) -> Measured:
 
 def _law(m: Measured, *names: str) -> Seen:
     text = ", ".join(f"{name}: {said(m['energy'][name])}" for name in names)
-    holds = every(*(m["of the law"][name] for name in names))
-    return f"energy distance {text}; exact draws {said(m['energy']['the law'])}", holds
+    return f"energy distance {text}; exact draws {said(m['energy']['the law'])}", every(*map(m["of the law"].get, names))
 
 
 def _known(m: Measured) -> Seen:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +14,11 @@ from undrift.imputation.known import Known, Method
 from undrift.imputation.masks import named_mask
 from undrift.imputation.measured import by_particles, measured
 from undrift.metrics.interval import wilson
-from undrift.metrics.recognition import fit, predict, shifted
-from undrift.nn import Classifier
 from undrift.study.base import OURS, Claim, Measured, Seen, Study, share
 from undrift.study.context import StudyContext
 from undrift.study.figure import digits, panels
 from undrift.study.p003_samplers import PROCESS
+from undrift.study.perfect_imputer import perfect
 
 MASKS = ("middle-vertical", "middle-horizontal", "random:0.5")
 REPLACED, REPAINT, BLANK = "003: replaced, reverse SDE", "RePaint x 40", "nothing filled in"
@@ -44,21 +42,6 @@ def ways(context: StudyContext) -> dict[str, Fill]:
         "gradient (mmps)": walk(ud.Ancestral(), 100, measured),
         "16 particles": lambda d, x, mask: by_particles(d, x, mask, steps=context.count(50, least=5))[0],
     }
-
-
-def perfect(context: StudyContext, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The probability of the own class given the known pixels, `(B,)`: how often exact posterior draws keep the class."""
-    train = context.data[0]
-    with context.preparing("a classifier behind a mask"), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = Classifier(train.spec.shape[0], 10, 24)
-
-        def loss(seen: Tensor, labels: Any, step: int) -> Tensor:
-            moved = shifted(seen, ud.Noise(range(len(seen))).fold("shift", step))
-            return torch.nn.functional.cross_entropy(network(torch.where(mask, moved, -1.0)), labels)
-
-        fit(network, train, loss, 128, 4e-3, 0)
-    return predict(network, torch.where(mask, x, -1.0)).softmax(1)[torch.arange(len(y)), y]
 
 
 def measure(context: StudyContext) -> Measured:

@@ -17,6 +17,7 @@ from undrift.study.slide_algorithms import (
     TILDE,
     WANTED,
     law,
+    of_first,
     posterior_mean,
     recovered,
     run,
@@ -52,13 +53,6 @@ def guided(n: int, scale: float) -> Tensor:
 def beta_step(x: Tensor, p: ud.Prediction, t: int) -> tuple[Tensor, Tensor]:
     """Algorithm 2 with sigma² = beta, as the slides have it."""
     return posterior_mean(x, p, t), BETA[t].sqrt()
-
-
-def of_first(m: ud.GaussianMixture) -> ud.GaussianMixture:
-    """The law of the first class alone."""
-    assert m.basis is not None
-    cov = (m.basis[:1] * m.variance[:1, None]) @ m.basis[:1].mT
-    return ud.GaussianMixture(m.means[:1], cov, [1.0], m.process)
 
 
 def measure(context: StudyContext) -> Measured:

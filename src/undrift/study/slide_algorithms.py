@@ -29,6 +29,13 @@ def law(process: ud.Process) -> ud.GaussianMixture:
     return ud.GaussianMixture([[1.5, 0.5], [-1.0, -0.5]], covs, [0.3, 0.7], process)
 
 
+def of_first(m: ud.GaussianMixture) -> ud.GaussianMixture:
+    """The law of the first class alone."""
+    assert m.basis is not None
+    cov = (m.basis[:1] * m.variance[:1, None]) @ m.basis[:1].mT
+    return ud.GaussianMixture(m.means[:1], cov, [1.0], m.process)
+
+
 def posterior_mean(x: Tensor, p: ud.Prediction, t: int) -> Tensor:
     """Algorithm 2's `(x_t - beta/sqrt(1 - bar) noise) / sqrt(1 - beta)`."""
     return (x - BETA[t] / (1 - BAR[t]).sqrt() * p.noise) / (1 - BETA[t]).sqrt()
